@@ -169,7 +169,7 @@ class MadeUpProject:
                 shares[self.label_studio.label_number(task)] = 0.9
                 content = {"label": self.label_studio.label(task)}
                 call = Call("made-up", 0.5, 200, 10, "answered")
-                self.store.questions.record(PROJECT, Answer(questions[task].id, content, shares, (call,)), [0.0])
+                self.store.questions.store_answer(PROJECT, Answer(questions[task].id, content, shares, (call,)), [0.0])
         self.settle()
 
     def settle(self) -> None:

@@ -317,8 +317,8 @@ def _cached(settings: Settings, store: Store, project: int, texts: Iterable[str]
 
 
 def _knows(store: Store, project: int, labels: int) -> bool:
-    record, active = store.projects.ensure(project), store.versions.active(project)
-    return bool(active and active.name == record.published and active.labelled >= labels)
+    project_row, active = store.projects.ensure(project), store.versions.active(project)
+    return bool(active and active.name == project_row.published and active.labelled >= labels)
 
 
 def _encoded(store: Store, project: int) -> float:

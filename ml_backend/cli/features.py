@@ -57,9 +57,9 @@ def features(
     encoder = context.record_encoder
     if encoder is None:
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
-    stored = context.record.feature_scores
+    stored = context.project_row.feature_scores
     descriptions = field_descriptions(context.options, stored)
-    text = feature_scores_to_text(context.record, encoder, context.schema, descriptions)
+    text = feature_scores_to_text(context.project_row, encoder, context.schema, descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
@@ -86,7 +86,7 @@ def features(
 def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) -> None:
     from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimate_deviation, estimates, mean_estimate
 
-    score_estimates = estimates(context.record)
+    score_estimates = estimates(context.project_row)
     scores, deviations = mean_estimate(score_estimates), estimate_deviation(score_estimates)
     for field in context.record_encoder.field_summaries() if context.record_encoder else ():
         name = field["name"]
@@ -108,7 +108,7 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
     elif not score_estimates:
         out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
-    elif (context.record.feature_scores or {}).get("by") == BY_HAND:
+    elif (context.project_row.feature_scores or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:
         out.print(f"Mean of {len(score_estimates)} estimates of the teacher, with their standard deviation.")
@@ -118,11 +118,11 @@ def _teacher_problem(context: ProjectContext) -> str:
     """Says how many questions to the teacher failed, and why the first one did; "" if none did."""
     from ml_backend.teacher.descriptions.feature_scores import score_questions
 
-    teacher = (context.record.teacher or {}).get("name")
+    teacher = (context.project_row.teacher or {}).get("name")
     if context.record_encoder is None or not teacher:
         return ""
-    questions = score_questions(context.record, context.record_encoder, context.schema, {}, (), teacher)
-    answers = context.store.questions.answers(context.record.id, [question.id for question in questions])
+    questions = score_questions(context.project_row, context.record_encoder, context.schema, {}, (), teacher)
+    answers = context.store.questions.answers(context.project_row.id, [question.id for question in questions])
     problems = [answer.problem for answer in answers.values() if answer.problem]
     return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""
 

@@ -60,7 +60,7 @@ def forget(
     out.print(f"Project {project} is forgotten. Removed, by table: {counts}.", highlight=False)
 
 
-def _client_of_project(settings: Settings, record: ProjectRow, *, ask: bool) -> LabelStudioClient | None:
+def _client_of_project(settings: Settings, project_row: ProjectRow, *, ask: bool) -> LabelStudioClient | None:
     """A client for the project. None if the project is gone from Label Studio, or if Label Studio cannot be reached and
     the user decides to continue without it. If `ask` is false, that raises LabelStudioError."""
     from ml_backend.core.exceptions import LabelStudioError
@@ -68,7 +68,7 @@ def _client_of_project(settings: Settings, record: ProjectRow, *, ask: bool) -> 
 
     try:
         client = make_client(settings)
-        return client if is_in_label_studio(client, record, print_indented) else None
+        return client if is_in_label_studio(client, project_row, print_indented) else None
     except LabelStudioError as error:
         if not ask:
             raise

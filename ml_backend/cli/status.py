@@ -26,7 +26,7 @@ def status(
 
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    projects = [project] if project else [record.id for record in store.projects.connected()]
+    projects = [project] if project else [project_row.id for project_row in store.projects.connected()]
     statuses = [read_status(store, number, settings) for number in projects]
     if as_json:
         documents = [status.as_dict() for status in statuses]

@@ -174,8 +174,8 @@ def cues(
     if edit + as_json + (file is not None) > 1:
         raise typer.BadParameter("give one of --edit, --file and --json")
     store = open_store(read_settings(data_dir=data_dir))
-    record = store.projects.require(project)
-    schema, stored = read_schema(record.label_config, record.choices), record.label_descriptions or {}
+    project_row = store.projects.require(project)
+    schema, stored = read_schema(project_row.label_config, project_row.choices), project_row.label_descriptions or {}
     if schema.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
     if as_json:
@@ -191,7 +191,7 @@ def cues(
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
         _print_cues(stored, schema.labels, n_useless_replies=outcomes["malformed"] + outcomes["refused"])
         return
-    if changed is None or changed == record.label_descriptions:
+    if changed is None or changed == project_row.label_descriptions:
         out.print("Nothing has changed.")
     else:
         save_label_descriptions(store, project, changed)

@@ -34,9 +34,9 @@ class HeldOutEvaluator:
         pool: Sequence[DemoTask], held_out: Sequence[DemoTask],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
-        record = store.projects.ensure(project)
-        self._encoder = feature_space.project_encoder(settings, record)
-        self._record = record
+        project_row = store.projects.ensure(project)
+        self._encoder = feature_space.project_encoder(settings, project_row)
+        self._record = project_row
         self._pool, self._held_out = pool, held_out
         self._orders: list[tuple[Floats, Floats]] = []
         self._priors: dict[str, Tensors] = {}

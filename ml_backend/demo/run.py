@@ -232,8 +232,8 @@ def _annotate(
 ) -> None:  # fmt: skip
     """Annotates n tasks that Label Studio serves, each as soon as the queue contains the last annotation, and prints a
     table of the accuracy."""
-    record = store.projects.ensure(project)
-    schema = read_schema(record.label_config, record.choices)
+    project_row = store.projects.ensure(project)
+    schema = read_schema(project_row.label_config, project_row.choices)
     true_labels = {task.text: task.label for task in pool}
     n_before = read_status(store, project).labelled  # by an earlier demo
     evaluator = HeldOutEvaluator(settings, store, project, schema, pool, held_out)
@@ -272,8 +272,8 @@ def _print_status(store: Store, project: int) -> None:
 
 def _is_queue_of(store: Store, project: int, n_labels: int) -> bool:
     """Whether the served queue comes from a version with at least so many labels."""
-    record, active = store.projects.get(project), store.versions.active(project)
-    return bool(record and active and active.name == record.published and active.labelled >= n_labels)
+    project_row, active = store.projects.get(project), store.versions.active(project)
+    return bool(project_row and active and active.name == project_row.published and active.labelled >= n_labels)
 
 
 def _environment_file(folder: Path, settings: Settings) -> Path:

@@ -37,12 +37,12 @@ class ConnectionReport:
         return self.sampling == SAMPLING
 
 
-def check_connection(client: LabelStudioClient, settings: Settings, record: ProjectRow) -> ConnectionReport:
+def check_connection(client: LabelStudioClient, settings: Settings, project_row: ProjectRow) -> ConnectionReport:
     """Reads the connection of one project. Label Studio in turn calls this backend's /health and /setup.
 
     Raises LabelStudioError.
     """
-    project, connection = record.id, record.connection or {}
+    project, connection = project_row.id, project_row.connection or {}
     fields = client.project(project)
     address = settings.address
     expected_headers = auth_headers(settings.secret.get_secret_value())

@@ -54,7 +54,7 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
 
 
 def update_proposals(
-    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRow, budget: int,
+    client: LabelStudioClient, store: Store, schema: TaskSchema, project_row: ProjectRow, budget: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `budget` suspected label errors of the monitor. Each
@@ -64,13 +64,15 @@ def update_proposals(
 
     Raises LabelStudioError.
     """
-    suspected = {int(error["task"]): error for error in (record.monitor_result or {}).get("second_look", ())[:budget]}
-    proposals = store.reviews.proposals(record.id)
+    suspected = {
+        int(error["task"]): error for error in (project_row.monitor_result or {}).get("second_look", ())[:budget]
+    }
+    proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:
         return
-    annotations = store.annotations.of_tasks(record.id, {*suspected, *proposals})
+    annotations = store.annotations.of_tasks(project_row.id, {*suspected, *proposals})
     annotation_of = single_annotations(annotations)
-    reviewable = reviewable_tasks(store.reviews.reviewed(record.id), annotations)
+    reviewable = reviewable_tasks(store.reviews.reviewed(project_row.id), annotations)
     for task, proposal in list(proposals.items()):
         annotation = annotation_of.get(task)
         is_unchanged = annotation is not None and (
@@ -82,14 +84,14 @@ def update_proposals(
         check_lease()
         with suppress(NotFoundError):
             client.call("DELETE", f"api/predictions/{proposal.prediction}/")
-        store.reviews.withdraw(record.id, task)
+        store.reviews.withdraw(project_row.id, task)
         del proposals[task]
         if annotation is not None and (is_expired or not is_unchanged):
-            store.reviews.mark_reviewed(record.id, annotation.id, annotation.updated_at)
+            store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
     for task, error in suspected.items():
         if task in reviewable and task not in proposals:
-            _ensure_tab(client, store, record.id)
+            _ensure_tab(client, store, project_row.id)
             check_lease()
             draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
             rows = write_predictions([Prediction(task, error["confidence"], draft)], schema, SECOND_LOOK_VERSION)
@@ -97,9 +99,9 @@ def update_proposals(
             try:
                 prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]
                 proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, now())
-                store.reviews.propose(record.id, proposal)
+                store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
-                store.reviews.mark_reviewed(record.id, annotation.id, annotation.updated_at)
+                store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
 
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:

@@ -15,16 +15,16 @@ from ml_backend.storage import ProjectRow, Store
 WORKER_RELEASE_SECONDS = 6.0  # a worker notices within this time that a project is disconnected, and stops writing
 
 
-def is_in_label_studio(client: LabelStudioClient, record: ProjectRow, notify: Notify) -> bool:
+def is_in_label_studio(client: LabelStudioClient, project_row: ProjectRow, notify: Notify) -> bool:
     """Whether the project still exists in Label Studio, and is not another project with the same number. Raises
     LabelStudioError."""
     try:
-        fields = client.project(record.id)
+        fields = client.project(project_row.id)
     except NotFoundError:
         notify("the project is gone from Label Studio")
         return False
     try:
-        check_identity(client, record, fields)
+        check_identity(client, project_row, fields)
     except ApprenticeError:
         notify("another project has this number in Label Studio now: it is not changed")
         return False
@@ -46,14 +46,14 @@ def forget(client: LabelStudioClient | None, store: Store, project: int, notify:
 
 
 def _forget(client: LabelStudioClient | None, store: Store, project: int, notify: Notify) -> dict[str, int]:
-    record = store.projects.get(project)
-    if record is not None:
+    project_row = store.projects.get(project)
+    if project_row is not None:
         if client is None:
             stop_rounds(store, project)
         else:
             disconnect(client, store, project, notify)
             _remove_drafts(client, store, project, notify)
-        if record.is_connected and store.jobs.workers():
+        if project_row.is_connected and store.jobs.workers():
             time.sleep(WORKER_RELEASE_SECONDS)
     return store.forget(project)
 

@@ -61,11 +61,11 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
             f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address"
         )
     fields = client.project(project)
-    record = store.projects.ensure(project)
-    read_schema(fields.get("label_config") or "", record.choices)
-    connection = record.connection or {}
+    project_row = store.projects.ensure(project)
+    read_schema(fields.get("label_config") or "", project_row.choices)
+    connection = project_row.connection or {}
     created_at = read_timestamp(fields.get("created_at"))
-    if record.made_at not in ("", created_at):
+    if project_row.made_at not in ("", created_at):
         _remove_earlier_project(store, project)
         connection = {}
         notify("another project had this number before: its stored data is removed")
@@ -111,18 +111,18 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, notify: No
     in Label Studio, only the connection is removed from the store. Raises LabelStudioError, after which the project is
     still connected, and ApprenticeError if Label Studio has another project with this number.
     """
-    record = store.projects.get(project)
-    if record is None or not record.connection:
+    project_row = store.projects.get(project)
+    if project_row is None or not project_row.connection:
         return False
     with suppress(NotFoundError):
-        check_identity(client, record, client.project(project))
+        check_identity(client, project_row, client.project(project))
     try:
         stop_rounds(store, project)
-        _restore(client, project, record.connection, notify)
+        _restore(client, project, project_row.connection, notify)
     except NotFoundError:
         notify("the project is gone from Label Studio")
     except BaseException:  # the caller can try again
-        if record.is_connected:
+        if project_row.is_connected:
             store.connections.resume(project)
         raise
     store.publications.withdraw(project)

@@ -80,7 +80,9 @@ def reconcile(
             reader.read_all_annotations()
         # notes the store's counts as those that Label Studio sent: the real ones may lag, and would cause a listing in
         # each round
-        store.synchronisation.record_reconciliation(project, _stored_counts(store, project), watermark, _config_signature(schema))
+        store.synchronisation.record_reconciliation(
+            project, _stored_counts(store, project), watermark, _config_signature(schema)
+        )
     if state.published and project_json.get("model_version") != state.published:
         store.publications.request(project)  # somebody chose another model version in Label Studio: publish again
     store.synchronisation.end_reconciliation(project)

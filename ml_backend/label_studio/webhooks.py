@@ -110,12 +110,12 @@ def store_event(store: Store, event: Event) -> bool:
     An event of an unknown project is ignored: the project was forgotten, or `connect` has not stored it yet.
     """
     project = event.project
-    record = store.projects.get(project)
-    if record is None:
+    project_row = store.projects.get(project)
+    if project_row is None:
         return False
-    config_changed = event.label_config is not None and event.label_config != record.label_config
+    config_changed = event.label_config is not None and event.label_config != project_row.label_config
     is_manual = event.action == "START_TRAINING"
-    if event.counts is not None and event.counts != record.counts:
+    if event.counts is not None and event.counts != project_row.counts:
         store.synchronisation.set_counts(project, event.counts)
     if config_changed or event.incomplete or is_manual:  # the event may be late, so the round asks Label Studio
         store.synchronisation.request_reconciliation(project)
@@ -125,7 +125,7 @@ def store_event(store: Store, event: Event) -> bool:
     store.tasks.remove(project, event.deleted_tasks)
     store.annotations.put(project, event.annotations)
     store.annotations.delete(project, event.deleted_annotations)
-    needs_round = record.is_connected and (event.needs_round or config_changed)
+    needs_round = project_row.is_connected and (event.needs_round or config_changed)
     if needs_round:
         store.jobs.request(project, retry=is_manual)
     return needs_round

@@ -65,7 +65,9 @@ def has_changed(inputs: RoundInputs, pool: ProjectPool) -> bool:
 def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
     """A hash of everything that a queue is made from: the queue changes only if the hash changes."""
     row, n_encoded = inputs.project_row, int(pool.encoded.sum())
-    prior = (row.distillation or {}).get("sha256", "") if len(inputs.label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
+    prior = (
+        (row.distillation or {}).get("sha256", "") if len(inputs.label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
+    )
     parts = {
         "config": row.label_config,
         "options": inputs.options.model_dump(),

@@ -57,15 +57,15 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     if store is None:
         return
     records = [store.projects.get(project)] if project else [*store.projects.connected()]
-    for record in records:
-        if record is None or not record.is_connected:
+    for project_row in records:
+        if project_row is None or not project_row.is_connected:
             yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
             continue
         if client is not None:
-            yield from _guarded(f"project {record.id}", lambda: _project(client, settings, store, record))  # noqa: B023
-        if codes := store.unusable_tasks.codes(record.id):
-            yield Finding("notice", f"project {record.id}", f"set aside: {set_aside_sentence(codes)}")
-        yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
+            yield from _guarded(f"project {project_row.id}", lambda: _project(client, settings, store, project_row))  # noqa: B023
+        if codes := store.unusable_tasks.codes(project_row.id):
+            yield Finding("notice", f"project {project_row.id}", f"set aside: {set_aside_sentence(codes)}")
+        yield from _guarded(f"teacher of {project_row.id}", lambda: _teacher(settings, store, project_row))  # noqa: B023
     if not records:
         yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
     store.close()
@@ -116,9 +116,9 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
         )
 
 
-def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
-    about, reconnect = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
-    connection = check_connection(client, settings, record)
+def _project(client: LabelStudioClient, settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
+    about, reconnect = f"project {project_row.id}", f"run `apprentice connect --project {project_row.id}` again"
+    connection = check_connection(client, settings, project_row)
     if connection.other_address:
         yield Finding(
             "wrong",
@@ -127,9 +127,9 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
             f"APPRENTICE_PORT (or APPRENTICE_PUBLIC_URL) as `apprentice serve` has it, or {reconnect}",
         )
         return
-    schema = read_schema(connection.label_config, record.choices)
+    schema = read_schema(connection.label_config, project_row.choices)
     yield Finding("good", about, messages.question_sentence(schema))
-    yield from _tasks_and_annotations(about, store, client, record, schema)
+    yield from _tasks_and_annotations(about, store, client, project_row, schema)
     yield from _from_label_studio(about, settings, connection, reconnect)
     if not connection.webhooks:
         yield Finding(
@@ -142,38 +142,42 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
         yield Finding("good", about, f"its webhook exists{authenticated}")
     if not connection.is_sampling_set:
         yield Finding("wrong", about, f"sampling is {connection.sampling!r}, so the queue is not followed: {reconnect}")
-    elif not record.published and store.tasks.count(record.id):
+    elif not project_row.published and store.tasks.count(project_row.id):
         yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
-    elif record.published and connection.model_version != record.published:
-        yield Finding("wrong", about, f"serves {connection.model_version!r}, not {record.published!r}: {reconnect}")
-    elif record.published:
-        yield Finding("good", about, f"sampling and model version ({record.published}) are as they should be")
-    _, complaint = settings.for_project(record.extra_params)
+    elif project_row.published and connection.model_version != project_row.published:
+        yield Finding(
+            "wrong", about, f"serves {connection.model_version!r}, not {project_row.published!r}: {reconnect}"
+        )
+    elif project_row.published:
+        yield Finding("good", about, f"sampling and model version ({project_row.published}) are as they should be")
+    _, complaint = settings.for_project(project_row.extra_params)
     if complaint:
         yield Finding("wrong", about, complaint)
-    yield _publishing(about, PublishTimings(**(record.publish_timings or {})), schema)
+    yield _publishing(about, PublishTimings(**(project_row.publish_timings or {})), schema)
 
 
 def _tasks_and_annotations(
-    about: str, store: Store, client: LabelStudioClient, record: ProjectRow, schema: TaskSchema
+    about: str, store: Store, client: LabelStudioClient, project_row: ProjectRow, schema: TaskSchema
 ) -> Iterator[Finding]:
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
-    coverage, check = project_stats.coverage_and_texts(store, record.id, schema, project_stats.read(store, record.id))
+    coverage, check = project_stats.coverage_and_texts(
+        store, project_row.id, schema, project_stats.read(store, project_row.id)
+    )
     if not check.tasks:
-        check = check_first_tasks(client, record.id, schema)
+        check = check_first_tasks(client, project_row.id, schema)
     for sentence in messages.text_sentences(check, schema):
         yield Finding("wrong" if check.tasks and check.without_text == check.tasks else "notice", about, sentence)
     for sentence in messages.unused_sentences(coverage, schema):
         yield Finding("notice", about, sentence)
-    active = store.versions.active(record.id)
+    active = store.versions.active(project_row.id)
     if active and active.learner is None and (sentence := messages.no_learner_sentence(coverage)):
         yield Finding("notice", about, sentence)
 
 
-def _teacher(settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
-    for state, text in health.check_teacher(settings, store, record):
-        yield Finding(state, f"teacher of {record.id}", text)
+def _teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
+    for state, text in health.check_teacher(settings, store, project_row):
+        yield Finding(state, f"teacher of {project_row.id}", text)
 
 
 def _from_label_studio(

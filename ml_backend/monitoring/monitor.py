@@ -90,14 +90,14 @@ class MonitorInput:
 
 
 def read_monitor_input(
-    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectRow, schema: TaskSchema,
+    store: Store, pool: ProjectPool, aggregator: LabelAggregator, project_row: ProjectRow, schema: TaskSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
     """Reads the input of the monitor.
 
     None without a learner, if the learner's labels or tasks have changed, or if all of its tasks are synthetic.
     """
-    project = record.id
+    project = project_row.id
     active = store.versions.active(project)
     learner, _ = fitted_model.load_best(store, active, pool.space)
     if learner is None or learner.snapshot.labels != schema.labels:
@@ -127,7 +127,7 @@ def read_monitor_input(
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
             multiple=snapshot.multiple,
-            priors=distillation.load_priors(store, record, snapshot.plugin, pool.space, schema).tensors,
+            priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
@@ -140,7 +140,7 @@ def read_monitor_input(
         stop_set=pool.encoded_vectors(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
-        previous=record.monitor_result or {},
+        previous=project_row.monitor_result or {},
     )
 
 
@@ -152,7 +152,7 @@ def _reviewed_tasks(store: Store, project: int) -> list[int]:
 
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
-    """Runs the monitor and returns its result as JSON, for the project's column `watch`. Takes some ten fits."""
+    """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_result`. Takes some ten fits."""
     learner = registry.learner(monitor_input.plugin)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(

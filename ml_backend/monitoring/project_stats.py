@@ -44,21 +44,21 @@ def update(
     The document has `labelled`, the number of tasks with a counted label; `tasks`, the number of all tasks at
     `tasks_revision`; `coverage` (see `Coverage`) and `texts` (see `TextCheck`); `teacher` (see `report.measure`).
     """
-    record, labels = store.projects.require(project), aggregator.refresh(schema)
+    project_row, labels = store.projects.require(project), aggregator.refresh(schema)
     teacher_state = (
         (teacher_labels.teacher, teacher_labels.label_count, teacher_labels.digest)
         if teacher_labels is not None
         else None
     )
     inputs = [
-        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, pool.revision,
+        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, project_row.published, pool.revision,
         learner.number if learner else None, teacher_state,
         store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     inputs_digest = sha256(json.dumps(inputs).encode()).hexdigest()
     if store.stats.inputs_digest(project) == inputs_digest:
         return
-    queue = store.published_drafts.of(project, record.published) if record.published else []
+    queue = store.published_drafts.of(project, project_row.published) if project_row.published else []
     synthetic = pool.tasks[pool.synthetic]
     evaluated = np.setdiff1d(learner.snapshot.tasks, synthetic) if learner else synthetic[:0]
     teacher_document = report.measure_teacher(

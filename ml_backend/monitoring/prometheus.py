@@ -59,9 +59,9 @@ class _ProjectCollector(Collector):
         families = {
             name: GaugeMetricFamily(f"apprentice_{name}", text, labels=["project"]) for name, text in gauges.items()
         }
-        for record in self._store.projects.connected():
+        for project_row in self._store.projects.connected():
             try:
-                status = read_status(self._store, record.id, counted=False)
+                status = read_status(self._store, project_row.id, counted=False)
             except ApprenticeError:
                 continue
             teacher = status.teacher
@@ -80,7 +80,7 @@ class _ProjectCollector(Collector):
             }
             for name, value in values.items():
                 if value is not None:
-                    families[name].add_metric([str(record.id)], float(value))
+                    families[name].add_metric([str(project_row.id)], float(value))
         workers = GaugeMetricFamily("apprentice_workers", "Worker processes that have reported recently")
         workers.add_metric([], len(self._store.jobs.workers()))
         yield from (*families.values(), workers)

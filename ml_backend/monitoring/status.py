@@ -79,34 +79,36 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     settings  of the installation: with them, the project's own settings are checked
     counted   before the first round, whether `coverage` and `texts` are counted from all annotations
     """
-    record = store.projects.require(project)
+    project_row = store.projects.require(project)
     problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
-        schema = read_schema(record.label_config, record.choices)
+        schema = read_schema(project_row.label_config, project_row.choices)
         if counted or stats:
             coverage, texts = project_stats.coverage_and_texts(store, project, schema, stats)
-        teacher = report.read_report(store, record, schema, stats.get("teacher", {}))
+        teacher = report.read_report(store, project_row, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
-        problem = str(error) if record.label_config else "waiting for the first round to read the project"
+        problem = str(error) if project_row.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
     labelled = stats.get("labelled", active.labelled if active else 0)
-    n_tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
+    n_tasks = (
+        stats["tasks"] if stats.get("tasks_revision") == project_row.tasks_revision else store.tasks.count(project)
+    )
     successful_rounds, rounds = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
-    progress = record.progress or {}
+    progress = project_row.progress or {}
     if not store.jobs.workers():
         problem = problem or "no worker is running: start `apprentice serve`"
     problem = store.find_write_problem() or problem  # first: with a full disk, workers cannot report that they run
     return Status(
         project=project,
-        connected=record.is_connected,
+        connected=project_row.is_connected,
         labelled=labelled,
         pool=n_tasks - labelled,
         active_version=active.name if active else None,
         learner=active.learner if active else None,
-        published_version=record.published,
-        held=record.pinned,
-        accuracy=_accuracy(record, active),
+        published_version=project_row.published,
+        held=project_row.pinned,
+        accuracy=_accuracy(project_row, active),
         running=job.running,
         waiting=job.waiting,
         last_round=_last_round(successful_rounds[0]) if successful_rounds else None,
@@ -115,8 +117,8 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         note=messages.remarks_text(active.remarks) if active else "",
-        complaint=settings.for_project(record.extra_params)[1] if settings else "",
-        watch=record.monitor_result or {},
+        complaint=settings.for_project(project_row.extra_params)[1] if settings else "",
+        watch=project_row.monitor_result or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
         set_aside=store.unusable_tasks.codes(project),
@@ -126,21 +128,21 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     )
 
 
-def _last_round(record: RoundRow) -> dict[str, Any]:
+def _last_round(round_row: RoundRow) -> dict[str, Any]:
     return {
-        "version": record.version,
-        "finished_at": record.finished_at,
-        "age_seconds": round(now() - record.finished_at, 1),
-        "seconds": round(record.finished_at - record.started_at, 4),
-        "stages": record.stages,
+        "version": round_row.version,
+        "finished_at": round_row.finished_at,
+        "age_seconds": round(now() - round_row.finished_at, 1),
+        "seconds": round(round_row.finished_at - round_row.started_at, 4),
+        "stages": round_row.stages,
     }
 
 
-def _accuracy(record: ProjectRow, active: ModelVersion | None) -> Estimate | None:
+def _accuracy(project_row: ProjectRow, active: ModelVersion | None) -> Estimate | None:
     """The accuracy on the audit sample in annotation order if the monitor has estimated it and no rollback holds a
     learner; else the estimate of the round that made the active version."""
-    audit_accuracy = (record.monitor_result or {}).get("accuracy")
-    if audit_accuracy and record.pinned is None:
+    audit_accuracy = (project_row.monitor_result or {}).get("accuracy")
+    if audit_accuracy and project_row.pinned is None:
         return Estimate(**audit_accuracy)
     return active.accuracy if active else None
 

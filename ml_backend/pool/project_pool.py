@@ -70,7 +70,7 @@ class ProjectPool:
     space         the name of the vector space
     at_once       maximum number of tasks that a round encodes itself, as it waits for them
     encoded       (n,) bool: rows that have a vector, sketches apart
-    set_aside     (n,) bool: unusable rows, to which the encoder gives no finite vector: no drafts, and no fit on them
+    unusable      (n,) bool: rows to which the encoder gives no finite vector: no drafts, and no fit on them
     synthetic     (n,) bool: rows whose text a teacher wrote
     without_text  (n,) bool: rows that have neither a text nor a record
     """

@@ -175,7 +175,7 @@ class SimulatedTeacher:
                 return
             asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow
             questions = candidates.label_questions(
-                store, context.pool, context.record, context.schema, None, teacher, tasks
+                store, context.pool, context.project_row, context.schema, None, teacher, tasks
             )
             try:
                 for _ in self._teacher_client.ask(

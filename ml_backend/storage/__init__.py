@@ -24,7 +24,7 @@ from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.storage.jobs import Jobs, JobState, Lease
 from ml_backend.storage.ledger import Ledger, Spending
 from ml_backend.storage.project_documents import ProjectDocuments
-from ml_backend.storage.projects import Projects, ProjectRow
+from ml_backend.storage.projects import ProjectRow, Projects
 from ml_backend.storage.publications import Publications
 from ml_backend.storage.published_drafts import PublishedDraft, PublishedDrafts
 from ml_backend.storage.questions import Questions

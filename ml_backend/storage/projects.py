@@ -20,8 +20,9 @@ _PROJECT_TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
-    """The state of a project at one moment, from all tables with one row for each project. `schema` describes their
-    columns. Each table is changed through another attribute of `Store`, such as `connections` and `publications`.
+    """A project at one moment: its row in each of the tables that have one row for each project.
+
+    `schema` describes the columns. Each table is changed through another attribute of `Store`, such as `connections`.
     """
 
     id: int
@@ -71,10 +72,10 @@ class Projects:
 
     def require(self, project: int) -> ProjectRow:
         """Returns a project. Raises StoreError if it is not in the store."""
-        state = self.get(project)
-        if state is None:
+        row = self.get(project)
+        if row is None:
             raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
-        return state
+        return row
 
     def choices(self, project: int) -> str:
         """Returns `ProjectRow.choices`; reads one column only."""
@@ -84,11 +85,11 @@ class Projects:
 
     def ensure(self, project: int) -> ProjectRow:
         """Returns a project, and adds it to the store if it is new."""
-        state = self.get(project)
-        if state is None:
+        row = self.get(project)
+        if row is None:
             self._database.write(self._database.insert_or_ignore(table).values(id=project))
-            state = self.require(project)
-        return state
+            row = self.require(project)
+        return row
 
     def all(self) -> list[ProjectRow]:
         return self._select(sa.true())
@@ -122,10 +123,10 @@ class Projects:
         query = sa.select(table, *_PROJECT_TABLES).select_from(source).where(condition).order_by(table.c.id)
         query = query.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
         with self._database.read() as connection:
-            return [_project_state(row) for row in connection.execute(query).mappings()]
+            return [_project_row(row) for row in connection.execute(query).mappings()]
 
 
-def _project_state(row: sa.RowMapping) -> ProjectRow:
+def _project_row(row: sa.RowMapping) -> ProjectRow:
     def row_of(source: sa.Table) -> dict[str, Any]:
         """Returns the row of one table, or {} if the table has none for the project."""
         values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}

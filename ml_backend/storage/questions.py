@@ -126,7 +126,7 @@ class Questions:
         with self._database.read() as connection:
             return [_question(body) for body in connection.execute(query).scalars()]
 
-    def record(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
+    def store_answer(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
         """Stores an answer, and adds its calls, with one cost for each, to the ledger.
 
         A question whose answer has no content is dropped: it is not asked again, but a later answer with content is

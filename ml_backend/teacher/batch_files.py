@@ -29,8 +29,8 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
 
     Raises ApprenticeError if the project has no teacher that answers by file, or the budget covers no question.
     """
-    record = store.projects.require(project)
-    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
+    project_row = store.projects.require(project)
+    options, schema = _options(store, settings, project), read_schema(project_row.label_config, project_row.choices)
     teacher_options = settings.teacher_options(options)
     teacher = registry.teacher(options.teacher, teacher_options)
     if teacher is None:
@@ -75,8 +75,8 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
     An answer is stored and counted once, however often it is imported. Raises ApprenticeError if the file cannot be
     read.
     """
-    record = store.projects.require(project)
-    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
+    project_row = store.projects.require(project)
+    options, schema = _options(store, settings, project), read_schema(project_row.label_config, project_row.choices)
     budget, questions = Budget.of(options), _Questions(store, project)
     ignored: Counter[str] = Counter()
     counts: Counter[str] = Counter()
@@ -142,7 +142,7 @@ def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) ->
         return "known"  # probably imported before: a cost is entered once
     if has_no_reply(answer):
         return "failed"
-    if not store.questions.record(project, answer, [budget.cost(call) for call in answer.calls]):
+    if not store.questions.store_answer(project, answer, [budget.cost(call) for call in answer.calls]):
         return "known"
     return "dropped" if answer.content is None else "answered"
 

@@ -37,30 +37,30 @@ QuestionsWithKeys = list[tuple[Question, bytes | None]]
 def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str) -> QuestionsWithKeys:
     """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
     written them by hand, or all are answered."""
-    record, pool, schema = snapshot.record, snapshot.pool, snapshot.schema
-    if (record.label_descriptions is not None and not schema.is_record) or not len(pool.tasks):
+    project_row, pool, schema = snapshot.project_row, snapshot.pool, snapshot.schema
+    if (project_row.label_descriptions is not None and not schema.is_record) or not len(pool.tasks):
         return []
-    rng = np.random.default_rng(record.id)  # a fixed seed: the question has the same tasks each time
+    rng = np.random.default_rng(project_row.id)  # a fixed seed: the question has the same tasks each time
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
-    texts = [text for text in store.tasks.texts(record.id, tasks.tolist()) if text]
+    texts = [text for text in store.tasks.texts(project_row.id, tasks.tolist()) if text]
     if schema.is_record:
         if snapshot.record_encoder is None:
             return []
-        descriptions = field_descriptions(snapshot.options, record.feature_scores)
+        descriptions = field_descriptions(snapshot.options, project_row.feature_scores)
         questions = feature_scores.score_questions(
-            record, snapshot.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+            project_row, snapshot.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
         questions = [prompts.description_question(schema, texts, teacher)]
-    answers = store.questions.answers(record.id, [question.id for question in questions])
+    answers = store.questions.answers(project_row.id, [question.id for question in questions])
     return [(question, None) for question in questions if question.id not in answers]
 
 
-def queue_head(store: Store, record: ProjectRow, options: ProjectSettings) -> Ints:
+def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) -> Ints:
     """The ids of the first `teacher_ahead` tasks of the published queue that are shown with a draft."""
-    if not record.published:
+    if not project_row.published:
         return np.empty(0, np.int64)
-    drafts = store.published_drafts.of(record.id, record.published)
+    drafts = store.published_drafts.of(project_row.id, project_row.published)
     tasks = [draft.task for draft in drafts if draft.author is not None]
     return np.array(tasks[: options.teacher_ahead], np.int64)
 
@@ -108,7 +108,7 @@ def tasks_to_distil(
 
 
 def label_questions(
-    store: Store, pool: ProjectPool, record: ProjectRow, schema: TaskSchema, learner: FittedModel | None,
+    store: Store, pool: ProjectPool, project_row: ProjectRow, schema: TaskSchema, learner: FittedModel | None,
     teacher: str, tasks: Ints,
 ) -> QuestionsWithKeys:  # fmt: skip
     """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
@@ -116,8 +116,8 @@ def label_questions(
     and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
     """
     tasks = tasks[pool.is_not_generated(tasks)]
-    descriptions = label_descriptions(record.label_descriptions, schema)
-    texts = store.tasks.texts(record.id, tasks.tolist())
+    descriptions = label_descriptions(project_row.label_descriptions, schema)
+    texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
         return []
@@ -128,10 +128,10 @@ def label_questions(
         if text.strip():
             key = pool.keys_of(rows[i : i + 1])
             questions[row] = prompts.label_question(schema, key, text, teacher, descriptions), key
-    answers = store.questions.answers(record.id, [question.id for question, _ in questions.values()])
+    answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
-    examples = labelled_examples(store, pool, record.id, learner, pool.encoded_vectors(encoded_rows))
+    examples = labelled_examples(store, pool, project_row.id, learner, pool.encoded_vectors(encoded_rows))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
         (replace(question, examples=prompts.as_examples(schema, examples_of_row.get(row, []))), key)

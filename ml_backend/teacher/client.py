@@ -138,7 +138,7 @@ class TeacherClient:
                     self.problem = answer.problem
                     purpose = batch[answer.question].purpose
                     self._store.ledger.add_calls(self._project, answer, purpose, self.teacher, costs)
-                elif self._store.questions.record(self._project, answer, costs):
+                elif self._store.questions.store_answer(self._project, answer, costs):
                     unanswered.discard(answer.question)
                     yield answer
 

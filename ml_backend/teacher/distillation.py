@@ -85,16 +85,16 @@ class DistillationOrigin:
         return self.plugin, self.space, self.labels, self.multiple
 
 
-def origin_of(record: ProjectRow) -> DistillationOrigin | None:
+def origin_of(project_row: ProjectRow) -> DistillationOrigin | None:
     """The origin of the project's prior, None if the project has no prior."""
-    origin: dict[str, Any] | None = (record.distillation or {}).get("made_of")
+    origin: dict[str, Any] | None = (project_row.distillation or {}).get("made_of")
     return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
 
 
-def usable_origin(store: Store, record: ProjectRow) -> DistillationOrigin | None:
+def usable_origin(store: Store, project_row: ProjectRow) -> DistillationOrigin | None:
     """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
-    prior = record.distillation
-    return origin_of(record) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
+    prior = project_row.distillation
+    return origin_of(project_row) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Priors(NamedTuple):
 
 def collect_distillation_input(
     pool: ProjectPool,
-    record: ProjectRow,
+    project_row: ProjectRow,
     plugin: str,
     schema: TaskSchema,
     teacher_labels: TeacherLabels,
@@ -159,8 +159,8 @@ def collect_distillation_input(
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
     pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
-    attributions = feature_scores.attributions(record, record_encoder, schema) if record_encoder else None
-    phrases = _phrases(record.label_descriptions or {}, schema, record_encoder)
+    attributions = feature_scores.attributions(project_row, record_encoder, schema) if record_encoder else None
+    phrases = _phrases(project_row.label_descriptions or {}, schema, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
     fields_digest = _digest(attributions) if attributions else ""
     phrases_digest = phrases.digest if phrases.texts or not attributions else ""
@@ -230,31 +230,31 @@ def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
 
 
 def update_prior(
-    store: Store, record: ProjectRow, data: DistillationInput, schema: TaskSchema, encoder: Encoder
+    store: Store, project_row: ProjectRow, data: DistillationInput, schema: TaskSchema, encoder: Encoder
 ) -> None:
     """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Stores nothing
     if, in these seconds, the project was removed or replaced, or another worker has stored a prior. Raises
     StoreError."""
-    priors = distil(data, schema.multiple, encoder, seed=record.id)
+    priors = distil(data, schema.multiple, encoder, seed=project_row.id)
     tensors = {
         f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
     }
     tensors[TAUGHT_KEYS] = _key_prefixes(data.keys)
-    if not is_still_served(store, record):
+    if not is_still_served(store, project_row):
         return
-    old = store.projects.ensure(record.id).distillation or {}
+    old = store.projects.ensure(project_row.id).distillation or {}
     old_number = int(old.get("number", 0))
-    file, digest = store.artifacts.write(record.id, f"prior-{old_number + 1}", tensors)
-    is_stored = store.distillations.replace(record.id, old_number, file, digest, asdict(data.origin))
+    file, digest = store.artifacts.write(project_row.id, f"prior-{old_number + 1}", tensors)
+    is_stored = store.distillations.replace(project_row.id, old_number, file, digest, asdict(data.origin))
     if not is_stored or old:
         store.artifacts.remove(old["file"] if is_stored else file)
 
 
-def load_priors(store: Store, record: ProjectRow, plugin: str, space: str, schema: TaskSchema) -> Priors:
+def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, schema: TaskSchema) -> Priors:
     """Loads the priors of the learner `plugin` in a vector space. There are none if the project's prior was made for
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
-    origin, row = origin_of(record), record.distillation or {}
+    origin, row = origin_of(project_row), project_row.distillation or {}
     if origin is None or origin.learner_key != (plugin, space, schema.labels, schema.multiple):
         return no_priors
     try:

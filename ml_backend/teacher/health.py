@@ -24,10 +24,10 @@ MAX_LISTED_MODELS = 5
 WHERE = "in the project's extra params, or in APPRENTICE_DEFAULTS"
 
 
-def check_teacher(settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
+def check_teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
     """The findings on the teacher of a project, with what to set if something is wrong. There are none for the embedded
     teacher, which needs nothing."""
-    options, _ = settings.for_project(record.extra_params)
+    options, _ = settings.for_project(project_row.extra_params)
     if options.teacher == registry.EMBEDDED_TEACHER:
         return
     try:
@@ -40,7 +40,7 @@ def check_teacher(settings: Settings, store: Store, record: ProjectRow) -> Itera
     if options.teacher == BY_URL:
         yield from _check_server(settings, options.teacher_model)
     yield from _check_prices(settings, options)
-    yield from _check_progress(store, record, options, teacher.name if teacher else "")
+    yield from _check_progress(store, project_row, options, teacher.name if teacher else "")
 
 
 def _check_server(settings: Settings, model: str) -> Iterator[Finding]:
@@ -109,11 +109,11 @@ def _is_local(url: str) -> bool:
         return (bool(host) and "." not in host) or host.endswith((".local", ".internal"))
 
 
-def _check_progress(store: Store, record: ProjectRow, options: ProjectSettings, name: str) -> Iterator[Finding]:
+def _check_progress(store: Store, project_row: ProjectRow, options: ProjectSettings, name: str) -> Iterator[Finding]:
     """The state of the questions: a spent budget, a problem of the teacher, waiting questions, or answers."""
-    budget_problem, state = exhausted_cap(store, record.id, Budget.of(options)), record.teacher or {}
-    counts = store.questions.counts(record.id, name)
-    waiting = store.questions.count_waiting(record.id, name)
+    budget_problem, state = exhausted_cap(store, project_row.id, Budget.of(options)), project_row.teacher or {}
+    counts = store.questions.counts(project_row.id, name)
+    waiting = store.questions.count_waiting(project_row.id, name)
     if budget_problem:
         yield "notice", budget_problem
     elif state.get("name") == name and state["problem"]:
@@ -121,7 +121,7 @@ def _check_progress(store: Store, record: ProjectRow, options: ProjectSettings, 
         yield "wrong", f"{state['problem']}{again}"
     elif options.teacher == registry.BATCH_TEACHER and waiting:
         questions = f"{format_count(waiting, 'question')} wait{'s' * (waiting == 1)}"
-        yield "notice", f"{questions}: `apprentice teach --project {record.id} --export FILE`"
+        yield "notice", f"{questions}: `apprentice teach --project {project_row.id} --export FILE`"
     elif counts:
         answered = sum(n for (_, outcome), n in counts.items() if outcome == "answered")
         yield "good", f"{format_count(answered, 'question')} answered, {waiting} waiting"

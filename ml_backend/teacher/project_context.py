@@ -24,12 +24,12 @@ class ProjectContext:
     store: Store
     encoder: Encoder
     pool: ProjectPool
-    record: ProjectRow
+    project_row: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
 
     def reloaded(self) -> ProjectContext:
-        return _load(self.settings, self.store, self.pool, self.record.id)
+        return _load(self.settings, self.store, self.pool, self.project_row.id)
 
     @property
     def record_encoder(self) -> RecordEncoder | None:
@@ -41,33 +41,35 @@ class ProjectContext:
         teacher = registry.teacher(self.options.teacher, self.settings.teacher_options(self.options))
         if teacher is None:
             raise ApprenticeError(
-                f"The teacher of project {self.record.id} is {self.options.teacher!r}, which can be asked nothing: set "
-                "`teacher` and `teacher_model` in the project's extra params, and APPRENTICE_TEACHER_URL. This command "
-                "needs the same environment variables as `apprentice serve`"
+                f"The teacher of project {self.project_row.id} is {self.options.teacher!r}, which can be asked "
+                "nothing: set `teacher` and `teacher_model` in the project's extra params, and APPRENTICE_TEACHER_URL. "
+                "This command needs the same environment variables as `apprentice serve`"
             )
-        if problem := missing_model_problem(self.options, self.record.id):
+        if problem := missing_model_problem(self.options, self.project_row.id):
             raise ApprenticeError(problem)
-        return TeacherClient(self.store, self.record.id, teacher, Budget.of(self.options))
+        return TeacherClient(self.store, self.project_row.id, teacher, Budget.of(self.options))
 
 
 def load_project_context(settings: Settings, store: Store, project: int) -> ProjectContext:
     """Loads the state of a project. Raises ApprenticeError if the project is unknown or has had no round, or if its
     label configuration cannot be read."""
-    record = store.projects.get(project) or ProjectRow(project)
-    pool = ProjectPool(store, project, feature_space.project_encoder(settings, record))
+    project_row = store.projects.get(project) or ProjectRow(project)
+    pool = ProjectPool(store, project, feature_space.project_encoder(settings, project_row))
     return _load(settings, store, pool, project)
 
 
 def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> ProjectContext:
-    record = store.projects.get(project)
-    schema = read_schema(record.label_config, record.choices) if record and record.label_config else None
-    if record is None or schema is None or not feature_space.has_feature_space(record, schema):
+    project_row = store.projects.get(project)
+    schema = (
+        read_schema(project_row.label_config, project_row.choices) if project_row and project_row.label_config else None
+    )
+    if project_row is None or schema is None or not feature_space.has_feature_space(project_row, schema):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
-    encoder = feature_space.project_encoder(settings, record)
-    options = settings.for_project(record.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
+    encoder = feature_space.project_encoder(settings, project_row)
+    options = settings.for_project(project_row.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
     pool.use_encoder(encoder)
-    pool.refresh(record.tasks_revision)
-    return ProjectContext(settings, store, encoder, pool, record, options, schema)
+    pool.refresh(project_row.tasks_revision)
+    return ProjectContext(settings, store, encoder, pool, project_row, options, schema)

@@ -23,7 +23,7 @@ class ProjectSnapshot:
     change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
     """
 
-    record: ProjectRow
+    project_row: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
     pool: ProjectPool
@@ -43,7 +43,7 @@ class ProjectSnapshot:
 
 def take_snapshot(
     pool: ProjectPool,
-    record: ProjectRow,
+    project_row: ProjectRow,
     options: ProjectSettings,
     teacher_client: TeacherClient | None,
     mark: tuple[object, ...],
@@ -54,13 +54,13 @@ def take_snapshot(
     keeps treating these rows as not encoded."""
     frozen_pool = copy(pool)
     frozen_pool.encoded, frozen_pool.unusable = pool.encoded.copy(), pool.unusable.copy()
-    schema = read_schema(record.label_config, record.choices)
+    schema = read_schema(project_row.label_config, project_row.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    return ProjectSnapshot(record, options, schema, frozen_pool, teacher_client, mark, encoder)
+    return ProjectSnapshot(project_row, options, schema, frozen_pool, teacher_client, mark, encoder)
 
 
-def is_still_served(store: Store, record: ProjectRow) -> bool:
-    """Whether the project of a snapshot's `record` still exists and is served. Its id may belong to another project by
-    now."""
-    current = store.projects.get(record.id)
-    return current is not None and bool(current.published) and current.made_at == record.made_at
+def is_still_served(store: Store, project_row: ProjectRow) -> bool:
+    """Whether the project of a row that was read earlier still exists and is served. Its id may belong to another
+    project by now."""
+    current = store.projects.get(project_row.id)
+    return current is not None and bool(current.published) and current.made_at == project_row.made_at

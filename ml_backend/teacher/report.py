@@ -55,7 +55,9 @@ def measure_teacher(
     }
 
 
-def read_report(store: Store, record: ProjectRow, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
+def read_report(
+    store: Store, project_row: ProjectRow, schema: TaskSchema, measured: Mapping[str, Any]
+) -> dict[str, Any]:
     """The report as JSON. `measured`: the measurements of the last round, {} before the first round. Returns {} as long
     as no teacher has been asked and no draft was shown.
 
@@ -77,7 +79,7 @@ def read_report(store: Store, record: ProjectRow, schema: TaskSchema, measured: 
     cues     whether there are label descriptions beside the labels' names
     records  whether the tasks are records
     """
-    project, state = record.id, record.teacher or {}
+    project, state = project_row.id, project_row.teacher or {}
     measured = measured or measure_teacher(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)
     if not state and not measured["served"]:
         return {}
@@ -96,7 +98,7 @@ def read_report(store: Store, record: ProjectRow, schema: TaskSchema, measured: 
         "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
-        "cues": bool(record.label_descriptions),
+        "cues": bool(project_row.label_descriptions),
         "records": schema.is_record,
     }
 

@@ -36,7 +36,7 @@ class QuestionScheduler:
 
         touched  ids of the tasks with an annotation or a skip
         """
-        record, store, project = snapshot.record, self._store, snapshot.record.id
+        project_row, store, project = snapshot.project_row, self._store, snapshot.project_row.id
         learner, _ = fitted_model.load_best(store, store.versions.active(project), snapshot.pool.space)
         cues = candidates.description_questions(store, snapshot, teacher)
         if snapshot.options.teacher == registry.BATCH_TEACHER:
@@ -44,7 +44,7 @@ class QuestionScheduler:
                 cues = []
             return cues + self._for_distillation(snapshot, learner, teacher, touched)
         if about_head := self._label(
-            snapshot, learner, teacher, candidates.queue_head(store, record, snapshot.options)
+            snapshot, learner, teacher, candidates.queue_head(store, project_row, snapshot.options)
         ):
             return about_head
         if time.monotonic() < self._no_cues_before.get(project, 0.0):
@@ -66,7 +66,7 @@ class QuestionScheduler:
     ) -> QuestionsWithKeys:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
-        pool, options, project = snapshot.pool, snapshot.options, snapshot.record.id
+        pool, options, project = snapshot.pool, snapshot.options, snapshot.project_row.id
         left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
@@ -89,5 +89,5 @@ class QuestionScheduler:
         self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints
     ) -> QuestionsWithKeys:
         return candidates.label_questions(
-            self._store, snapshot.pool, snapshot.record, snapshot.schema, learner, teacher, tasks
+            self._store, snapshot.pool, snapshot.project_row, snapshot.schema, learner, teacher, tasks
         )

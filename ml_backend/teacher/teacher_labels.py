@@ -90,13 +90,13 @@ def load_teacher_labels(
         tasks, aggregated_labels.tasks[is_real], assume_unique=True, return_indices=True
     )
     compared = probabilities[teacher_rows], aggregated_labels.targets[is_real][annotator_rows]
-    record, drafting = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
+    measured, drafting = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
     return TeacherLabels(
         tasks,
         probabilities=probabilities,
         expected=corrected(probabilities, drafting, multiple),
-        corrected=corrected(probabilities, record, multiple),
-        distillation_confusion=record,
+        corrected=corrected(probabilities, measured, multiple),
+        distillation_confusion=measured,
         may_be_distilled=was_without_examples & ~np.isin(tasks, aggregated_labels.annotated_or_skipped),
         compared=len(teacher_rows),
         teacher=teacher,

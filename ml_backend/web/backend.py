@@ -77,14 +77,14 @@ class ActiveLearningBackend(LabelStudioMLBase):
     def setup(self, extra_params: Any = None) -> dict[str, str]:
         """Returns the answer to /setup: the version that predictions carry. Takes constant time, loads no weights."""
         store, predictor = self.services().store, self.services().predictor
-        record = store.projects.ensure(self.project)
-        config_changed = bool(self.config) and self.config != record.label_config
-        params = record.extra_params if extra_params is None else project_params(extra_params)
+        project_row = store.projects.ensure(self.project)
+        config_changed = bool(self.config) and self.config != project_row.label_config
+        params = project_row.extra_params if extra_params is None else project_params(extra_params)
         if config_changed:
             store.projects.set_label_config(self.project, self.config)
-        if params is not None and params != record.extra_params:
+        if params is not None and params != project_row.extra_params:
             store.projects.set_extra_params(self.project, params)
-        if record.is_connected and (config_changed or params != record.extra_params):
+        if project_row.is_connected and (config_changed or params != project_row.extra_params):
             store.jobs.request(self.project, retry=True)
         version = predictor.version(self.project)
         if TAKES_PROJECT:  # the server of 2.x reads the version from there
@@ -97,8 +97,8 @@ class ActiveLearningBackend(LabelStudioMLBase):
         version = predictor.version(self.project)
         empty = {"result": [], "score": 1.0, "model_version": version}
         try:
-            record = store.projects.ensure(self.project)
-            schema = read_schema(self.config or record.label_config, record.choices)
+            project_row = store.projects.ensure(self.project)
+            schema = read_schema(self.config or project_row.label_config, project_row.choices)
         except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
         texts = [read_text(task, schema) for task in tasks]

@@ -60,7 +60,9 @@ def versions() -> Any:
     store = app_state().store
     project_argument = request.args.get("project")
     if project_argument is None:
-        names = [version.name for record in store.projects.all() if (version := store.versions.active(record.id))]
+        names = [
+            version.name for project_row in store.projects.all() if (version := store.versions.active(project_row.id))
+        ]
         return jsonify(versions=names)
     project = require_project_id(project_argument)
     active = store.versions.active(project)

@@ -50,8 +50,8 @@ class Predictor:
 
     def version(self, project: int) -> str:
         """Returns the model version that predictions of this project carry now."""
-        record = self._store.projects.get(project)
-        return (record.published if record else None) or NO_VERSION
+        project_row = self._store.projects.get(project)
+        return (project_row.published if project_row else None) or NO_VERSION
 
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
         """Returns one prediction per text, in order. Tasks of the audit sample get no draft.
@@ -59,12 +59,12 @@ class Predictor:
         The scores place these tasks behind the published queue, the least confident draft first. Raises
         UnsupportedConfigError if the labelling configuration is not supported.
         """
-        record = self._store.projects.ensure(project)
-        schema = read_schema(label_config or record.label_config, record.choices)
+        project_row = self._store.projects.ensure(project)
+        schema = read_schema(label_config or project_row.label_config, project_row.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
-        if feature_space.has_feature_space(record, schema):
-            encoder, learner = self._serving(record)
-            teacher_labels = self._teacher_labels(record, schema, texts)
+        if feature_space.has_feature_space(project_row, schema):
+            encoder, learner = self._serving(project_row)
+            teacher_labels = self._teacher_labels(project_row, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
             made = make_drafts(
@@ -74,7 +74,7 @@ class Predictor:
                 row_draft if has_vector else None
                 for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
             ]
-        name, audited = record.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
+        name, audited = project_row.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,
@@ -85,17 +85,17 @@ class Predictor:
             for task, task_draft in zip(tasks, drafts, strict=True)
         ]
 
-    def _serving(self, record: ProjectRow) -> tuple[Encoder, FittedModel | None]:
+    def _serving(self, project_row: ProjectRow) -> tuple[Encoder, FittedModel | None]:
         """Returns the learner that serves, with the encoder of its feature space. If a table's feature space has
         changed, the previous one serves until a round in the new one is complete."""
-        encoder = feature_space.project_encoder(self._settings, record)
-        learner = self._learner(record.id, encoder.name)
+        encoder = feature_space.project_encoder(self._settings, project_row)
+        learner = self._learner(project_row.id, encoder.name)
         previous_encoder = (
             None
             if learner
-            else feature_space.project_record_encoder(self._settings, record, feature_space.PREVIOUS_PROFILE)
+            else feature_space.project_record_encoder(self._settings, project_row, feature_space.PREVIOUS_PROFILE)
         )
-        if previous_encoder and (previous_learner := self._learner(record.id, previous_encoder.name)):
+        if previous_encoder and (previous_learner := self._learner(project_row.id, previous_encoder.name)):
             return previous_encoder, previous_learner
         return encoder, learner
 
@@ -111,13 +111,13 @@ class Predictor:
             loaded.version = active
             return loaded.learner
 
-    def _teacher_labels(self, record: ProjectRow, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+    def _teacher_labels(self, project_row: ProjectRow, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
         """Returns the stored teacher labels of these texts (n, labels), without asking the teacher. None if the project
         has no teacher that can be asked."""
-        teacher = (record.teacher or {}).get("name")
+        teacher = (project_row.teacher or {}).get("name")
         if not teacher:
             return None
-        return expected_labels_of_texts(self._store, teacher, schema, record.id, texts)
+        return expected_labels_of_texts(self._store, teacher, schema, project_row.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
         """Returns the vectors (n, d) and a mask (n,) of the texts that have one."""

@@ -52,20 +52,23 @@ class ConfigCheck:
         """Compares one project's configuration with that of Label Studio, and requests a round if they differ."""
         try:
             project = self._next_project()
-            record = self._store.projects.get(project) if project else None
-            if record is None:
+            project_row = self._store.projects.get(project) if project else None
+            if project_row is None:
                 return
-            config = client.label_config(record.id, TIMEOUT_SECONDS)
-            if config != record.label_config and self._store.projects.require(record.id).label_config != config:
-                self._store.synchronisation.request_reconciliation(record.id)
-                self._store.jobs.request(record.id)
+            config = client.label_config(project_row.id, TIMEOUT_SECONDS)
+            if (
+                config != project_row.label_config
+                and self._store.projects.require(project_row.id).label_config != config
+            ):
+                self._store.synchronisation.request_reconciliation(project_row.id)
+                self._store.jobs.request(project_row.id)
         except ApprenticeError as error:
             self._not_before = time.monotonic() + RETRY_SECONDS
             log.debug("labelling configuration not checked", error=str(error))
 
     def _next_project(self) -> int | None:
         """Returns the connected project that follows the last one, by number; None if no project is connected."""
-        projects = [record.id for record in self._store.projects.connected()]
+        projects = [project_row.id for project_row in self._store.projects.connected()]
         first = projects[0] if projects else 0
         self._last_project = next((project for project in projects if project > self._last_project), first)
         return self._last_project or None

@@ -102,8 +102,8 @@ class EncodingRunner:
             return False
         if project == leased_project:
             return True
-        record = self._store.projects.get(project)
-        if record is not None and (record.progress or {}).get("worker") == self._worker:
+        project_row = self._store.projects.get(project)
+        if project_row is not None and (project_row.progress or {}).get("worker") == self._worker:
             return True
         self._not_before[project] = time.monotonic() + OTHER_WORKER_CHECK_SECONDS
         return False

@@ -61,20 +61,20 @@ class Maintenance:
         client, pool  None after a failed round: Label Studio may be the cause, and the vectors of an earlier feature
                       space go on serving
         """
-        record = self._store.projects.get(project)
-        if record is None:
+        project_row = self._store.projects.get(project)
+        if project_row is None:
             return
         try:
-            needed = self._needed_versions(record)
+            needed = self._needed_versions(project_row)
             self._remove_old_learners(project, needed)
             self._store.retention.remove_old_versions(project, needed)
             if pool is not None:
-                spaces = {pool.space, *feature_space.record_space_names(self._settings, record)}
+                spaces = {pool.space, *feature_space.record_space_names(self._settings, project_row)}
                 self._store.remove_vectors(project, "", spaces)
                 if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # a busy worker may never be quiet
-                    self._sweep(record, pool)
+                    self._sweep(project_row, pool)
             if client is not None:
-                self._prune_version(client, record, MAX_STALE_VERSIONS)
+                self._prune_version(client, project_row, MAX_STALE_VERSIONS)
         except (ApprenticeError, OSError) as error:
             log.warning("maintenance after the round failed", project=project, error=str(error))
 
@@ -87,80 +87,82 @@ class Maintenance:
         if time.monotonic() >= self._strays_not_before:
             self._strays_not_before = time.monotonic() + SWEEP_SECONDS
             self._store.remove_orphans()
-        records = [record for record in self._store.projects.connected() if record.id in pools]
-        if any(self._prune_version(client, record, MIN_STALE_VERSIONS) for record in records):
+        rows = [row for row in self._store.projects.connected() if row.id in pools]
+        if any(self._prune_version(client, row, MIN_STALE_VERSIONS) for row in rows):
             return True
-        return any(self._sweep(record, pools[record.id]) for record in records)
+        return any(self._sweep(row, pools[row.id]) for row in rows)
 
-    def _sweep(self, record: ProjectRow, pool: ProjectPool) -> bool:
+    def _sweep(self, project_row: ProjectRow, pool: ProjectPool) -> bool:
         """Deletes remains of deleted tasks: some quotes, or the vectors of one shard. When none are left, also deletes
         unreferenced files. Returns False if there is nothing to delete now."""
-        project = record.id
+        project = project_row.id
         try:
             if self._store.erase_quotes(project):
                 self._swept.pop(project, None)  # a task was deleted, so its vectors are due at once
                 self._sweep_not_before.pop(project, None)
                 return True
             if project in self._wipe_pending:
-                return self._wipe(record)
-            if self._is_swept(record):
+                return self._wipe(project_row)
+            if self._is_swept(project_row):
                 return False
             pool.flush()  # now, because vectors that are written later are not checked again
             if self._store.remove_unused_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
-            self._store.artifacts.remove_orphans(project, {*needed, (record.distillation or {}).get("file", "")})
-            return self._wipe(record)
+            self._store.artifacts.remove_orphans(project, {*needed, (project_row.distillation or {}).get("file", "")})
+            return self._wipe(project_row)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
             return False
 
-    def _wipe(self, record: ProjectRow) -> bool:
+    def _wipe(self, project_row: ProjectRow) -> bool:
         """Ends a sweep by wiping the database's log. If another process is reading, it is tried again later without a
         new search. Always returns False."""
         if self._store.database.wipe():
-            self._wipe_pending.discard(record.id)
-            self._swept[record.id] = (record.tasks_revision, time.monotonic())
-            self._sweep_not_before[record.id] = time.monotonic() + SWEEP_SECONDS
+            self._wipe_pending.discard(project_row.id)
+            self._swept[project_row.id] = (project_row.tasks_revision, time.monotonic())
+            self._sweep_not_before[project_row.id] = time.monotonic() + SWEEP_SECONDS
         else:
-            self._wipe_pending.add(record.id)
+            self._wipe_pending.add(project_row.id)
         return False
 
-    def _is_swept(self, record: ProjectRow) -> bool:
+    def _is_swept(self, project_row: ProjectRow) -> bool:
         """Whether no task has changed since the last sweep, or the last sweep was a moment ago."""
-        revision, swept_at = self._swept.get(record.id, (None, 0.0))
-        is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SWEEP_SECONDS
-        return is_unchanged or time.monotonic() < self._sweep_not_before.get(record.id, 0.0)
+        revision, swept_at = self._swept.get(project_row.id, (None, 0.0))
+        is_unchanged = revision == project_row.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SWEEP_SECONDS
+        return is_unchanged or time.monotonic() < self._sweep_not_before.get(project_row.id, 0.0)
 
-    def _prune_version(self, client: LabelStudioClient, record: ProjectRow, max_versions: int) -> bool:
+    def _prune_version(self, client: LabelStudioClient, project_row: ProjectRow, max_versions: int) -> bool:
         """Deletes the rows of the oldest version in Label Studio if more than `max_versions` have rows beside the
         serving one. Returns whether it did."""
-        stale = self._store.versions.stale(record.id)
-        if len(stale) <= max_versions or stale[0][1] == record.published:
+        stale = self._store.versions.stale(project_row.id)
+        if len(stale) <= max_versions or stale[0][1] == project_row.published:
             return False
-        if time.monotonic() < self._prune_not_before.get(record.id, 0.0):
+        if time.monotonic() < self._prune_not_before.get(project_row.id, 0.0):
             return False
         number, name, _ = stale[0]
         try:
-            delete_version_predictions(client, record.id, name)
+            delete_version_predictions(client, project_row.id, name)
         except NotFoundError:
             pass  # deleted already
         except ApprenticeError as error:
-            self._prune_not_before[record.id] = time.monotonic() + RETRY_SECONDS
-            log.warning("deleting rows of an old version failed", project=record.id, version=name, error=str(error))
+            self._prune_not_before[project_row.id] = time.monotonic() + RETRY_SECONDS
+            log.warning(
+                "deleting rows of an old version failed", project=project_row.id, version=name, error=str(error)
+            )
             return False
-        self._store.versions.set_rows(record.id, number, 0)
+        self._store.versions.set_rows(project_row.id, number, 0)
         return True
 
-    def _needed_versions(self, record: ProjectRow) -> set[int]:
+    def _needed_versions(self, project_row: ProjectRow) -> set[int]:
         """Returns the numbers of the versions that serve, here or in Label Studio, or that a rollback holds, and the
         numbers of their learners."""
         versions = self._store.versions
         candidates = [
-            versions.active(record.id),
-            versions.get(record.id, record.pinned) if record.pinned else None,
-            versions.named(record.id, record.published) if record.published else None,
+            versions.active(project_row.id),
+            versions.get(project_row.id, project_row.pinned) if project_row.pinned else None,
+            versions.named(project_row.id, project_row.published) if project_row.published else None,
         ]
         needed = [version for version in candidates if version is not None]
         return {number for version in needed for number in (version.number, version.learner) if number is not None}

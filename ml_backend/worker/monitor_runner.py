@@ -42,19 +42,19 @@ class MonitorRunner:
             return
         self._not_before = time.monotonic() + PAUSE_SECONDS
         for project, pool in pools.items():
-            record, active = self._store.projects.get(project), self._store.versions.active(project)
-            if record is None or active is None or active.learner is None:
+            project_row, active = self._store.projects.get(project), self._store.versions.active(project)
+            if project_row is None or active is None or active.learner is None:
                 continue
-            options, _ = self._settings.for_project(record.extra_params)
+            options, _ = self._settings.for_project(project_row.extra_params)
             state = (active.learner, options.group_by, options.second_look, options.acquisition)
             if state == self._monitored.get(project):
                 continue
             try:
-                schema = read_schema(record.label_config, record.choices)
-                form = feature_space.task_form(feature_space.project_encoder(self._settings, record))
+                schema = read_schema(project_row.label_config, project_row.choices)
+                form = feature_space.task_form(feature_space.project_encoder(self._settings, project_row))
                 aggregator = self._aggregators.of(project)
                 monitor_input = read_monitor_input(
-                    self._store, pool, aggregator, record, schema, options.with_form_defaults(form)
+                    self._store, pool, aggregator, project_row, schema, options.with_form_defaults(form)
                 )
             except ApprenticeError as error:
                 log.warning("monitor failed", project=project, error=str(error))
@@ -63,7 +63,7 @@ class MonitorRunner:
                 self._monitored[project] = state
                 while len(self._monitored) > MAX_PROJECTS_REMEMBERED:  # the oldest entry is run again early
                     self._monitored.pop(next(iter(self._monitored)))
-                self._running = self._thread.submit(self._run, project, monitor_input, record.made_at)
+                self._running = self._thread.submit(self._run, project, monitor_input, project_row.made_at)
                 return
 
     def stop(self) -> None:
@@ -72,8 +72,8 @@ class MonitorRunner:
 
     def _run(self, project: int, monitor_input: MonitorInput, made_at: str) -> None:
         try:
-            result, record = run_monitor(monitor_input), self._store.projects.get(project)
-            if record is not None and record.is_connected and record.made_at == made_at:
+            result, project_row = run_monitor(monitor_input), self._store.projects.get(project)
+            if project_row is not None and project_row.is_connected and project_row.made_at == made_at:
                 self._store.monitor.put(project, result)
                 # a round may then switch the queue to random order, or propose tasks for review
                 self._store.jobs.request_unless_waiting(project)

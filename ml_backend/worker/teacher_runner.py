@@ -95,18 +95,20 @@ class TeacherRunner:
     def _take_snapshot(self, project: int, pool: ProjectPool) -> ProjectSnapshot | None:
         """Returns the project's state; None if nothing can be done now, or nothing has changed since there was nothing
         to do."""
-        record = self._store.projects.get(project)
-        if record is None or not record.is_connected or not record.published:
+        project_row = self._store.projects.get(project)
+        if project_row is None or not project_row.is_connected or not project_row.published:
             return None
-        options, _ = self._settings.for_project(record.extra_params)
+        options, _ = self._settings.for_project(project_row.extra_params)
         teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
         teacher_client = TeacherClient(self._store, project, teacher, Budget.of(options)) if teacher else None
-        record = self._set_teacher(record, teacher_client.teacher if teacher_client else None, options.teacher_model)
-        if _unavailable_until(record) > now():
+        project_row = self._set_teacher(
+            project_row, teacher_client.teacher if teacher_client else None, options.teacher_model
+        )
+        if _unavailable_until(project_row) > now():
             return None
-        encoder = feature_space.project_encoder(self._settings, record)
-        schema = read_schema(record.label_config, record.choices)
-        if not feature_space.has_feature_space(record, schema) or pool.space != encoder.name:
+        encoder = feature_space.project_encoder(self._settings, project_row)
+        schema = read_schema(project_row.label_config, project_row.choices)
+        if not feature_space.has_feature_space(project_row, schema) or pool.space != encoder.name:
             return None  # the next round updates the feature space
         teacher_state = (
             (
@@ -118,13 +120,13 @@ class TeacherRunner:
             else None
         )
         mark = (
-            record.published, record.tasks_revision, record.label_descriptions, record.feature_scores, pool.space,
-            distillation.usable_origin(self._store, record), self._store.evolution_rounds.finished(project), options,
-            int(pool.encoded.sum()), teacher_state,
+            project_row.published, project_row.tasks_revision, project_row.label_descriptions,
+            project_row.feature_scores, pool.space, distillation.usable_origin(self._store, project_row),
+            self._store.evolution_rounds.finished(project), options, int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
         if self._idle_marks.get(project) == mark:
             return None
-        return take_snapshot(pool, record, options, teacher_client, mark, encoder)
+        return take_snapshot(pool, project_row, options, teacher_client, mark, encoder)
 
     def _run(self, snapshots: list[ProjectSnapshot]) -> None:
         lower_thread_priority()
@@ -133,7 +135,7 @@ class TeacherRunner:
                 if self._work(snapshot):
                     return
             except Exception as error:
-                self._skip_for_a_while(snapshot.record.id, error)
+                self._skip_for_a_while(snapshot.project_row.id, error)
 
     def _skip_for_a_while(self, project: int, error: Exception) -> None:
         """Logs an error and pauses the project, so that the error affects no other project and not the worker."""
@@ -145,54 +147,65 @@ class TeacherRunner:
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
         that can be asked, only the labels' names and descriptions written by people are distilled."""
-        record, teacher_client, schema, store = snapshot.record, snapshot.teacher_client, snapshot.schema, self._store
+        project_row, teacher_client, schema, store = (
+            snapshot.project_row,
+            snapshot.teacher_client,
+            snapshot.schema,
+            self._store,
+        )
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
         questions: QuestionsWithKeys = []
         teacher_labels = no_teacher_labels(schema)
         if teacher_client:
-            answers = self._aggregators.of(record.id).refresh(schema).aggregated
+            answers = self._aggregators.of(project_row.id).refresh(schema).aggregated
             teacher_labels = load_teacher_labels(
-                store, teacher_client.teacher, schema, snapshot.pool, record.id, answers
+                store, teacher_client.teacher, schema, snapshot.pool, project_row.id, answers
             )
             problem = teacher_client.exhausted_cap()
             # the answers of a file are stored under the model's name, so that has to be set first
             if snapshot.options.teacher == registry.BATCH_TEACHER:
-                problem = missing_model_problem(snapshot.options, record.id) or problem
+                problem = missing_model_problem(snapshot.options, project_row.id) or problem
             if not problem and (
                 questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.annotated_or_skipped)
             ):
                 first, _ = questions[0]
                 problem = teacher_client.exhausted_cap(first)
                 if problem and first.purpose == "describe":  # questions for labels are cheaper
-                    self._scheduler.postpone_descriptions(record.id, MAX_RETRY_SECONDS)
+                    self._scheduler.postpone_descriptions(project_row.id, MAX_RETRY_SECONDS)
                     return True
             if problem or not questions:
-                self._report(record, f"{problem}: the loop goes on without it" if problem else "")
+                self._report(project_row, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
         generated = generated_texts.pseudo_labels_of_texts(
-            store, snapshot.encoder, record, schema, teacher_labels, snapshot.teacher
+            store, snapshot.encoder, project_row, schema, teacher_labels, snapshot.teacher
         )
         distillation_input = distillation.collect_distillation_input(
-            snapshot.pool, record, snapshot.options.learner, schema, teacher_labels, generated, snapshot.record_encoder
+            snapshot.pool,
+            project_row,
+            snapshot.options.learner,
+            schema,
+            teacher_labels,
+            generated,
+            snapshot.record_encoder,
         )
-        if distillation_input.origin.is_due(distillation.usable_origin(store, record), idle=not questions):
+        if distillation_input.origin.is_due(distillation.usable_origin(store, project_row), idle=not questions):
             self._distil(snapshot, distillation_input)
         elif teacher_client and questions and snapshot.options.teacher == registry.BATCH_TEACHER:
-            store.questions.add(record.id, teacher_client.teacher, questions)  # they wait for an export
+            store.questions.add(project_row.id, teacher_client.teacher, questions)  # they wait for an export
         elif teacher_client and questions:
             # a small portion, because the next annotation changes the head of the queue
             portion = questions[: QUESTIONS_PER_CALL * self._settings.teacher_concurrency]
             about_labels = [question for question, _ in portion if question.purpose == "describe"]
             if about_labels:
-                self._scheduler.postpone_descriptions(record.id, MAX_RETRY_SECONDS)
-            self._ask(teacher_client, record, portion)
+                self._scheduler.postpone_descriptions(project_row.id, MAX_RETRY_SECONDS)
+            self._ask(teacher_client, project_row, portion)
             if about_labels and len(teacher_client.stored_answers(about_labels)) == len(about_labels):
                 self._scheduler.postpone_descriptions(
-                    record.id, 0.0
+                    project_row.id, 0.0
                 )  # a table may have more questions about its fields
         else:
-            self._idle_marks[record.id] = snapshot.change_marker
+            self._idle_marks[project_row.id] = snapshot.change_marker
             return False
         return True
 
@@ -201,23 +214,23 @@ class TeacherRunner:
         ones."""
         if snapshot.record_encoder:
             return feature_scores.adopt_answers(
-                self._store, snapshot.record, snapshot.record_encoder, snapshot.schema, teacher
+                self._store, snapshot.project_row, snapshot.record_encoder, snapshot.schema, teacher
             )
-        return label_descriptions.adopt_earlier_answer(self._store, snapshot.record, snapshot.schema, teacher)
+        return label_descriptions.adopt_earlier_answer(self._store, snapshot.project_row, snapshot.schema, teacher)
 
     def _distil(self, snapshot: ProjectSnapshot, distillation_input: DistillationInput) -> None:
-        project = snapshot.record.id
+        project = snapshot.project_row.id
         try:
             distillation.update_prior(
-                self._store, snapshot.record, distillation_input, snapshot.schema, snapshot.encoder
+                self._store, snapshot.project_row, distillation_input, snapshot.schema, snapshot.encoder
             )
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior
             self._skip_for_a_while(project, error)
 
-    def _ask(self, teacher_client: TeacherClient, record: ProjectRow, questions: QuestionsWithKeys) -> None:
+    def _ask(self, teacher_client: TeacherClient, project_row: ProjectRow, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""
-        project, round_requested_at, new_answers, replies = record.id, time.monotonic(), 0, 0
+        project, round_requested_at, new_answers, replies = project_row.id, time.monotonic(), 0, 0
         try:
             for answer in teacher_client.ask([question for question, _ in questions], [key for _, key in questions]):
                 replies += 1
@@ -226,40 +239,40 @@ class TeacherRunner:
                     round_requested_at, new_answers = time.monotonic(), 0
                     self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
             self._retry_seconds.pop(project, None)
-            self._report(record, "")
+            self._report(project_row, "")
             if not replies:  # another worker is asking the same questions
                 self._not_before = time.monotonic() + UNANSWERED_PAUSE_SECONDS
         except TeacherUnavailableError as error:
             last_pause = self._retry_seconds.get(project, FIRST_RETRY_SECONDS / 2)
             pause = MAX_RETRY_SECONDS if error.fatal else min(2 * last_pause, MAX_RETRY_SECONDS)
             self._retry_seconds[project] = pause
-            self._report(record, str(error), now() + (error.retry_after or pause))
+            self._report(project_row, str(error), now() + (error.retry_after or pause))
             log.warning("teacher unavailable", project=project, error=str(error))
         except Exception as error:  # the loop goes on without the teacher
-            self._report(record, f"asking the teacher failed ({type(error).__name__})", now() + MAX_RETRY_SECONDS)
+            self._report(project_row, f"asking the teacher failed ({type(error).__name__})", now() + MAX_RETRY_SECONDS)
             log.error("asking the teacher failed", project=project, error=type(error).__name__)
         if new_answers:
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
 
-    def _set_teacher(self, record: ProjectRow, name: str | None, model: str) -> ProjectRow:
+    def _set_teacher(self, project_row: ProjectRow, name: str | None, model: str) -> ProjectRow:
         """Returns the record with this teacher. If the teacher is another one than before, the problems of the earlier
         one are forgotten."""
-        if (record.teacher or {}).get("name") == name:
-            return record
+        if (project_row.teacher or {}).get("name") == name:
+            return project_row
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
         if name:
-            self._store.teacher_states.set_teacher(record.id, name, model)
+            self._store.teacher_states.set_teacher(project_row.id, name, model)
         else:
-            self._store.teacher_states.forget(record.id)
-        self._retry_seconds.pop(record.id, None)
-        return replace(record, teacher=state)
+            self._store.teacher_states.forget(project_row.id)
+        self._retry_seconds.pop(project_row.id, None)
+        return replace(project_row, teacher=state)
 
-    def _report(self, record: ProjectRow, problem: str, until: float = 0.0) -> None:
+    def _report(self, project_row: ProjectRow, problem: str, until: float = 0.0) -> None:
         """Stores the teacher's problem, "" if it has none, for `status` and `doctor`."""
-        state = {**(record.teacher or {}), "problem": problem, "until": until}
-        if record.teacher != state and is_still_served(self._store, record):
-            self._store.teacher_states.set_problem(record.id, str(state.get("name", "")), problem, until)
+        state = {**(project_row.teacher or {}), "problem": problem, "until": until}
+        if project_row.teacher != state and is_still_served(self._store, project_row):
+            self._store.teacher_states.set_problem(project_row.id, str(state.get("name", "")), problem, until)
 
 
-def _unavailable_until(record: ProjectRow) -> float:
-    return float((record.teacher or {}).get("until", 0.0))
+def _unavailable_until(project_row: ProjectRow) -> float:
+    return float((project_row.teacher or {}).get("until", 0.0))

@@ -149,10 +149,10 @@ class Worker:
             return
         self._reconciled_at = time.monotonic()
         connected = self._store.projects.connected()
-        for record in connected:
-            if now() - record.reconciled_at >= self._settings.reconcile_seconds:
-                self._store.jobs.request_unless_waiting(record.id)
-        for project in self._pools.keys() - {record.id for record in connected}:
+        for project_row in connected:
+            if now() - project_row.reconciled_at >= self._settings.reconcile_seconds:
+                self._store.jobs.request_unless_waiting(project_row.id)
+        for project in self._pools.keys() - {project_row.id for project_row in connected}:
             pool = self._pools.pop(project)
             if self._store.projects.get(project) is not None:  # nothing of a forgotten project may be written again
                 pool.flush()
@@ -180,15 +180,15 @@ class Worker:
                     lease=lease,
                     stages=stages,
                 )
-                record = run_round(context)
+                round_row = run_round(context)
                 self._maintenance.after_round(self._client, lease.project, pool)
             jobs.finish(lease)
             if not self._store.publications.is_complete(lease.project):
                 jobs.request_unless_waiting(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
-            if record is not None:
+            if round_row is not None:
                 self._maintenance.postpone()
-                self._store.versions.record_round(lease.project, record)
-                log.info("round", project=lease.project, version=record.version, **stages)
+                self._store.versions.record_round(lease.project, round_row)
+                log.info("round", project=lease.project, version=round_row.version, **stages)
             self._encoding_runner.report_progress(lease.project, pool)
         except LeaseLostError:
             jobs.release(lease)
@@ -205,8 +205,8 @@ class Worker:
         """Returns the project's pool. Drops the least recently used pools if the other ones are too large together."""
         pool = self._pools.pop(project, None)
         if pool is None:
-            record = self._store.projects.ensure(project)
-            pool = ProjectPool(self._store, project, feature_space.project_encoder(self._settings, record))
+            project_row = self._store.projects.ensure(project)
+            pool = ProjectPool(self._store, project, feature_space.project_encoder(self._settings, project_row))
         while self._pools and sum(len(other.tasks) for other in self._pools.values()) > MAX_TASKS_IN_MEMORY:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
@@ -238,9 +238,9 @@ class Worker:
         if self._client is None or stored_credentials != self._credentials:
             self._client = LabelStudioClient(*stored_credentials, self._settings.timeout_seconds)
             self._credentials = stored_credentials
-            for record in self._store.projects.connected():  # it may be another Label Studio, or a changed one
-                self._store.synchronisation.request_reconciliation(record.id)
-                self._store.publications.set_timings(record.id, None, None)
+            for project_row in self._store.projects.connected():  # it may be another Label Studio, or a changed one
+                self._store.synchronisation.request_reconciliation(project_row.id)
+                self._store.publications.set_timings(project_row.id, None, None)
         return self._client
 
 

@@ -126,7 +126,7 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
 def test_a_project_of_texts_has_cues_instead(
     run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
-    set_up(store, 5, label_config=SINGLE, records=None)
+    set_up(store, 5, label_config=SINGLE, record_profile=None)
     code, output = run()
     assert code == 1 and "are texts: use `apprentice cues`" in output
     assert run("--edit", "--json")[0] == 2
@@ -158,12 +158,14 @@ def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, s
         "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}},
     }
     run("--file", write_file(tmp_path, scores={}))
-    assert store.projects.ensure(5).feature_scores == {"fields": stored["fields"]}, "unless it says that there is nothing"
+    assert store.projects.ensure(5).feature_scores == {"fields": stored["fields"]}, (
+        "unless it says that there is nothing"
+    )
 
 
 def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tmp_path: Path, store: Store) -> None:
     features = {"estimates": [{"yes": {"age": 8.0}}, {"yes": {"age": 6.0}}], "by": "teacher", "asked": ["x"]}
-    set_up(store, 5, features=features)
+    set_up(store, 5, feature_scores=features)
     shown = json.loads(run("--json")[1])
     assert shown["scores"]["yes"] == {"age": 7.0}
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
@@ -205,9 +207,11 @@ def test_the_scores_of_a_renamed_label_can_be_moved_to_its_new_name(
 def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     context = load_project_context(settings, store, 5)
     assert context.record_encoder is not None
-    questions = feature_scores.score_questions(context.record, context.record_encoder, context.schema, {}, (), "small")
+    questions = feature_scores.score_questions(
+        context.project_row, context.record_encoder, context.schema, {}, (), "small"
+    )
     store.questions.add(5, "small", [(question, None) for question in questions])
     for question in questions:
-        store.questions.record(5, Answer(question.id, None, None, (), "the request is too long"), [])
+        store.questions.store_answer(5, Answer(question.id, None, None, (), "the request is too long"), [])
     set_up(store, 5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
     assert "No scores: 3 questions to the teacher failed (the request is too long)." in run()[1]

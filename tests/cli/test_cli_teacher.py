@@ -152,13 +152,13 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 ) -> None:
     one, *_ = add_questions(store, *(f"text {n}" for n in range(20)))
     read_ids: list[str] = []
-    those = Questions.with_ids
+    with_ids = Questions.with_ids
 
     def spy(questions: Questions, project: int, ids: list[str]) -> list[Question]:
         read_ids.extend(ids)
-        return those(questions, project, ids)
+        return with_ids(questions, project, ids)
 
-    monkeypatch.setattr(Questions, "those", spy)
+    monkeypatch.setattr(Questions, "with_ids", spy)
     monkeypatch.setattr(Questions, "all", lambda *_: pytest.fail("all questions are read"))
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply("label-of-somebody-else", {}))
@@ -258,7 +258,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     call = Call("small", 1.0, 10, 10, "malformed")
     store.ledger.add_calls(5, Answer("d", None, None, (call, call), "no JSON"), "describe", TEACHER, [0.0, 0.0])
     assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
-    set_up(store, 5, cues=CUES)
+    set_up(store, 5, label_descriptions=CUES)
     output = run("cues")[1]
     assert "fruit  grows on trees\n" in output and "   10  an apple\n" in output
     assert "   -5  the apple of his eye (rather animal)\n" in output and "metal" in output
@@ -286,7 +286,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
 def test_an_error_in_cues_is_located_and_changes_nothing(
     run: Run, store: Store, tmp_path: Path, text: str | None, words: str
 ) -> None:
-    set_up(store, 5, cues=CUES)
+    set_up(store, 5, label_descriptions=CUES)
     file = tmp_path / "cues.json"
     if text is not None:
         file.write_text(text)
@@ -312,16 +312,19 @@ def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
         return change(text) if change else None
 
     monkeypatch.setattr(click, "edit", edit)
-    set_up(store, 5, cues=CUES)
+    set_up(store, 5, label_descriptions=CUES)
     code, output = run("cues", "--edit", answers="y\n")
     assert code == 0 and "at line" in output and "Kept: 2 of 3" in output
     assert "oops" in shown[1], "what was written is not lost"
-    assert store.projects.ensure(5).label_descriptions == {**CUES, "metal": {"description": "hard and shiny", "cues": []}}
+    assert store.projects.ensure(5).label_descriptions == {
+        **CUES,
+        "metal": {"description": "hard and shiny", "cues": []},
+    }
     assert run("cues", "--edit")[1] == "Nothing has changed.\n"
 
 
 def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_up(store, 5, cues=CUES)
+    set_up(store, 5, label_descriptions=CUES)
     monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
     code, output = run("cues", "--edit", answers="n\n")
     assert code == 1 and "not JSON" in output
@@ -345,7 +348,7 @@ def test_the_ledger_has_every_call_with_its_outcome_and_cuts_nothing_off(
     (question,) = add_questions(store, "one apple")
     monkeypatch.setenv("COLUMNS", "80")
     calls = (Call("m", 1.0, 100_000_000, 10, "malformed"), Call("m", 2.0, 200, 20, "answered"))
-    store.questions.record(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
+    store.questions.store_answer(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
     code, output = run("ledger")
     head, *rows = output.splitlines()
     assert code == 0 and head.split()[:6] == ["for", "calls", "answered", "malformed", "refused", "failed"]

@@ -177,14 +177,14 @@ class Backend:
         return version
 
     def published(self, project: Project) -> str | None:
-        record = self.store.projects.get(project.number)
-        return record.published if record else None
+        project_row = self.store.projects.get(project.number)
+        return project_row.published if project_row else None
 
     def follows(self, project: Project, labelled: int = 0) -> ModelVersion | None:
         """Returns the served version if it was fitted on at least `labelled` tasks and no round runs or waits."""
-        record = self.store.projects.get(project.number)
+        project_row = self.store.projects.get(project.number)
         version, job = self.store.versions.active(project.number), self.store.jobs.state(project.number)
-        done = record and record.fingerprint and version and version.name == record.published
+        done = project_row and project_row.fingerprint and version and version.name == project_row.published
         return (
             version if version and done and version.labelled >= labelled and not (job.running or job.waiting) else None
         )

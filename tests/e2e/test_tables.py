@@ -122,7 +122,7 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)
-    set_up(backend.store, project.number, features=expert_scores())
+    set_up(backend.store, project.number, feature_scores=expert_scores())
     backend.wait_for_queue(project)
     project.answer_next(20)
     backend.wait_for_queue(project, labelled=20)

@@ -54,7 +54,7 @@ class AnnotatedProject:
     def suspect(self, *tasks: int) -> None:
         other = self.schema.labels[1]
         errors = [{"task": task, "instead": [other], "confidence": 0.9} for task in tasks]
-        set_up(self.store, 5, watch={"second_look": errors})
+        set_up(self.store, 5, monitor_result={"second_look": errors})
 
     def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()

@@ -69,8 +69,8 @@ def test_a_project_that_label_studio_no_longer_has_is_removed_from_the_store(
 ) -> None:
     server.project = 99
     client, messages = FakeClient(server), list[str]()
-    record = store.projects.ensure(5)
-    assert not is_in_label_studio(client, record, messages.append)
+    project_row = store.projects.ensure(5)
+    assert not is_in_label_studio(client, project_row, messages.append)
     assert messages == ["the project is gone from Label Studio"]
     forget(None, store, 5, say)
     assert store.count_rows(5) == {} and client.writes() == []

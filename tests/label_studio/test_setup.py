@@ -60,9 +60,9 @@ def test_connecting_sets_up_webhook_backend_sampling_tab_and_first_round(
     assert server.settings["sampling"] == "Uncertainty sampling"
     assert server.settings["show_collab_predictions"]
     assert view["data"]["ordering"] == ["tasks:predictions_score"]
-    record = store.projects.ensure(5)
-    assert record.connection is not None
-    assert record.label_config == server.label_config
+    project_row = store.projects.ensure(5)
+    assert project_row.connection is not None
+    assert project_row.label_config == server.label_config
     assert store.jobs.claim("worker") is not None
     assert not any("s3cret" in line for line in messages)
 
@@ -114,8 +114,8 @@ def test_disconnecting_restores_the_earlier_state(server: FakeLabelStudio, store
     set_up(store, 5, published="v1", pinned=2)
     assert disconnect(FakeClient(server), store, 5, say)
     assert state(server) == before
-    record = store.projects.ensure(5)
-    assert (record.connection, record.published, record.pinned) == (None, None, None)
+    project_row = store.projects.ensure(5)
+    assert (project_row.connection, project_row.published, project_row.pinned) == (None, None, None)
     client = FakeClient(server)
     assert not disconnect(client, store, 5, say)
     assert client.calls == []
@@ -236,15 +236,20 @@ def test_another_project_with_the_same_number_starts_without_data(
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5) and store.published_drafts.of(5)
-    set_up(store, 5, teacher={"problem": "no server"}, cues={"fruit": {"description": "", "cues": []}})
+    set_up(store, 5, teacher={"problem": "no server"}, label_descriptions={"fruit": {"description": "", "cues": []}})
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
     add_labelled_tasks(other, 4)
     connect(FakeClient(other), store, secured, 5, say)
     assert (store.annotations.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
-    record = store.projects.ensure(5)
-    assert (store.published_drafts.of(5), record.teacher, record.label_descriptions, record.distillation) == ([], None, None, None)
+    project_row = store.projects.ensure(5)
+    assert (
+        store.published_drafts.of(5),
+        project_row.teacher,
+        project_row.label_descriptions,
+        project_row.distillation,
+    ) == ([], None, None, None)
     assert store.versions.active(5) is None
     disconnect(FakeClient(other), store, 5, say)
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"

@@ -260,8 +260,8 @@ def test_a_call_for_training_makes_the_next_round_publish_even_if_nothing_change
 ) -> None:
     set_up(store, 5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
     assert store_event(store, read_event(body(capture, "17_")))
-    record = store.projects.ensure(5)
-    assert (record.fingerprint, record.reconciled_at) == ("", 0.0)
+    project_row = store.projects.ensure(5)
+    assert (project_row.fingerprint, project_row.reconciled_at) == ("", 0.0)
 
 
 def test_a_late_event_does_not_bring_back_the_old_text_of_a_task(server: FakeLabelStudio, store: Store) -> None:

@@ -198,13 +198,13 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers:
     connect_again(workers)
     task = store.annotations.of(5)[0].task
     store.monitor.put(5, {"second_look": [{"task": task, "instead": ["metal"], "confidence": 0.9}]})
-    record = store.projects.ensure(5)
+    project_row = store.projects.ensure(5)
 
     def disconnect_at_the_tab(method: str, path: str, _body: Any) -> None:
         if (method, path) == ("POST", "api/dm/views/"):
             disconnect(FakeClient(workers.server), store, 5, lambda _: None)
 
     client.after = disconnect_at_the_tab
-    update_proposals(client, store, single, record, budget=3)
+    update_proposals(client, store, single, project_row, budget=3)
     assert store.projects.ensure(5).connection is None
     assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"

@@ -98,8 +98,12 @@ def test_a_text_beside_a_record_is_one_more_field(
     teach(server, make_round, truth, schema, 40)
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
     assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
-    record = store.projects.ensure(5)
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record) if record.record_profile else None
+    project_row = store.projects.ensure(5)
+    encoder = (
+        feature_space.project_record_encoder(Settings(encoder="fake"), project_row)
+        if project_row.record_profile
+        else None
+    )
     assert (
         encoder is not None and {field["name"]: field["kind"] for field in encoder.field_summaries()}["note"] == "text"
     )
@@ -119,8 +123,8 @@ def test_fields_in_tags_of_their_own_make_a_record(
     server.add_tasks([""], record="no record")
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
-    record = store.projects.ensure(5)
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record)
+    project_row = store.projects.ensure(5)
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), project_row)
     assert encoder is not None
     kinds = {field["name"]: field["kind"] for field in encoder.field_summaries()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
@@ -364,8 +368,8 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     server.label_config = TABLE.replace('<Choice value="yes"/>', '<Choice value="yes"/><Choice value="maybe"/>')
     truth, schema = add_patients(server, 120), read_schema(server.label_config)
     run_round(make_round(server))
-    record = store.projects.ensure(5)
-    encoder = feature_space.project_record_encoder(settings, record)
+    project_row = store.projects.ensure(5)
+    encoder = feature_space.project_record_encoder(settings, project_row)
     assert encoder is not None
     attributions = encoder.attributions([SCORES], schema.labels)
     context = make_round(server)

@@ -175,7 +175,7 @@ def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     add_labelled_tasks(server, 40)
-    set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
+    set_up(store, 5, publish_timings={"bulk": 0.0001, "single": 1.0})
     context = make_round(server)
     run_round(context)
     assert [(method, path) for method, path, _ in context.client.writes()] == [  # type: ignore[attr-defined]
@@ -328,12 +328,12 @@ def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
 ) -> None:
     truth = add_labelled_tasks(server, 30)
     run_round(make_round(server))
-    set_up(store, 5, prior={"file": "gone", "sha256": "another", "made_of": None})
+    set_up(store, 5, distillation={"file": "gone", "sha256": "another", "made_of": None})
     assert run_round(make_round(server)) is None
     learn(server, truth, single, 2)
     set_up(store, 5, reconciled_at=0.0)
     assert run_round(make_round(server)) is not None
-    set_up(store, 5, prior={"file": "gone", "sha256": "a third", "made_of": None})
+    set_up(store, 5, distillation={"file": "gone", "sha256": "a third", "made_of": None})
     assert run_round(make_round(server)) is not None
 
 

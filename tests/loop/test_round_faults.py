@@ -98,7 +98,7 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
 
     context.client.before = fail  # type: ignore[attr-defined]
     fast_bulk = path == "import/predictions"  # so that the call is made before the switch
-    set_up(store, 5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
+    set_up(store, 5, publish_timings={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
     with pytest.raises(ApprenticeError):
         run_round(context)
     assert unchanged(server, store, name, rows)
@@ -112,7 +112,7 @@ def test_a_dropped_row_keeps_the_earlier_version_serving(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     name, rows, shown = active(store).name, queue(server), store.published_drafts.of(5)
-    set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
+    set_up(store, 5, publish_timings={"bulk": 0.0001, "single": 1.0})
     server.annotate(rows[0], "fruit")
     server.drops_rows = True
     with pytest.raises(RequestRefusedError, match="kept 11 of 12"):
@@ -142,7 +142,7 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, good: int
 ) -> None:
     name = active(store).name
-    set_up(store, 5, pace={"bulk": 9.0, "single": 0.1})
+    set_up(store, 5, publish_timings={"bulk": 9.0, "single": 0.1})
     server.annotate(queue(server)[0], "fruit")
     left = iter(range(good))
 

@@ -363,9 +363,9 @@ def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations
         server.annotate_with(task, region(["obst"]))
     run_round(make_round(server))
     monkeypatch.setattr(Annotations, "of", lambda *_: pytest.fail("all annotations were read"))
-    record = store.projects.require(5)
-    schema = read_schema(record.label_config, record.choices)
-    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
+    project_row = store.projects.require(5)
+    schema = read_schema(project_row.label_config, project_row.choices)
+    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), project_row, schema))
     assert [finding.text for finding in findings] == [lines_by_name(store)["not used"]] and "3 annotations" in findings[
         0
     ].text
@@ -377,9 +377,9 @@ def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
     add_labelled_tasks(server, 30)
     server.tasks[1]["data"] = {"other": "no text"}
     connect_messages(server, store, settings)
-    record = store.projects.require(5)
+    project_row = store.projects.require(5)
     schema = read_schema(SINGLE, "")
-    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
+    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), project_row, schema))
     assert [finding.state for finding in findings] == ["notice"] and "1 of 30 tasks" in findings[0].text
 
 

@@ -190,12 +190,12 @@ def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back
     options(acquisition_fallback=True, queue_size=12, audit_share=0.0)
     run_round(make_round(server))
     before = queue(server)
-    set_up(store, 5, watch=LOSING)
+    set_up(store, 5, monitor_result=LOSING)
     assert run_round(make_round(server)) is not None
     assert "random order: cluster-uncertainty is not winning" in remarks_text(active(store).remarks)
     assert queue(server) != before
     assert run_round(make_round(server)) is None, "nothing has changed since"
-    set_up(store, 5, watch={"comparison": {"verdict": "winning"}})
+    set_up(store, 5, monitor_result={"comparison": {"verdict": "winning"}})
     assert run_round(make_round(server)) is not None
     assert "random order" not in remarks_text(active(store).remarks)
 
@@ -230,7 +230,7 @@ def test_balance_is_by_the_named_field(
 def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., MonitorInput], store: Store) -> None:
     result = run_monitor(replace(read_input(second_look=1), audited=np.arange(30) % 6 > 0))
     result["second_look"] = [{"task": 7, "instead": ["metal"]}]
-    set_up(store, 5, watch=result)
+    set_up(store, 5, monitor_result=result)
     lines_by_name = dict(status_lines(read_status(store, 5)))
     assert lines_by_name["classes"].endswith("by the audit sample")
     assert lines_by_name["by cluster"] == result["groups"]["summary"]

@@ -72,7 +72,7 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         question = prompts.label_question(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
         store.questions.add(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
-        store.questions.record(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
+        store.questions.store_answer(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
     annotations = []
     for number, task in enumerate(random.integers(1, n + 1, n).tolist()):
         label = SCHEMA.labels[random.integers(3)]
@@ -163,7 +163,7 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
     before = store.stats.inputs_digest(5)
     question = prompts.label_question(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
     store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
-    store.questions.record(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
+    store.questions.store_answer(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     write_stats_row(store)
     assert store.stats.inputs_digest(5) != before
 
@@ -222,9 +222,9 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
 
 def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
     fill_by_hand(store, 12)
-    record, aggregator = store.projects.require(5), LabelAggregator(store, 5)
+    project_row, aggregator = store.projects.require(5), LabelAggregator(store, 5)
     pool = ProjectPool(store, 5, FakeEncoder())
-    pool.refresh(record.tasks_revision)
+    pool.refresh(project_row.tasks_revision)
     store.tasks.remove(5, [12])
     project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
     pool.refresh(store.projects.require(5).tasks_revision)

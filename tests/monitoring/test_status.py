@@ -45,9 +45,9 @@ def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
 
 def test_the_accuracy_is_that_of_the_audit_sample_unless_a_rollback_holds(store: Store) -> None:
     estimate: dict[str, Any] = {"value": 0.75, "low": 0.53, "high": 0.89, "n": 20, "source": "audit sample, in order"}
-    set_up(store, 5, watch={"accuracy": estimate})
+    set_up(store, 5, monitor_result={"accuracy": estimate})
     assert read_status(store, 5).accuracy == Estimate(**estimate)
     set_up(store, 5, pinned=3)
     assert read_status(store, 5).accuracy is None
-    set_up(store, 5, pinned=None, watch={"accuracy": None})
+    set_up(store, 5, pinned=None, monitor_result={"accuracy": None})
     assert read_status(store, 5).accuracy is None

@@ -255,15 +255,15 @@ class CountingTasks(Tasks):
         super().__init__(tasks._database)
         self.rows = 0
 
-    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
-        tasks, keys, synthetic = super().changed(project_id, since)
+    def changed_since(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+        tasks, keys, synthetic = super().changed_since(project_id, since)
         self.rows += len(tasks)
         return tasks, keys, synthetic
 
-    def numbers(self, project_id: int) -> Ints:
-        numbers = super().numbers(project_id)
-        self.rows += len(numbers)
-        return numbers
+    def ids(self, project_id: int) -> Ints:
+        ids = super().ids(project_id)
+        self.rows += len(ids)
+        return ids
 
 
 def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_where_they_are(

@@ -29,7 +29,7 @@ def test_a_teacher_and_a_model_may_have_any_name(any_store: Store, name: str) ->
     any_store.teacher_states.set_problem(5, name, ODD)
     assert any_store.questions.take(5, name, ["q1"]) == ["q1"]
     answer = Answer("q1", {"label": "a"}, np.array([1, 0], np.float32), (Call(name, 0.1, 1, 1, "answered"),))
-    assert any_store.questions.record(5, answer, [0.0])
+    assert any_store.questions.store_answer(5, answer, [0.0])
     assert any_store.questions.counts(5, name) == {("label", "answered"): 1}
     assert (any_store.projects.require(5).teacher or {})["problem"] == PLAIN
 
@@ -37,7 +37,7 @@ def test_a_teacher_and_a_model_may_have_any_name(any_store: Store, name: str) ->
 def test_characters_that_cannot_be_stored_are_replaced_in_replies_of_a_teacher(any_store: Store) -> None:
     any_store.questions.add(5, "t", [(question(ODD + "\\u0000"), None)])
     assert any_store.questions.waiting(5)[0].examples == ((PLAIN + "\\u0000", PLAIN + "\\u0000"),)
-    any_store.questions.record(5, Answer("q1", None, None, (), ODD), [])
+    any_store.questions.store_answer(5, Answer("q1", None, None, (), ODD), [])
     assert any_store.questions.answers(5, ["q1"])["q1"].problem == PLAIN
     assert any_store.questions.replies(5, "t", [content_key(ODD)]) == []
 
@@ -56,9 +56,9 @@ def test_documents_and_configurations_may_hold_anything(any_store: Store) -> Non
     any_store.projects.set_label_config(5, ODD)
     any_store.projects.set_extra_params(5, {"teacher_model": ODD})
     any_store.label_descriptions.put(5, {"fruit": {"description": ODD, "cues": [[ODD, 1]]}})
-    record = any_store.projects.require(5)
-    assert (record.label_config, record.extra_params) == (PLAIN, {"teacher_model": PLAIN})
-    assert record.label_descriptions == {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}
+    project_row = any_store.projects.require(5)
+    assert (project_row.label_config, project_row.extra_params) == (PLAIN, {"teacher_model": PLAIN})
+    assert project_row.label_descriptions == {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}
 
 
 def test_a_task_may_hold_anything(any_store: Store) -> None:

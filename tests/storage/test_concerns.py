@@ -47,6 +47,15 @@ OLD: dict[str, Any] = {
 }  # fmt: skip
 
 
+ATTRIBUTES = {
+    "pace": "publish_timings", "watch": "monitor_result", "cues": "label_descriptions", "records": "record_profile",
+    "features": "feature_scores", "prior": "distillation",
+}  # fmt: skip
+"""Old column -> attribute of a ProjectRow, where they differ."""
+VALUES = {ATTRIBUTES.get(name, name): value for name, value in OLD.items()}
+"""The values of the old row by the attributes of a ProjectRow."""
+
+
 def migrate(store: Store, revision: str, *, down: bool = False) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -69,29 +78,29 @@ def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_
     old_row(any_store, **OLD)
     old_row(any_store, id=8, **empty)
     migrate(any_store, "head")
-    record = any_store.projects.require(7)
-    fields = OLD.keys() - {"proposals", "evolution"}
-    assert {name: getattr(record, name) for name in fields} == {name: OLD[name] for name in fields}
-    assert not record.is_connected
+    project_row = any_store.projects.require(7)
+    names = VALUES.keys() - {"proposals", "evolution"}
+    assert {name: getattr(project_row, name) for name in names} == {name: VALUES[name] for name in names}
+    assert not project_row.is_connected
     assert any_store.reviews.proposals(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
     assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
     fresh = any_store.projects.require(8)
-    assert (fresh.connection, fresh.counts, fresh.monitor_result, fresh.label_descriptions, fresh.distillation) == (None,) * 5
+    assert (fresh.connection, fresh.counts, fresh.monitor_result, fresh.label_descriptions, fresh.distillation) == (
+        None,
+    ) * 5
 
 
 def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None:
-    state = {
-        name: OLD[name]
-        for name in OLD.keys() - {"id", "proposals", "evolution", "connection", "counts", "watermark", "pace"}
-    }
-    set_up(any_store, 7, **{**state, "prior": {**OLD["prior"], "number": 1}})
+    apart = {"id", "proposals", "evolution", "connection", "counts", "watermark", "publish_timings"}
+    state = {name: VALUES[name] for name in VALUES.keys() - apart}
+    set_up(any_store, 7, **{**state, "distillation": {**OLD["prior"], "number": 1}})
     any_store.synchronisation.record_reconciliation(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
     any_store.publications.set_timings(7, 0.5, None)
-    record = any_store.projects.require(7)
-    assert record.distillation == {**OLD["prior"], "number": 1}
-    read = state.keys() - {"prior"} | {"counts", "watermark", "pace"}
-    assert {name: getattr(record, name) for name in read} == {name: OLD[name] for name in read}
-    assert any_store.projects.all() == [record]
+    project_row = any_store.projects.require(7)
+    assert project_row.distillation == {**OLD["prior"], "number": 1}
+    names = state.keys() - {"distillation"} | {"counts", "watermark", "publish_timings"}
+    assert {name: getattr(project_row, name) for name in names} == {name: VALUES[name] for name in names}
+    assert any_store.projects.all() == [project_row]
 
 
 def test_the_review_tab_is_stored_once_and_only_while_the_project_is_connected(any_store: Store) -> None:

@@ -48,8 +48,8 @@ def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(an
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
     any_store.database.upgrade()
-    record = any_store.projects.ensure(5)
-    assert (record.label_config, record.read_under, record.monitor_result) == ("<View/>", "", None)
+    project_row = any_store.projects.ensure(5)
+    assert (project_row.label_config, project_row.read_under, project_row.monitor_result) == ("<View/>", "", None)
     assert any_store.tasks.texts(5, [1]) == ["text"]
     assert any_store.tasks.values(5, "region", [1]) == {}
 
@@ -75,7 +75,7 @@ def test_processes_may_upgrade_an_empty_database_at_once(any_empty_settings: Set
         racer.stdin.close()
     assert [racer.wait(60) for racer in racers] == [0, 0, 0, 0]
     store = Store(any_empty_settings)
-    assert [record.id for record in store.projects.all()] == [1, 2, 3, 4]
+    assert [project_row.id for project_row in store.projects.all()] == [1, 2, 3, 4]
     store.close()
 
 

@@ -209,7 +209,7 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
         any_store.evolution_rounds.save(5, EvolutionRow(2, "tasks", "teacher", False, body))
         any_store.questions.add(5, "teacher", [about, prose])
         answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
-        any_store.questions.record(5, answer, [])
+        any_store.questions.store_answer(5, answer, [])
         any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
         any_store.record_profiles.put(
             5, {"profile": SECRET, "odd": f"e.g. {SECRET}", "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
@@ -233,7 +233,7 @@ def test_a_deleted_text_is_kept_out_of_an_answer_in_prose_while_the_teacher_is_a
     assert any_store.questions.take(5, "teacher", ["describe"]) == ["describe"]
     any_store.tasks.remove(5, [1])
     assert not any(any_store.erase_quotes(5) for _ in range(3)), "the search can only wait"
-    any_store.questions.record(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
+    any_store.questions.store_answer(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 

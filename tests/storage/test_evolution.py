@@ -119,7 +119,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
         any_store.questions.add(5, "t", [(question, bytes(16))])
         monkeypatch.setattr(ledger_module, "now", lambda number=number: 86_400.0 * number + 86_399.9)
         calls = (Call("m", 0.5, 10, 2, "answered"),) * 2
-        any_store.questions.record(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
+        any_store.questions.store_answer(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with any_store.database.begin() as connection:

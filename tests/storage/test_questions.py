@@ -60,16 +60,16 @@ def test_a_question_waits_unchanged_until_it_is_answered(any_store: Store) -> No
     want(any_store, 2, 1)
     want(any_store, 3)
     assert any_store.questions.waiting(5) == [question(1), question(2), question(3)]
-    assert any_store.questions.record(5, answer(2), [0.25])
+    assert any_store.questions.store_answer(5, answer(2), [0.25])
     assert any_store.questions.waiting(5) == [question(1), question(3)]
     assert any_store.questions.waiting(6) == []
 
 
 def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
     ids = want(any_store, 1)
-    assert any_store.questions.record(5, answer(1, 0.75, call("malformed"), call()), [0.25, 0.5])
-    assert not any_store.questions.record(5, answer(1, 0.1), [4.0]), "the question was answered already"
-    assert not any_store.questions.record(5, answer(7), [9.0]), "the question does not exist"
+    assert any_store.questions.store_answer(5, answer(1, 0.75, call("malformed"), call()), [0.25, 0.5])
+    assert not any_store.questions.store_answer(5, answer(1, 0.1), [4.0]), "the question was answered already"
+    assert not any_store.questions.store_answer(5, answer(7), [9.0]), "the question does not exist"
     stored = any_store.questions.answers(5, ids)["q1"]
     assert stored.content == {"label": "fruit"} and stored.shares is not None
     assert stored.shares.tolist() == [0.75, 0.25]
@@ -79,7 +79,7 @@ def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
 
 def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) -> None:
     ids = want(any_store, 1)
-    any_store.questions.record(5, Answer("q1", None, None, (call("refused"),), "would not say"), [0.1])
+    any_store.questions.store_answer(5, Answer("q1", None, None, (call("refused"),), "would not say"), [0.1])
     want(any_store, 1)
     assert any_store.questions.take(5, TEACHER, ids) == [] and any_store.questions.waiting(5) == []
     assert any_store.questions.answers(5, ids)["q1"].problem == "would not say"
@@ -121,7 +121,7 @@ def test_a_choice_sees_the_questions_that_are_being_asked_and_limits_those_that_
 
     for _ in ids:
         any_store.questions.take(5, TEACHER, ids, choose)
-    any_store.questions.record(5, answer(1), [0.0])
+    any_store.questions.store_answer(5, answer(1), [0.0])
     any_store.questions.release(5, ["q2"])
     assert any_store.questions.take(5, TEACHER, ids, choose) == ["q2"]
     assert calls == [
@@ -140,7 +140,7 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     any_store.questions.add(5, "another", [(question(3), key(3))])
     any_store.questions.add(5, TEACHER, [(question(4, "describe"), None)])
     for number in (2, 3, 4, 1):
-        any_store.questions.record(5, answer(number, number / 8), [0.0])
+        any_store.questions.store_answer(5, answer(number, number / 8), [0.0])
     shares = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
     assert shares == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
     replies = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
@@ -152,8 +152,8 @@ def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store:
     want(any_store, 1, 2, 3)
     any_store.questions.add(5, "another", [(question(4), key(4))])
     any_store.questions.add(5, TEACHER, [(question(5, "describe"), None)])
-    any_store.questions.record(5, answer(1), [0.0])
-    any_store.questions.record(5, Answer("q2", None, None, (), "dropped"), [])
+    any_store.questions.store_answer(5, answer(1), [0.0])
+    any_store.questions.store_answer(5, Answer("q2", None, None, (), "dropped"), [])
     assert any_store.questions.keys_waiting(5, TEACHER, LABELS, multiple=False) == {key(3)}
     assert not any_store.questions.keys_waiting(5, TEACHER, LABELS[:1], multiple=False), "the question differs"
     assert [question.id for question in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
@@ -163,9 +163,9 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     want(any_store, 1)
     any_store.questions.add(5, TEACHER, [(question(2, "write"), None)])
     monkeypatch.setattr(ledger_module, "now", lambda: 100.0)
-    any_store.questions.record(5, answer(1), [0.5])
+    any_store.questions.store_answer(5, answer(1), [0.5])
     monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
-    any_store.questions.record(5, answer(2), [0.25])
+    any_store.questions.store_answer(5, answer(2), [0.25])
     any_store.ledger.add_calls(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
     assert any_store.ledger.spent(5) == {
         "": Spending(3, 20, 6, 0.75, 1.5),
@@ -183,7 +183,7 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
     midnight = 20_000 * ledger_module.SECONDS_PER_DAY
     for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
         monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
-        any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
+        any_store.questions.store_answer(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
     assert any_store.ledger.spent(5)[""] == Spending(10, 100, 20, 3.75, 5.0)
     assert any_store.ledger.spent(5, since=midnight) == {
         "": Spending(6, 60, 12, 2.25, 3.0),
@@ -203,7 +203,7 @@ def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
     want(any_store, *range(1, 41))
 
     def record(number: int) -> bool:
-        return any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
+        return any_store.questions.store_answer(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(record, range(1, 41)))
@@ -241,7 +241,7 @@ def test_a_reply_says_whether_the_teacher_was_shown_annotations(any_store: Store
     want(any_store, 1)
     any_store.questions.add(5, TEACHER, [(replace(question(2), examples=()), key(2))])
     for number in (1, 2):
-        any_store.questions.record(5, answer(number), [0.25])
+        any_store.questions.store_answer(5, answer(number), [0.25])
     alone = {reply.key: reply.alone for reply in all_replies(any_store)}
     assert alone == {key(1): False, key(2): True}
     assert alone == {reply.key: reply.alone for reply in any_store.questions.replies(5, TEACHER, [key(1), key(2)])}
@@ -249,12 +249,12 @@ def test_a_reply_says_whether_the_teacher_was_shown_annotations(any_store: Store
 
 def test_an_answer_with_content_is_stored_after_one_without(any_store: Store) -> None:
     ids = want(any_store, 1)
-    any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
-    assert not any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
-    assert any_store.questions.record(5, answer(1), [0.1])
+    any_store.questions.store_answer(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
+    assert not any_store.questions.store_answer(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
+    assert any_store.questions.store_answer(5, answer(1), [0.1])
     assert any_store.questions.answers(5, ids)["q1"].content == {"label": "fruit"}
     assert [reply.key for reply in all_replies(any_store)] == [key(1)]
-    assert not any_store.questions.record(5, Answer("q1", None, None, (), "no JSON"), [])
+    assert not any_store.questions.store_answer(5, Answer("q1", None, None, (), "no JSON"), [])
     assert any_store.questions.counts(5, TEACHER) == {("label", "answered"): 1}
 
 
@@ -271,12 +271,12 @@ def test_only_new_replies_are_read_and_removed_ones_leave_the_cache(any_store: S
         patch.setattr(ReplyTable, "extended", spy)
         for numbers in ((1, 2, 3), (), (4,), (5, 6)):
             for number in numbers:
-                any_store.questions.record(5, answer(number, number / 8), [0.0])
+                any_store.questions.store_answer(5, answer(number, number / 8), [0.0])
             all_replies(any_store)
         assert read == [3, 1, 2]
         with any_store.database.begin() as connection:
             connection.execute(sa.delete(table).where(table.c.id.in_(["q1", "q5"])))
-        any_store.questions.record(5, answer(7, 7 / 8), [0.0])
+        any_store.questions.store_answer(5, answer(7, 7 / 8), [0.0])
         assert [reply.key for reply in all_replies(any_store)] == [key(number) for number in (2, 3, 4, 6, 7)]
 
 
@@ -284,8 +284,8 @@ def test_replies_for_other_labels_are_grouped_separately(any_store: Store) -> No
     want(any_store, 1)
     more = replace(question(2), labels=("stone", *LABELS))
     any_store.questions.add(5, TEACHER, [(more, key(2))])
-    any_store.questions.record(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
-    any_store.questions.record(5, answer(1), [0.0])
+    any_store.questions.store_answer(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
+    any_store.questions.store_answer(5, answer(1), [0.0])
     replies = any_store.questions.cached_replies(5, TEACHER)
     rows, shares = replies.shares(("métal", "fruit"))
     assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]

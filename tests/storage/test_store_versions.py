@@ -34,7 +34,7 @@ def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> 
 @given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=30)
 def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], any_store: Store) -> None:
-    project = max((record.id for record in any_store.projects.all()), default=0) + 1
+    project = max((project_row.id for project_row in any_store.projects.all()), default=0) + 1
     other_project = project + 1
     for project_id in (project, other_project):
         any_store.projects.ensure(project_id)

@@ -108,7 +108,7 @@ operations = st.lists(
 @given(operations=operations)
 @hypothesis_settings(max_examples=60)
 def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], any_store: Store) -> None:
-    project = max((record.id for record in any_store.projects.all()), default=0) + 1
+    project = max((project_row.id for project_row in any_store.projects.all()), default=0) + 1
     any_store.projects.ensure(project)
     model: dict[int, str] = {}
     for name, values in operations:
@@ -152,16 +152,16 @@ def test_only_projects_that_were_connected_count_as_connected(any_store: Store) 
     set_up(any_store, 2)
     set_up(any_store, 4, connection={"ml": 3})
     set_up(any_store, 4, connection=None)
-    assert [record.id for record in any_store.projects.connected()] == [1, 3]
-    assert [record.id for record in any_store.projects.all()] == [1, 2, 3, 4]
+    assert [project_row.id for project_row in any_store.projects.connected()] == [1, 3]
+    assert [project_row.id for project_row in any_store.projects.all()] == [1, 2, 3, 4]
 
 
 def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_store: Store) -> None:
     made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
 
-    def without_empty_objects(state: ProjectRow) -> ProjectRow:
+    def without_empty_objects(row: ProjectRow) -> ProjectRow:
         """JSON columns are empty objects once stored."""
-        columns: dict[str, Any] = {name: getattr(state, name) or None for name in ("extra_params", "pace")}
+        columns: dict[str, Any] = {name: getattr(row, name) or None for name in ("extra_params", "publish_timings")}
         return ProjectRow(**columns, id=5)
 
     assert without_empty_objects(read) == without_empty_objects(made)

@@ -18,19 +18,19 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,
         "pinned": store.projects.pin,
-        "watch": store.monitor.put,
-        "cues": store.label_descriptions.put,
-        "features": store.feature_scores.put,
-        "records": store.record_profiles.put,
+        "monitor_result": store.monitor.put,
+        "label_descriptions": store.label_descriptions.put,
+        "feature_scores": store.feature_scores.put,
+        "record_profile": store.record_profiles.put,
     }
     tables = {
         "connection": schema.connection,
-        "watch": schema.monitor,
-        "cues": schema.label_description,
-        "features": schema.feature_score,
-        "records": schema.record_profile,
+        "monitor_result": schema.monitor,
+        "label_descriptions": schema.label_description,
+        "feature_scores": schema.feature_score,
+        "record_profile": schema.record_profile,
         "teacher": schema.teacher_state,
-        "prior": schema.distillation,
+        "distillation": schema.distillation,
     }
     for name, value in state.items():
         if value is None and name in tables:
@@ -44,11 +44,11 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             store.teacher_states.set_problem(
                 project, value.get("name", ""), value.get("problem", ""), value.get("until", 0.0)
             )
-        elif name == "pace":
+        elif name == "publish_timings":
             store.publications.set_timings(project, value["bulk"], value["single"])
         elif name == "progress":
             _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
-        elif name == "prior":
+        elif name == "distillation":
             remove_rows(store, project, schema.distillation)
             store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
         elif name in ("published", "fingerprint"):

@@ -15,10 +15,10 @@ from ml_backend.teacher.teacher_labels import load_teacher_labels
 
 def write_stats_row(store: Store, project: int = 5, aggregator: LabelAggregator | None = None) -> None:
     """Writes the project's stats row, as the end of a round does."""
-    record, aggregator = store.projects.require(project), aggregator or LabelAggregator(store, project)
-    schema, pool = read_schema(record.label_config), ProjectPool(store, project, FakeEncoder())
-    pool.refresh(record.tasks_revision)
-    teacher, labels = (record.teacher or {}).get("name"), aggregator.refresh(schema).aggregated
+    project_row, aggregator = store.projects.require(project), aggregator or LabelAggregator(store, project)
+    schema, pool = read_schema(project_row.label_config), ProjectPool(store, project, FakeEncoder())
+    pool.refresh(project_row.tasks_revision)
+    teacher, labels = (project_row.teacher or {}).get("name"), aggregator.refresh(schema).aggregated
     teacher_labels = load_teacher_labels(store, teacher, schema, pool, project, labels) if teacher else None
     learner, _ = fitted_model.load_best(store, store.versions.active(project), pool.space)
     project_stats.update(store, project, schema, pool, aggregator, learner, teacher_labels)

@@ -49,7 +49,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     context = load_project_context(settings, store, 5)
     no_labels = teacher_labels.no_teacher_labels(context.schema)
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.record, context.schema, no_labels, "scripted"
+        store, context.encoder, context.project_row, context.schema, no_labels, "scripted"
     )
     texts = [text for round_ in (first, second) for text in round_.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
@@ -57,7 +57,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     labels = [context.schema.labels[row.argmax()] for row in taught.targets]
     assert labels == [text.label[0] for text in texts]
     data = distillation.collect_distillation_input(
-        context.pool, context.record, "logistic", context.schema, no_labels, taught
+        context.pool, context.project_row, "logistic", context.schema, no_labels, taught
     )
     assert data.origin.taught == len(data.taught.vectors) == 24
 
@@ -84,7 +84,7 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
     no_labels = teacher_labels.no_teacher_labels(context.schema)
     for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
         pseudo_labels = generated_texts.pseudo_labels_of_texts(
-            store, context.encoder, context.record, context.schema, no_labels, teacher
+            store, context.encoder, context.project_row, context.schema, no_labels, teacher
         )
         assert len(pseudo_labels.vectors) == len(pseudo_labels.targets) == len(pseudo_labels.weights) == n
 
@@ -92,14 +92,14 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
 def test_a_cue_without_a_vector_is_named(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     context = load_project_context(settings, store, 5)
     no_labels = teacher_labels.no_teacher_labels(context.schema)
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.record, context.schema, no_labels, ""
+        store, context.encoder, context.project_row, context.schema, no_labels, ""
     )
     data = distillation.collect_distillation_input(
-        context.pool, context.record, "logistic", context.schema, no_labels, taught
+        context.pool, context.project_row, "logistic", context.schema, no_labels, taught
     )
     nan = np.full((len(data.phrases.texts), context.encoder.dim), np.nan, np.float32)
     nan[:1] = 0.0

@@ -156,7 +156,7 @@ def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
     store.questions.add(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")
-        store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, (call,)), [0.5])
+        store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, None, (call,)), [0.5])
 
 
 def test_what_came_of_it_so_far_is_told(examine: Callable[..., list[str]], models: Models, store: Store) -> None:

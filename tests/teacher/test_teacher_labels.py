@@ -43,7 +43,7 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
             store.questions.add(5, "scripted", [(asked, content_key(text))])
             shares = np.full(len(schema.labels), (1 - fruit) / (len(schema.labels) - 1), np.float32)
             shares[0] = fruit
-            store.questions.record(5, Answer(asked.id, {"label": "fruit"}, shares), [])
+            store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, shares), [])
         tasks = np.array(sorted(answered), np.int64)
         targets = np.eye(2, dtype=np.float32)[[SCHEMA.labels.index(answered[task]) for task in tasks.tolist()]]
         return load_teacher_labels(
@@ -129,7 +129,7 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
         any_store.questions.add(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
         shares[0] = first
-        any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])
+        any_store.questions.store_answer(project, Answer(asked.id, {"label": "x"}, shares), [])
     for schema in SCHEMAS:
         no_labels = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
         queue = load_teacher_labels(any_store, "scripted", schema, pool, project, no_labels)

@@ -36,7 +36,7 @@ def say(store: Store, text: str, label: str, *calls: Call) -> None:
     store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == name for name in SCHEMA.labels], np.float32)
-        store.questions.record(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
+        store.questions.store_answer(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
 
 
 def show(store: Store, version: str, **drafts: str | None) -> None:

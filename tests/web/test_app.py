@@ -50,10 +50,10 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
     body["extra_params"] = {**body["extra_params"], "queue_size": 7}
     response = client.post("/setup", json=body)
     assert (response.status_code, response.get_json()) == (200, {"model_version": NO_VERSION})
-    record = store.projects.ensure(5)
-    assert record.label_config == body["schema"]
-    assert record.extra_params == {"queue_size": 7, "?": ["al"]}, "of what is not ours, the name alone is kept"
-    assert "legacy-t0ken" not in repr(record)
+    project_row = store.projects.ensure(5)
+    assert project_row.label_config == body["schema"]
+    assert project_row.extra_params == {"queue_size": 7, "?": ["al"]}, "of what is not ours, the name alone is kept"
+    assert "legacy-t0ken" not in repr(project_row)
     assert not store.jobs.state(5).waiting, "the project is not connected"
 
 

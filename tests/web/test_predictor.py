@@ -46,7 +46,7 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     store.questions.add(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
-        store.questions.record(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
+        store.questions.store_answer(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
     first = 1_000_000 * project
     store.annotations.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
     write_stats_row(store, project)

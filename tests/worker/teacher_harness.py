@@ -45,8 +45,13 @@ class TeacherHarness:
         pytest.fail("the runner never finished")
 
     def progress(self) -> tuple[object, ...]:
-        record = self.store.projects.ensure(5)
-        return len(self.teacher.asked), record.distillation, record.label_descriptions, record.feature_scores
+        project_row = self.store.projects.ensure(5)
+        return (
+            len(self.teacher.asked),
+            project_row.distillation,
+            project_row.label_descriptions,
+            project_row.feature_scores,
+        )
 
     def round(self) -> None:
         run_round(self.make_round(self.server))

@@ -308,7 +308,7 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
     names = {}
     for content in ("prior", "stray", "new"):
         names[content], digest = harness.store.artifacts.write(5, content, {"a": np.arange(3)})
-    set_up(harness.store, 5, prior={"file": names["prior"], "sha256": digest})
+    set_up(harness.store, 5, distillation={"file": names["prior"], "sha256": digest})
     learners = artifacts(harness) - set(names.values())
     for name in artifacts(harness) - {names["new"]}:
         os.utime(harness.worker._settings.data_dir / "artifacts" / name, (0, 0))

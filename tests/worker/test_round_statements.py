@@ -36,7 +36,7 @@ def any_harness(
 def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
     """Returns the number of changes, of reads of whole projects, and of all statements of a round with single rows."""
     harness.worker._settings.defaults = harness.worker._settings.defaults.model_copy(update={"queue_size": rows})
-    set_up(harness.store, 5, pace={"bulk": 9.0, "single": 0.01})
+    set_up(harness.store, 5, publish_timings={"bulk": 9.0, "single": 0.01})
     unanswered = next(task for task, content in harness.server.tasks.items() if not content["annotations"])
     harness.receive_event(harness.server.annotate(unanswered, "fruit"))
     predictions_before = len(harness.server.predictions)

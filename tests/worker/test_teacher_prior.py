@@ -89,8 +89,8 @@ def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_
             teacher_harness.server.annotate(task, "fruit")
     teacher_harness.round()
     teacher_harness.finish()
-    record = store.projects.ensure(5)
-    prior = distillation.load_priors(store, record, "logistic", "fake", read_schema(record.label_config))
+    project_row = store.projects.ensure(5)
+    prior = distillation.load_priors(store, project_row, "logistic", "fake", read_schema(project_row.label_config))
     assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
 
@@ -104,7 +104,7 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
     teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 4), (
@@ -121,7 +121,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
     prior = []
     for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
-        set_up(store, 5, cues=cues)
+        set_up(store, 5, label_descriptions=cues)
         teacher_harness.step()
         prior.append((store.projects.ensure(5).distillation or {})["number"])
     assert prior == [2, 3, 3, 4]
@@ -132,7 +132,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
 
 def test_cues_of_a_person_are_never_replaced_by_the_teachers(teacher_harness: TeacherHarness, store: Store) -> None:
     own_cues = {"fruit": {"description": "my words", "cues": []}}
-    set_up(store, 5, cues=own_cues)
+    set_up(store, 5, label_descriptions=own_cues)
     teacher_harness.finish()
     assert store.projects.ensure(5).label_descriptions == own_cues and not teacher_harness.teacher.texts("describe")
 
@@ -141,7 +141,7 @@ def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
     assert prior is not None and prior["made_of"]["cues"] == 4
@@ -153,10 +153,10 @@ def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_ne
     teacher_harness.finish()
     cues, questions_before = store.projects.ensure(5).label_descriptions, len(teacher_harness.teacher.asked)
     for lost in range(2):  # killed before they were kept, or another project of this number
-        set_up(store, 5, cues=None, prior=None)
+        set_up(store, 5, label_descriptions=None, distillation=None)
         teacher_harness.finish()
         assert store.projects.ensure(5).label_descriptions == cues, lost
-    set_up(store, 5, cues={})
+    set_up(store, 5, label_descriptions={})
     teacher_harness.finish()
     assert store.projects.ensure(5).label_descriptions == {}, "somebody has taken them away"
     assert len(teacher_harness.teacher.asked) == questions_before
@@ -175,7 +175,10 @@ def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_g
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", misfit)
     teacher_harness.finish()
-    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).label_descriptions is None
+    assert (
+        len(teacher_harness.teacher.texts()) == 20
+        and teacher_harness.store.projects.ensure(5).label_descriptions is None
+    )
     assert teacher_harness.teacher.texts("describe") != [] and teacher_harness.state()["problem"] == ""
 
 
@@ -190,11 +193,11 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
         return distil(*args, **more)
 
     monkeypatch.setattr(distillation, "distil", meanwhile)
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     teacher_harness.step()
-    record = store.projects.ensure(5)
-    assert (record.made_at, record.distillation, record.teacher) == ("2026-11-22", None, None)
+    project_row = store.projects.ensure(5)
+    assert (project_row.made_at, project_row.distillation, project_row.teacher) == ("2026-11-22", None, None)
     assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
 
 
@@ -202,11 +205,11 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    set_up(store, 5, cues=None)
-    record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
+    set_up(store, 5, label_descriptions=None)
+    project_row, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
     assert (
-        not label_descriptions.adopt_earlier_answer(store, record, schema, "scripted")
+        not label_descriptions.adopt_earlier_answer(store, project_row, schema, "scripted")
         and store.projects.ensure(5).label_descriptions is None
     )
     assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema, "scripted")
@@ -216,7 +219,7 @@ def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
     monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
@@ -238,17 +241,21 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    record = store.projects.ensure(5)
-    schema, pool, encoder = read_schema(record.label_config), teacher_harness.context.pool, registry.encoder("fake")
+    project_row = store.projects.ensure(5)
+    schema, pool, encoder = (
+        read_schema(project_row.label_config),
+        teacher_harness.context.pool,
+        registry.encoder("fake"),
+    )
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
     distillation_input = distillation.collect_distillation_input(
-        pool, record, "logistic", schema, teacher_labels.no_teacher_labels(schema), nothing
+        pool, project_row, "logistic", schema, teacher_labels.no_teacher_labels(schema), nothing
     )
-    distillation.update_prior(store, record, distillation_input, schema, encoder)
+    distillation.update_prior(store, project_row, distillation_input, schema, encoder)
     first = store.projects.ensure(5).distillation or {}
-    distillation.update_prior(store, record, distillation_input, schema, encoder)
+    distillation.update_prior(store, project_row, distillation_input, schema, encoder)
     second = store.projects.ensure(5).distillation or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
@@ -257,15 +264,15 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
 
 def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: TeacherHarness, store: Store) -> None:
     prior = store.projects.ensure(5).distillation
-    record = store.projects.ensure(5)
-    several = record.label_config.replace('choice="single"', 'choice="multiple"')
-    assert several != record.label_config and prior is not None
+    project_row = store.projects.ensure(5)
+    several = project_row.label_config.replace('choice="single"', 'choice="multiple"')
+    assert several != project_row.label_config and prior is not None
     schema = read_schema(several)
     assert (
-        distillation.load_priors(store, record, "logistic", "fake", read_schema(record.label_config)).name
+        distillation.load_priors(store, project_row, "logistic", "fake", read_schema(project_row.label_config)).name
         == prior["sha256"]
     )
-    nothing = distillation.load_priors(store, record, "logistic", "fake", schema)
+    nothing = distillation.load_priors(store, project_row, "logistic", "fake", schema)
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     teacher_harness.step()
@@ -283,7 +290,7 @@ def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
     for _ in range(3):
         teacher_harness.step()
     assert store.projects.ensure(5).distillation == prior
-    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
     new_prior = store.projects.ensure(5).distillation
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
@@ -297,7 +304,7 @@ def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
 
     monkeypatch.setattr(distillation, "distil", fail)
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    set_up(store, 5, prior=None)
+    set_up(store, 5, distillation=None)
     teacher_harness.step()
     assert (
         teacher_harness.runner._skipped_until.keys() == {5}

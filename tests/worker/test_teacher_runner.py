@@ -42,7 +42,10 @@ def test_a_teacher_that_gives_no_cues_labels_all_the_same(
     monkeypatch.setattr(teacher_harness.teacher, "answer", no_cues)
     for _ in range(2):  # it waits for cues in vain once
         teacher_harness.finish()
-    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).label_descriptions is None
+    assert (
+        len(teacher_harness.teacher.texts()) == 20
+        and teacher_harness.store.projects.ensure(5).label_descriptions is None
+    )
 
 
 def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distilled_without(

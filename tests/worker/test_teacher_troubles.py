@@ -174,13 +174,15 @@ def test_all_that_takes_time_is_done_in_the_thread(
 def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, record = teacher_harness.context.pool, store.projects.ensure(5)
+    pool, project_row = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    snapshot = take_snapshot(pool, record, ProjectSettings(), None, (), pool._encoder)
+    snapshot = take_snapshot(pool, project_row, ProjectSettings(), None, (), pool._encoder)
     pool.encoded_vectors(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    questions = candidates.label_questions(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
+    questions = candidates.label_questions(
+        store, snapshot.pool, project_row, snapshot.schema, None, "another", pool.tasks
+    )
     assert len(questions) == 90
 
 

@@ -345,7 +345,7 @@ def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_i
     done: list[str] = []
     worker, [pool] = harness.worker, harness.worker._pools.values()
     for name, of, method in (
-        ("vectors", pool, "flush"), ("leases", harness.store.jobs, "leave"),
+        ("vectors", pool, "flush"), ("leases", harness.store.jobs, "remove_worker"),
         ("encoder", worker._encoding_runner, "stop"), ("monitor", worker._monitor_runner, "stop"),
         ("teacher", worker._teacher_runner, "stop"),
     ):  # fmt: skip

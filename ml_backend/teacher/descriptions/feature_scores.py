@@ -37,17 +37,17 @@ Estimate = dict[str, FieldScores]
 FeatureScores = dict[str, Any]
 
 
-def estimates(record: ProjectRow) -> list[Estimate]:
+def estimates(project_row: ProjectRow) -> list[Estimate]:
     """The stored estimates; empty if there are none yet."""
-    return list((record.feature_scores or {}).get("estimates") or [])
+    return list((project_row.feature_scores or {}).get("estimates") or [])
 
 
-def attributions(record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
-    return encoder.attributions(estimates(record), schema.labels)
+def attributions(project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
+    return encoder.attributions(estimates(project_row), schema.labels)
 
 
 def score_questions(
-    record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
+    project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
     examples: Sequence[str], teacher: str,
 ) -> list[Question]:  # fmt: skip
     """The questions for the estimates: for each estimate, one for each portion of the fields. Empty if people have
@@ -56,7 +56,7 @@ def score_questions(
     descriptions  of the fields, by name
     examples      some records
     """
-    if (record.feature_scores or {}).get("by") == BY_HAND:
+    if (project_row.feature_scores or {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
     portions = prompts.field_portions(schema, fields)
@@ -80,14 +80,16 @@ def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
     return record_text({name: value for name, value in read_record(record).items() if name in names})
 
 
-def adopt_answers(store: Store, record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
+def adopt_answers(
+    store: Store, project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, teacher: str
+) -> bool:
     """Adopts the teacher's new answers, unless people have written scores in the meantime. False if there is no new
     answer."""
-    ids = [question.id for question in score_questions(record, encoder, schema, {}, (), teacher)]
-    answers = store.questions.answers(record.id, ids)
+    ids = [question.id for question in score_questions(project_row, encoder, schema, {}, (), teacher)]
+    answers = store.questions.answers(project_row.id, ids)
     answered = [id_ for id_ in ids if id_ in answers]
-    before = store.projects.ensure(record.id).feature_scores
-    current = (before or {}) if is_still_served(store, record) else {"by": BY_HAND}
+    before = store.projects.ensure(project_row.id).feature_scores
+    current = (before or {}) if is_still_served(store, project_row) else {"by": BY_HAND}
     if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
     portion_count = len(ids) // ESTIMATE_COUNT
@@ -99,7 +101,7 @@ def adopt_answers(store: Store, record: ProjectRow, encoder: RecordEncoder, sche
             _merged([estimate_from_reply(answers[id_].content or {}, schema, categories) for id_ in of_estimate])
         )
     adopted = {"estimates": [estimate for estimate in merged if estimate], "by": BY_TEACHER, "asked": answered}
-    return store.feature_scores.replace(record.id, before, {**current, **adopted})
+    return store.feature_scores.replace(project_row.id, before, {**current, **adopted})
 
 
 def _merged(portions: Sequence[Estimate]) -> Estimate:
@@ -144,12 +146,12 @@ def estimate_deviation(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def feature_scores_to_text(
-    record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
+    project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
 ) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
-    scores = mean_estimate(estimates(record))
-    edited = (record.feature_scores or {}).get("fields") or {}
+    scores = mean_estimate(estimates(project_row))
+    edited = (project_row.feature_scores or {}).get("fields") or {}
     fields = {
         name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
         for name, field in _fields_by_name(encoder).items()

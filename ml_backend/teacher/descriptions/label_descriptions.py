@@ -72,17 +72,17 @@ def adopt_reply(store: Store, project: int, content: Mapping[str, Any], schema: 
     store.label_descriptions.add(project, from_reply(content, schema))
 
 
-def adopt_earlier_answer(store: Store, record: ProjectRow, schema: TaskSchema, teacher: str) -> bool:
+def adopt_earlier_answer(store: Store, project_row: ProjectRow, schema: TaskSchema, teacher: str) -> bool:
     """Adopts an earlier answer of the teacher about these labels, if the project has no cues: the answer was stored but
     not adopted, or was given to an earlier project with the same id. False if no answer fits."""
-    if record.label_descriptions is not None:
+    if project_row.label_descriptions is not None:
         return False
     question_id = description_question(schema, (), teacher).id  # the id does not depend on the texts
-    answer = store.questions.answers(record.id, [question_id]).get(question_id)
-    if answer is None or answer.content is None or not is_still_served(store, record):
+    answer = store.questions.answers(project_row.id, [question_id]).get(question_id)
+    if answer is None or answer.content is None or not is_still_served(store, project_row):
         return False
     with suppress(ApprenticeError):
-        adopt_reply(store, record.id, answer.content, schema)
+        adopt_reply(store, project_row.id, answer.content, schema)
         return True
     return False
 

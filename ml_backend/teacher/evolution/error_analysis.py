@@ -74,7 +74,7 @@ class ErrorAnalysis:
 
 def load_serving_learner(context: ProjectContext) -> FittedModel:
     """Loads the serving learner. Raises ApprenticeError if there is none, or if the labels have changed since."""
-    store, project = context.store, context.record.id
+    store, project = context.store, context.project_row.id
     model, problem = fitted_model.load_best(store, store.versions.active(project), context.pool.space)
     if model is None and problem is not None:
         raise ApprenticeError(
@@ -96,7 +96,7 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
 
     Raises ApprenticeError if none of the learner's training tasks is left.
     """
-    store, pool, project, snapshot = context.store, context.pool, context.record.id, learner.snapshot
+    store, pool, project, snapshot = context.store, context.pool, context.project_row.id, learner.snapshot
     is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.is_not_generated(snapshot.tasks)
     if not is_usable.any():
         raise ApprenticeError(

@@ -76,7 +76,7 @@ class EvolutionRun:
         """Runs `rounds` rounds, or those that an interrupted earlier call has left, if these are fewer. Yields each
         round when it is done. Raises RepliesAwaitedError if answers are missing; the next `run` resumes there. Raises
         StoreError if another process runs rounds of the project."""
-        store, project = self._context.store, self._context.record.id
+        store, project = self._context.store, self._context.project_row.id
         with store.evolution_rounds.lock(project):
             self._rounds = generated_texts.read_rounds(store, project)
             yield from self._run(rounds)
@@ -93,7 +93,7 @@ class EvolutionRun:
             current = step(current, learner, analysis)
             left -= 1
             current = self._save(replace(current, done=True, left=left))
-            self._context.store.jobs.request_unless_waiting(self._context.record.id)
+            self._context.store.jobs.request_unless_waiting(self._context.project_row.id)
             yield current
 
     def room(self) -> int:
@@ -118,7 +118,7 @@ class EvolutionRun:
         check_texts_can_be_written(self._context, self._way)
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
-                f"Project {self._context.record.id} has as many synthetic tasks as synthetic_share "
+                f"Project {self._context.project_row.id} has as many synthetic tasks as synthetic_share "
                 f"{self._context.options.synthetic_share:g} allows for the tasks that have a label: label more tasks, "
                 "raise synthetic_share, or use --train-directly"
             )
@@ -171,7 +171,7 @@ class EvolutionRun:
             rest = [text for text in current.texts if text not in chosen]
             current = self._save(replace(current, texts=(*chosen, *rest), used=len(chosen)))
         kind_of_text = {text.text: text.kind for text in current.texts[: current.used] if text.text}
-        context.store.tasks.put(context.record.id, self._send(kind_of_text, current.began))
+        context.store.tasks.put(context.project_row.id, self._send(kind_of_text, current.began))
         return current
 
     def _label_from_pool(
@@ -231,7 +231,7 @@ class EvolutionRun:
         """Asks the questions of a step; returns the round, and the questions with their answers. Builds the questions
         once for a round, and leaves out questions about a text that was deleted in the meantime. Raises
         RepliesAwaitedError if answers are missing."""
-        store, project = self._context.store, self._context.record.id
+        store, project = self._context.store, self._context.project_row.id
         if step not in current.asked:
             new = make_questions()
             store.questions.add(project, current.teacher, new)
@@ -259,7 +259,7 @@ class EvolutionRun:
     def _save(self, current: EvolutionRound) -> EvolutionRound:
         by_number = {round_.number: round_ for round_ in self._rounds} | {current.number: current}
         self._rounds = tuple(by_number.values())
-        generated_texts.save_round(self._context.store, self._context.record.id, current)
+        generated_texts.save_round(self._context.store, self._context.project_row.id, current)
         return current
 
     def _learner(self) -> FittedModel:
@@ -289,27 +289,29 @@ class EvolutionRun:
         teacher = self._teacher_client.teacher
         if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
             return True
-        context, prior = self._context, self._context.record.distillation or {}
+        context, prior = self._context, self._context.project_row.distillation or {}
         if learner.snapshot.prior != prior.get("sha256"):
             return False
         current = _distillation_input(context, teacher, self._aggregated_labels(), learner.snapshot.plugin)
-        return distillation.origin_of(context.record) == current.origin
+        return distillation.origin_of(context.project_row) == current.origin
 
     def _aggregated_labels(self) -> AggregatedLabels:
-        return aggregate_annotations(self._context.schema, self._context.store.annotations.of(self._context.record.id))
+        return aggregate_annotations(
+            self._context.schema, self._context.store.annotations.of(self._context.project_row.id)
+        )
 
     def _audited(self) -> Ints:
         """The ids of the tasks of the audit sample. The teacher must not see these tasks: they measure the learner, and
         the learner would be trained on texts that the teacher writes after their example."""
-        return np.array(self._context.store.versions.audited(self._context.record.id), np.int64)
+        return np.array(self._context.store.versions.audited(self._context.project_row.id), np.int64)
 
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
     """Raises ApprenticeError if the teacher would have to write records: it can only write texts."""
     if way != POOL and context.schema.is_record:
         raise ApprenticeError(
-            f"The tasks of project {context.record.id} are records, and a teacher writes texts only: use --from-pool, "
-            "with which the teacher labels tasks near the learner's mistakes"
+            f"The tasks of project {context.project_row.id} are records, and a teacher writes texts only: use "
+            "--from-pool, with which the teacher labels tasks near the learner's mistakes"
         )
 
 
@@ -319,15 +321,15 @@ def distil_current_priors(
     """Distils the priors of the learner `plugin` from the teacher's labels so far, its texts and its label
     descriptions; returns the tensors of each prior, by the prior's name."""
     current = _distillation_input(context, teacher, aggregated_labels, plugin)
-    return distillation.distil(current, context.schema.multiple, context.encoder, seed=context.record.id)
+    return distillation.distil(current, context.schema.multiple, context.encoder, seed=context.project_row.id)
 
 
 def _distillation_input(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> DistillationInput:
-    store, record, schema, encoder = context.store, context.record, context.schema, context.encoder
-    teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, record.id, aggregated_labels)
-    pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, record, schema, teacher_labels, teacher)
+    store, project_row, schema, encoder = context.store, context.project_row, context.schema, context.encoder
+    teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, project_row.id, aggregated_labels)
+    pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, project_row, schema, teacher_labels, teacher)
     return distillation.collect_distillation_input(
-        context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.record_encoder
+        context.pool, project_row, plugin, schema, teacher_labels, pseudo_labels, context.record_encoder
     )

@@ -167,17 +167,17 @@ def save_round(store: Store, project: int, round_: EvolutionRound) -> None:
 
 
 def pseudo_labels_of_texts(
-    store: Store, encoder: Encoder, record: ProjectRow, schema: TaskSchema, teacher_labels: TeacherLabels,
+    store: Store, encoder: Encoder, project_row: ProjectRow, schema: TaskSchema, teacher_labels: TeacherLabels,
     teacher: str,
 ) -> PseudoLabels:  # fmt: skip
     """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.
     The teacher's labels are corrected by its confusion matrix, which `teacher_labels` has. That matrix does not hold
     for another teacher, so the texts of other teachers are left out."""
-    rounds = read_rounds(store, record.id, way=TAUGHT, done=True, teacher=teacher)
+    rounds = read_rounds(store, project_row.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(schema, [Reply(text.key, text.shares) for text in texts])
     targets = corrected(probabilities, teacher_labels.distillation_confusion, schema.multiple)
-    return PseudoLabels(text_vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
+    return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
 
 
 def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Floats:

@@ -82,16 +82,16 @@ def write(
 ) -> tuple[Question, tuple[int, ...]]:  # fmt: skip
     """The question for texts, and the ids of the annotated tasks that the question quotes with their labels: none of
     the tasks in `unquoted`."""
-    rng = np.random.default_rng([context.record.id, current.number])
+    rng = np.random.default_rng([context.project_row.id, current.number])
     labels_of_task = _sample_by_label(learner.snapshot, context.pool, unquoted, rng)
     is_other = ~context.pool.synthetic & ~np.isin(context.pool.tasks, [*unquoted, *labels_of_task])
     others = rng.permutation(context.pool.tasks[is_other])[: EXAMPLE_COUNT - len(labels_of_task)]
     tasks = [*labels_of_task, *others.tolist()]
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
-    examples = list(zip(context.store.tasks.texts(context.record.id, tasks), labels, strict=True))
+    examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
     question = prompts.write(
         context.schema, current.weaknesses, examples, feedback(rounds), current.n,
-        descriptions(context.record.label_descriptions, context.schema), current.teacher, current.number,
+        descriptions(context.project_row.label_descriptions, context.schema), current.teacher, current.number,
     )  # fmt: skip
     return question, tuple(labels_of_task)
 
@@ -145,9 +145,9 @@ def label(
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
-    label_descriptions = descriptions(context.record.label_descriptions, context.schema)
-    vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
-    examples = candidates.labelled_examples(context.store, context.pool, context.record.id, learner, vectors)
+    label_descriptions = descriptions(context.project_row.label_descriptions, context.schema)
+    vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
+    examples = candidates.labelled_examples(context.store, context.pool, context.project_row.id, learner, vectors)
     return [
         (
             replace(
@@ -194,7 +194,7 @@ def examined(
     if not texts:
         return ()
     schema = context.schema
-    vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
+    vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
     probabilities = learner.predict(schema, vectors)
     targets = np.array([[name in text.label for name in schema.labels] for text in texts], np.float32)
     is_right, names = is_correct(probabilities, targets, schema.multiple), np.array(schema.labels)
@@ -221,7 +221,7 @@ def from_pool(
     mistakes  the task ids of each kind of mistake
     excluded  ids of tasks that are not chosen; tasks that the teacher has labelled are not chosen either
     """
-    store, pool, project = context.store, context.pool, context.record.id
+    store, pool, project = context.store, context.pool, context.project_row.id
     is_free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, excluded)
     labelled_rows, _ = pool.rows_with(store.questions.cached_replies(project, current.teacher).keys)
     is_free[labelled_rows] = False
@@ -230,7 +230,7 @@ def from_pool(
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
     chosen = rows[nearest(pool.encoded_vectors(rows), mistake_vectors, n)]
     return candidates.label_questions(
-        store, pool, context.record, context.schema, None, current.teacher, pool.tasks[chosen]
+        store, pool, context.project_row, context.schema, None, current.teacher, pool.tasks[chosen]
     )
 
 

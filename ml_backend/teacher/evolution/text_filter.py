@@ -45,8 +45,8 @@ def filter_texts(
             kept.append(text)
     if not kept:
         return [], dropped
-    vectors = text_vectors(context.store, context.encoder, context.record.id, kept)
-    earlier_vectors = text_vectors(context.store, context.encoder, context.record.id, earlier)
+    vectors = text_vectors(context.store, context.encoder, context.project_row.id, kept)
+    earlier_vectors = text_vectors(context.store, context.encoder, context.project_row.id, earlier)
     is_task_duplicate = _is_like_a_task(context, kept, vectors)
     fresh: list[int] = []
     for row, vector in enumerate(vectors):
@@ -64,7 +64,7 @@ def allowed_lengths(context: ProjectContext) -> tuple[float, float]:
     """The shortest and the longest allowed length of a text in characters, from a sample of the project's texts."""
     task_ids = context.pool.tasks[~context.pool.synthetic]
     sample = np.random.default_rng(0).permutation(task_ids)[:LENGTH_SAMPLE_SIZE]
-    texts = context.store.tasks.texts(context.record.id, sample.tolist())
+    texts = context.store.tasks.texts(context.project_row.id, sample.tolist())
     lengths = [len(text) for text in texts if text.strip()]
     low, high = np.percentile(lengths or [0], [1, 99])
     return float(low) / LENGTH_TOLERANCE, float(high) * LENGTH_TOLERANCE
