@@ -7,7 +7,7 @@ choices: the residuals of the labels are concatenated.
 
 k-means++ draws each next row in proportion to its squared distance to the nearest drawn row. That distance only
 decreases: rows are proposed by an earlier distance and accepted with the ratio by which it has decreased, which gives
-the same distribution. Texts that repeat a labelled or a drawn one are skipped.
+the same distribution. Duplicates of a labelled or a drawn text are skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, avail
 from plugins.acquisition.uncertainty import margin_uncertainty
 
 PROPOSALS_PER_UPDATE = 32
-"""Rows that are proposed until all distances are updated."""
+"""Number of rows that are proposed before all distances are updated."""
 
 
 class Badge:
@@ -33,13 +33,14 @@ class Badge:
         gradients, duplicates = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
         places = k_means_plus_plus(gradients, k, np.random.default_rng(seed), lambda i: not duplicates.take(rows[[i]]))
         chosen = rows[places]
-        if len(places) < k:  # the other rows repeat a text, or have no gradient
+        if len(places) < k:  # the other rows are duplicates, or have no gradient
             chosen = take_in_turns(pool, [np.concatenate([chosen, np.delete(rows, places)])], k)
         return Selection(chosen, margin_uncertainty(pool, chosen), "unlike the others chosen")
 
 
 def _residuals(pool: Pool, rows: Ints) -> Floats:
-    """Returns the predicted probabilities minus the likeliest answer (m, c)."""
+    """Returns the residuals (m, c): the predicted probabilities minus 1 at the likeliest label, or at each label that
+    is likelier than not. Without a learner, ones (m, 1)."""
     if pool.probabilities is None:
         return np.ones((len(rows), 1), dtype=np.float32)
     residuals = np.array(pool.probabilities[rows], dtype=np.float32)
@@ -88,7 +89,7 @@ def k_means_plus_plus(
     """Returns at most k places of gradients that `may_take` accepts, fewer if all others have the distance 0. The first
     is the largest gradient, as in the authors' code."""
     chosen: list[int] = []
-    compared_count = 0
+    compared_count = 0  # number of chosen rows whose distances are in `bounds`
     bounds: Floats = np.full(len(gradients.squares), np.inf, dtype=np.float32)
     while k and not chosen and bounds.any():
         place = int(np.where(bounds, gradients.squares, -1.0).argmax())

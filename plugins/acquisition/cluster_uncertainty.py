@@ -11,7 +11,7 @@ represents it. The next task j is the one that adds most coverage, weighted by t
 
     argmax_j  sum_i u_i max(K_ij - a_i, 0),   a_i = max over labelled and chosen l of K_il,   K = exp(-|x - x'|^2 / r)
 
-Two texts that count as duplicates cover each other in full, so that a repetition adds nothing. Without a learner all
+Two texts that count as duplicates cover each other in full, so that a duplicate adds nothing. Without a learner all
 u_i are equal, and the choices cover the pool (a cold start by typicality). On development data, the area under the
 learning curve was 1 point higher than with a hard quota for each of 30 clusters, and 2 to 10 points higher than with
 plain margins.
@@ -26,8 +26,8 @@ from plugins.acquisition.deduplication import DUPLICATE_COSINE, available_rows, 
 from plugins.acquisition.uncertainty import margin_uncertainty
 
 MAX_CANDIDATES = 2000
-"""Number of rows that are compared with each other. They are drawn with probabilities that grow with their uncertainty,
-and weighted so that they stand for the rows that were not drawn, too."""
+"""Maximum number of rows that are compared with each other. They are drawn with probabilities that grow with their
+uncertainty, and weighted so that they stand for the rows that were not drawn, too."""
 KERNEL_REACH = 0.3
 """r as a share of the median squared distance between two tasks that are no duplicates."""
 MAX_CHOSEN_PER_DRAW = 500
@@ -75,7 +75,7 @@ class ClusterUncertainty:
             chosen = np.concatenate([chosen, candidates[places]])
             # fewer places than wanted: all candidates are covered
             is_left[candidates[places] if len(places) == n_wanted else candidates] = False
-        # if everything is covered, repetitions fill the queue
+        # if everything is covered, duplicates fill the queue
         chosen = np.concatenate([chosen, np.delete(np.arange(len(rows)), chosen)[: k - len(chosen)]])
         return Selection(rows[chosen], uncertainty[chosen], "typical of the tasks without a label")
 
@@ -83,8 +83,8 @@ class ClusterUncertainty:
 class Coverage(ClusterUncertainty):
     """The same strategy with all u_i equal, whatever the learner predicts. It chooses the tasks that the teacher labels
     for the learner: a teacher errs on the same tasks as the learner, so that its labels of uncertain tasks are often
-    wrong. On development data, 200 teacher labels of tasks chosen in this way were worth 3 to 6 points more than those
-    of typical, distant or random tasks, and 5 more than those of uncertain tasks."""
+    wrong. On development data, a learner with 200 teacher labels of tasks chosen in this way was 3 to 6 points better
+    than with those of typical, distant or random tasks, and 5 better than with those of uncertain tasks."""
 
     _weights_by_uncertainty = False
 

@@ -13,12 +13,13 @@ import numpy as np
 from ml_backend.core.arrays import Clustering, Floats, Ints
 from plugins.acquisition.deduplication import CHUNK_ROWS
 
-MAX_SAMPLE_ROWS = 10_000  # most rows that k-means is fitted on
+MAX_SAMPLE_ROWS = 10_000  # that k-means is fitted on
 MAX_SAMPLE_ROWS_PER_CLUSTER = 334
 
 
 class Bisecting:
-    """The clusters of a pool that are kept between rounds, for reports and for strategies that use them."""
+    """The clusterer of this module. Reports and some query strategies use its clusters, which are kept between
+    rounds."""
 
     def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
         return cut(vectors, k, seed)
@@ -28,11 +29,8 @@ class Bisecting:
 
 
 def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Clustering:
-    """Returns at most k clusters of `vectors` (n, d), n >= 1, or of its rows `among`; the other rows then have -1.
-    Deterministic.
-
-    There are fewer if there are fewer different vectors.
-    """
+    """Returns k clusters of `vectors` (n, d), n >= 1, or fewer if there are fewer different vectors. With `among`, only
+    these rows are clustered, and the others have -1. Deterministic for a seed."""
     rows = np.arange(len(vectors)) if among is None else among
     max_rows = min(MAX_SAMPLE_ROWS, MAX_SAMPLE_ROWS_PER_CLUSTER * k)
     sampled_rows = (
@@ -56,12 +54,12 @@ def _centroids(sample: Floats, k: int, seed: int) -> Floats:
 
 
 def assign_unknown(vectors: Floats, clustering: Clustering) -> Clustering:
-    """Returns the clustering with every unknown (-1) row of `vectors` assigned to its nearest centroid; vectors may be
-    float16 and mapped from a file."""
-    unknown = np.flatnonzero(clustering.assignment < 0)
-    if not len(unknown):
+    """Returns the clustering with every unassigned row (-1) of `vectors` (n, d) assigned to its nearest centroid; the
+    vectors may be float16 and mapped from a file."""
+    unassigned = np.flatnonzero(clustering.assignment < 0)
+    if not len(unassigned):
         return clustering
-    return Clustering(clustering.centroids, _nearest(vectors, clustering.centroids, unknown, clustering.assignment))
+    return Clustering(clustering.centroids, _nearest(vectors, clustering.centroids, unassigned, clustering.assignment))
 
 
 def _nearest(vectors: Floats, centroids: Floats, rows: Ints, assignment: Ints) -> Ints:
@@ -75,7 +73,8 @@ def _nearest(vectors: Floats, centroids: Floats, rows: Ints, assignment: Ints) -
 
 
 def members(assignment: Ints, rows: Ints) -> list[Ints]:
-    """Divides `rows` into one array for each cluster that has any, by the cluster's number, in the order of `rows`."""
+    """Divides `rows` into one array for each cluster that has any, in the order of the clusters' numbers. Each array is
+    in the order of `rows`."""
     ordered = rows[np.argsort(assignment[rows], kind="stable")]
     if not len(ordered):
         return []
@@ -83,8 +82,8 @@ def members(assignment: Ints, rows: Ints) -> list[Ints]:
 
 
 def cluster_queues(vectors: Floats, rows: Ints, k: int, uncertainty: Floats | None, seed: int) -> list[Ints]:
-    """Divides `rows` into at most k clusters, one queue each, by the cluster's number: the most uncertain rows first,
-    by `uncertainty` (n,), or without it those nearest the centroid."""
+    """Divides `rows` into at most k clusters, and returns one queue for each, in the order of the clusters' numbers.
+    Each queue begins with the rows of the highest `uncertainty` (n,) or, if that is None, nearest the centroid."""
     clustering = cut(vectors, k, seed, among=rows)
     groups = members(clustering.assignment, rows)
     if uncertainty is not None:

@@ -1,8 +1,9 @@
 """D-CALM: clusters get places in proportion to the learner's errors in them.
 
 Hassan and Alikhani, "D-CALM: A Dynamic Clustering-based Active Learning Approach for Mitigating Bias" (Findings of ACL
-2023): cluster i of the pool gets n_i = k err_i / sum err of the places, where err_i is the mean error of the learner on
-its labelled rows. The cluster is divided into n_i parts, and the most uncertain row of each part is chosen.
+2023): from cluster i of the pool, n_i = k err_i / sum err of the k rows are chosen, where err_i is the mean error of
+the learner on the labelled rows of the cluster. The cluster is divided into n_i parts, and the most uncertain row of
+each part is chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ DEFAULT_CLUSTERS = 30
 
 
 class DCalm:
-    """Uses the clusters of the pool. Without a learner, all errors are equal and central rows come first."""
+    """Uses the clusters of the pool, or makes some. Without a learner, all errors are equal and central rows come
+    first."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
@@ -41,14 +43,14 @@ class DCalm:
         for group in np.argsort(-errors, kind="stable"):
             if quota[group]:
                 parts += cluster_queues(pool.vectors, groups[group], int(quota[group]), ranking, seed)
-        parts += [groups[group] for group in np.flatnonzero(quota == 0)]  # clusters without a place come last
+        parts += [groups[group] for group in np.flatnonzero(quota == 0)]  # used if the others have too few rows
         chosen = take_in_turns(pool, parts, k)
         return Selection(chosen, uncertainties[chosen], "a cluster with many errors")
 
 
 def quotas(errors: Floats, k: int) -> Ints:
-    """Returns how many of k places each of m clusters gets (m,), by the largest remainder; equal quotas if all errors
-    are 0."""
+    """Returns how many of k rows each of m clusters gets (m,), in proportion to its error in `errors` (m,), rounded by
+    the largest remainder; equal quotas if all errors are 0."""
     shares = k * errors / errors.sum() if errors.sum() > 0 else np.full(len(errors), k / len(errors))
     quota: Ints = np.floor(shares).astype(np.int64)
     largest_remainders = np.argsort(quota - shares, kind="stable")[: k - int(quota.sum())]

@@ -1,4 +1,4 @@
-"""Functions of all query strategies: they check the pool, and put repetitions of a text last."""
+"""Functions of all query strategies: they check the pool, and put duplicates of a text last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DUPLICATE_COSINE = 0.999
 """Cosine above which two texts count as duplicates."""
 MAX_SEARCHED_ROWS = 64
 """Rows of a queue that are searched for one that is no duplicate, before the next queue has its turn."""
-CHUNK_ROWS = 1024  # vectors of some hundred dimensions of as many rows fit into the cache of a core
+CHUNK_ROWS = 1024  # as many vectors of a few hundred dimensions fit into the cache of a core
 
 
 def available_rows(pool: Pool) -> Ints:
@@ -33,7 +33,8 @@ def available_rows(pool: Pool) -> Ints:
         assignment, clusters = pool.clustering.assignment, len(pool.clustering.centroids)
         if len(outside := np.flatnonzero((assignment < 0) | (assignment >= clusters))):
             raise ApprenticeError(
-                f"Row {outside[0]} of the pool is in cluster {assignment[outside[0]]}, but there are {clusters}."
+                f"Row {outside[0]} of the pool is in cluster {assignment[outside[0]]}, but there are only the clusters "
+                f"0 to {clusters - 1}."
             )
     if pool.probabilities is not None and not np.isfinite(pool.probabilities.sum(dtype=np.float64)):
         not_finite = np.flatnonzero(~np.isfinite(pool.probabilities).all(axis=1))
@@ -52,7 +53,8 @@ def known_distances(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
 
 
 class DuplicateFilter:
-    """Finds rows that repeat neither a row that was chosen before nor, within their cluster, a labelled one."""
+    """Finds rows that are duplicates neither of a row that was chosen before nor of a labelled row in their cluster.
+    At most k rows can be chosen."""
 
     def __init__(self, pool: Pool, k: int) -> None:
         self._vectors = pool.vectors
@@ -62,14 +64,14 @@ class DuplicateFilter:
         self._labelled = np.flatnonzero(pool.labelled)
 
     def take(self, rows: Ints) -> int:
-        """Returns the place in `rows` of the first row that is no repetition, and records it as chosen; returns
+        """Returns the place in `rows` of the first row that is no duplicate, and records that row as chosen; returns
         len(rows) if there is none."""
-        for batch in (rows[:1], rows):  # mostly the first row will do, and the other vectors need not be read
+        for batch in (rows[:1], rows):  # mostly the first row is no duplicate
             vectors = np.asarray(self._vectors[batch], dtype=np.float32)
             is_new = ~(vectors @ self._chosen_vectors[: self._chosen_count].T > DUPLICATE_COSINE).any(axis=1)
             while is_new.any():
                 place = int(is_new.argmax())
-                if not self._repeats_labelled(int(rows[place]), vectors[place]):
+                if not self._is_duplicate_of_labelled(int(rows[place]), vectors[place]):
                     self._chosen_vectors[self._chosen_count] = vectors[place]
                     self._chosen_count += 1
                     return place
@@ -77,7 +79,7 @@ class DuplicateFilter:
                 is_new[place] = False
         return len(rows)
 
-    def _repeats_labelled(self, row: int, vector: Floats) -> bool:
+    def _is_duplicate_of_labelled(self, row: int, vector: Floats) -> bool:
         labelled = self._labelled
         if self._cluster is not None:
             labelled = labelled[self._cluster[labelled] == self._cluster[row]]
@@ -85,23 +87,24 @@ class DuplicateFilter:
 
 
 def take_in_turns(pool: Pool, queues: list[Ints], k: int) -> Ints:
-    """Returns k rows, or all there are: in turns, the next of each queue; repetitions only after all other rows."""
-    distinct, repeats = rows_without_duplicates(pool, queues, k)
-    return np.concatenate([distinct, repeats])[: max(k, 0)]
+    """Returns k rows, or all if there are fewer. The next row is taken from each queue in turns; duplicates come after
+    all other rows."""
+    distinct, duplicates = rows_without_duplicates(pool, queues, k)
+    return np.concatenate([distinct, duplicates])[: max(k, 0)]
 
 
 def rows_without_duplicates(pool: Pool, queues: list[Ints], k: int) -> tuple[Ints, Ints]:
-    """Returns at most k rows without repetitions, taken from the queues in turns, and the repetitions that were
+    """Returns at most k rows without duplicates, taken from the queues in turns, and the duplicates that were
     skipped."""
     duplicates = DuplicateFilter(pool, min(k, sum(map(len, queues))))
     taken: list[int] = []
-    repeats: list[Ints] = [np.empty(0, dtype=np.int64)]
+    skipped: list[Ints] = [np.empty(0, dtype=np.int64)]
     while queues and len(taken) < k:
         remaining = []
         for queue in queues:
             head = queue[:MAX_SEARCHED_ROWS]
             place = duplicates.take(head)
-            repeats.append(head[:place])
+            skipped.append(head[:place])
             if place < len(head):
                 taken.append(int(head[place]))
                 if len(taken) == k:
@@ -110,12 +113,12 @@ def rows_without_duplicates(pool: Pool, queues: list[Ints], k: int) -> tuple[Int
             if len(tail):
                 remaining.append(tail)
         queues = remaining
-    return np.array(taken, dtype=np.int64), np.concatenate(repeats)
+    return np.array(taken, dtype=np.int64), np.concatenate(skipped)
 
 
 def top_places(scores: Floats, k: int) -> Ints:
-    """Returns the places of the k highest of `scores` (m,), the highest first, and earlier places first among
-    equals."""
+    """Returns the places of the k highest of `scores` (m,), the highest first; among equal scores, the earlier place
+    first."""
     if k >= len(scores):
         return np.argsort(-scores, kind="stable")
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]

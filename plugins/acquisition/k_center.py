@@ -30,8 +30,8 @@ class KCenter:
 
 
 def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances: Floats | None = None) -> Ints:
-    """Returns (min(k, m),) places in `rows` (m,), greedily farthest from the rows `centres` and from each other.
-    `distances` (m,): the squared distance of each row to the nearest of other centres, infinite where there is none."""
+    """Returns min(k, m) places in `rows` (m,), greedily farthest from the rows `centres` and from each other.
+    `distances` (m,): the squared distance of each row to the nearest of further centres, infinite if there are none."""
     k = min(k, len(rows))
     chosen: Ints = np.empty(k, dtype=np.int64)
     bounds: Floats = np.full(len(rows), np.inf, dtype=np.float32) if distances is None else distances.copy()
@@ -39,11 +39,11 @@ def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances
     n = 0
     if k and not len(centres) and np.isinf(bounds).all():
         mean_distances = bounds.copy()
-        _lower_bounds(mean_distances, vectors, rows, vectors[rows].mean(axis=0, dtype=np.float32)[None])
+        _update_bounds(mean_distances, vectors, rows, vectors[rows].mean(axis=0, dtype=np.float32)[None])
         chosen[0], n = mean_distances.argmax(), 1
         new_centres = np.asarray(vectors[rows[chosen[:1]]], dtype=np.float32)
     while n < k:
-        _lower_bounds(bounds, vectors, rows, new_centres)
+        _update_bounds(bounds, vectors, rows, new_centres)
         bounds[chosen[:n]] = -1.0
         first_new = n
         front = (
@@ -63,7 +63,7 @@ def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances
     return chosen
 
 
-def _lower_bounds(bounds: Floats, vectors: Floats, rows: Ints, centres: Floats) -> None:
+def _update_bounds(bounds: Floats, vectors: Floats, rows: Ints, centres: Floats) -> None:
     """Lowers `bounds` (m,) to the squared distance to the nearest of `centres` (h, d) where that is smaller."""
     for start in range(0, len(rows) if len(centres) else 0, CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)

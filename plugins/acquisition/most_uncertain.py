@@ -32,7 +32,7 @@ class MostUncertain:
             return Selection(chosen, margin_uncertainty(pool, chosen))
         uncertainties = self._measure(pool.probabilities[rows], pool.multiple)
         chosen, _ = rows_without_duplicates(pool, [rows[top_places(uncertainties, MAX_SEARCHED_ROWS * k)]], k)
-        if len(chosen) < k:  # the first rows have many repetitions
+        if len(chosen) < k:  # there are many duplicates among the first rows
             chosen = take_in_turns(pool, [rows[top_places(uncertainties, len(rows))]], k)
         return Selection(chosen, self._measure(pool.probabilities[chosen], pool.multiple))
 

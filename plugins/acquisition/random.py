@@ -10,7 +10,7 @@ from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 class Random:
-    """Draws uniformly without replacement, including repetitions of a text: the result is a sample of the pool as it
+    """Draws uniformly without replacement, including duplicates of a text: the result is a sample of the pool as it
     is."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:

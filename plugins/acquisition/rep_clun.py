@@ -1,7 +1,8 @@
 """Rep-ClUn: representative first, then uncertain, one task of each of k clusters.
 
-theSaeed, NAACL 2025: the first round takes the row nearest each centroid of k clusters; later rounds divide the pool
-anew and take the row with the highest entropy of each cluster.
+Ahmadnia et al., "Active Few-Shot Learning for Text Classification" (NAACL 2025): the first round takes the row nearest
+each centroid of k clusters; later rounds cluster the pool anew and take the row with the highest entropy of each
+cluster.
 """
 
 from __future__ import annotations

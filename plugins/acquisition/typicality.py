@@ -27,9 +27,9 @@ class Typicality:
         rows = available_rows(pool)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], margin_uncertainty(pool, rows[:0]))
-        clusters = min(int(pool.labelled.sum()) + k, MAX_CLUSTERS)
-        assignment = cut(pool.vectors, clusters, seed).assignment
-        labelled = np.bincount(assignment[pool.labelled], minlength=clusters)
+        cluster_count = min(int(pool.labelled.sum()) + k, MAX_CLUSTERS)
+        assignment = cut(pool.vectors, cluster_count, seed).assignment
+        labelled = np.bincount(assignment[pool.labelled], minlength=cluster_count)
         groups = members(assignment, rows)
         groups.sort(key=lambda group: (labelled[assignment[group[0]]], -len(group)))
         generator = np.random.default_rng(seed)
@@ -40,8 +40,8 @@ class Typicality:
 
 
 def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -> Ints:
-    """Sorts `rows` of one cluster, those in the densest places first; rows beyond MAX_COMPARED_ROWS follow in random
-    order."""
+    """Sorts `rows` of one cluster, the most typical first; of a larger cluster, the rows beyond MAX_COMPARED_ROWS
+    follow in random order."""
     if len(rows) > MAX_COMPARED_ROWS:
         rows = generator.permutation(rows)
     compared = np.asarray(vectors[rows[:MAX_COMPARED_ROWS]], dtype=np.float32)
@@ -49,8 +49,8 @@ def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -
 
 
 def typicality(vectors: Floats) -> Floats:
-    """Returns the inverse mean distance (n,) of each row of `vectors` (n, d) to its 20 nearest others, or to all if
-    fewer."""
+    """Returns the inverse mean distance (n,) of each row of `vectors` (n, d) to the NEIGHBOURS nearest other rows, or
+    to all if there are fewer."""
     n = min(NEIGHBOURS, len(vectors) - 1)
     if n < 1:
         return np.ones(len(vectors), dtype=np.float32)

@@ -22,7 +22,7 @@ def pool(labelled: Ints) -> Pool:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
-def test_the_two_take_turns_by_the_number_of_labels(n: int) -> None:
+def test_the_number_of_labels_decides_which_strategy_comes_first(n: int) -> None:
     tasks = pool(np.arange(n))
     near, far = (strategy.select(tasks, 5, 0).rows for strategy in (Coverage(), KCenter()))
     rows = NearAndFar().select(tasks, 10, 0).rows
@@ -43,7 +43,7 @@ def test_with_one_annotation_a_round_both_kinds_are_served() -> None:
     assert outliers[1::2] == [True] * 6 and not any(outliers[0::2][:3])
 
 
-def test_one_place_is_the_firsts_and_when_the_one_has_nothing_left_the_other_goes_on() -> None:
+def test_the_first_strategy_chooses_a_single_row_and_all_rows_are_served_in_the_end() -> None:
     tasks = pool(np.arange(3))
     assert NearAndFar().select(tasks, 1, 0).rows.tolist() == KCenter().select(tasks, 1, 0).rows.tolist()
     assert sorted(NearAndFar().select(tasks, 500, 0).rows.tolist()) == list(range(3, 200))

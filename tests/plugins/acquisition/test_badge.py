@@ -47,7 +47,7 @@ def squared(gradients: Floats) -> Floats:
     n=st.integers(2, 30), c=st.integers(1, 5), multiple=st.booleans(), copies=st.booleans(), seed=st.integers(0, 9999)
 )
 @settings(max_examples=100, deadline=None)
-def test_sizes_and_distances_are_those_of_gradients_written_out(
+def test_norms_and_distances_equal_those_of_explicit_gradients(
     n: int, c: int, multiple: bool, copies: bool, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)

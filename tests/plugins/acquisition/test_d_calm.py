@@ -21,7 +21,7 @@ from plugins.acquisition.d_calm import DCalm, quotas
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(0, 60))
 @settings(max_examples=300, deadline=None)
-def test_places_are_shared_by_the_largest_remainder(errors: list[int], k: int) -> None:
+def test_quotas_are_rounded_by_the_largest_remainder(errors: list[int], k: int) -> None:
     places_by_cluster = quotas(np.array(errors, dtype=np.float32), k).tolist()
     assert sum(places_by_cluster) == k
     weights = errors if any(errors) else [1] * len(errors)
@@ -54,7 +54,7 @@ def errors_by_hand(pool: Pool, clusters: int) -> list[float]:
 
 @given(clusters=st.integers(1, 6), seed=st.integers(0, 999), errors=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_the_error_of_a_cluster_is_drawn_to_that_of_all(clusters: int, seed: int, errors: bool) -> None:
+def test_the_error_of_a_cluster_is_shrunk_towards_the_mean_error(clusters: int, seed: int, errors: bool) -> None:
     pool = make_pool(40, clusters=clusters, errors=errors, seed=seed)
     assert pool.clustering is not None
     cluster_errors = pool.mean_errors_by_group(pool.clustering.assignment, clusters)
@@ -101,7 +101,7 @@ def test_each_part_of_a_cluster_gives_its_most_uncertain_row_or_its_central_one(
     assert all(len(set(group) & set(first)) <= 1 for group, _ in parts), "one row of each part"
 
 
-def test_a_cluster_with_more_errors_gets_more_places() -> None:
+def test_more_rows_are_chosen_from_a_cluster_with_more_errors() -> None:
     pool = clustered(make_pool(300, labelled=0.4, free=1.0), np.arange(300) % 3, 3)
     errors = np.where(pool.labelled, np.array([0.1, 0.1, 0.8])[np.arange(300) % 3], np.nan).astype(np.float32)
     assert pool.clustering is not None
@@ -110,7 +110,7 @@ def test_a_cluster_with_more_errors_gets_more_places() -> None:
     assert served[2] in (15, 16) and served.sum() == 20
 
 
-def test_a_pool_without_clusters_is_cut_into_its_own() -> None:
+def test_a_pool_without_clusters_is_clustered_first() -> None:
     pool = make_pool(120, errors=True)
     clustering = cut(pool.vectors, d_calm.DEFAULT_CLUSTERS, 5)
     rows = DCalm().select(pool, 20, 5).rows.tolist()

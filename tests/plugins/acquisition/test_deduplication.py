@@ -39,7 +39,7 @@ def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[I
     seed=st.integers(0, 999),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_next_of_each_queue_in_turn_and_repetitions_last(
+def test_rows_are_taken_from_each_queue_in_turns_and_duplicates_last(
     monkeypatch: pytest.MonkeyPatch,
     max_searched_rows: int,
     n: int,
@@ -61,13 +61,13 @@ def test_the_next_of_each_queue_in_turn_and_repetitions_last(
 
 
 @pytest.mark.parametrize("copies", [63, 64, 65, 66, 127, 128, 129, 193])
-def test_no_copy_is_lost_at_the_end_of_the_searched_rows(copies: int) -> None:
+def test_no_duplicate_is_lost_at_the_end_of_the_searched_rows(copies: int) -> None:
     pool = make_pool(copies, free=1.0, labelled=0.0)
     pool.vectors[:] = pool.vectors[0]
     assert take_in_turns(pool, [np.arange(copies)], copies).tolist() == list(range(copies))
 
 
-def test_vectors_that_are_not_quite_of_unit_length_end_the_search_all_the_same() -> None:
+def test_the_search_ends_for_vectors_of_nearly_unit_length() -> None:
     pool = make_pool(6, free=1.0, labelled=0.0)
     vectors = np.repeat(pool.vectors[:1], 6, axis=0) * np.float32(0.95)
     vectors[0] *= 1.3  # labelled: the others are like it, but not like themselves
@@ -81,7 +81,7 @@ def test_the_highest_come_first_and_earlier_places_among_equals(levels: list[int
     assert top_places(np.array(levels, dtype=np.float32), k).tolist() == expected
 
 
-def test_what_may_be_chosen_is_free_and_has_no_label() -> None:
+def test_rows_that_are_available_and_have_no_label_may_be_chosen() -> None:
     pool = replace(make_pool(4), available=np.array([1, 1, 0, 0], bool), labelled=np.array([0, 1, 0, 1], bool))
     assert available_rows(pool).tolist() == [0]
 

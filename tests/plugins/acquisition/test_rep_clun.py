@@ -18,7 +18,9 @@ from plugins.acquisition.rep_clun import RepClUn
 @pytest.mark.parametrize("cold", [True, False])
 @given(n=st.integers(10, 60), k=st.integers(1, 12), multiple=st.booleans(), seed=st.integers(0, 999))
 @settings(max_examples=20, deadline=None)
-def test_one_row_of_each_cluster(cold: bool, n: int, k: int, multiple: bool, seed: int) -> None:
+def test_one_row_of_each_cluster_is_chosen_before_a_second_one(
+    cold: bool, n: int, k: int, multiple: bool, seed: int
+) -> None:
     pool = make_pool(n, 4, cold=cold, multiple=multiple, seed=seed)
     rows = np.flatnonzero(pool.available)
     if not len(rows):
@@ -47,6 +49,6 @@ def test_one_row_of_each_cluster(cold: bool, n: int, k: int, multiple: bool, see
         np.testing.assert_allclose(selection.uncertainty, by_hand, atol=2e-6)
 
 
-def test_it_gives_the_reason() -> None:
+def test_the_reason_names_the_rule_of_the_round() -> None:
     assert "centre" in RepClUn().select(make_pool(20, cold=True), 3, 0).ground
     assert "certain" in RepClUn().select(make_pool(20), 3, 0).ground

@@ -36,13 +36,13 @@ def test_typicality_is_the_inverse_mean_distance_to_the_nearest(n: int, dim: int
     np.testing.assert_allclose(1 / typicality(points), np.array(mean_distances(points)) + 1e-6, atol=2e-3, rtol=1e-3)
 
 
-def test_a_row_alone_is_typical() -> None:
+def test_a_single_row_has_typicality_one() -> None:
     assert typicality(np.ones((1, 3), np.float32)).tolist() == [1.0]
     assert typicality(np.ones((0, 3), np.float32)).tolist() == []
 
 
 @pytest.mark.parametrize("cold", [True, False])
-def test_the_most_typical_row_of_each_cluster_with_the_fewest_labels_the_largest_first(cold: bool) -> None:
+def test_the_most_typical_row_of_each_cluster_comes_first_by_fewest_labels_and_largest_size(cold: bool) -> None:
     for seed in range(3):
         pool = make_pool(90, cold=cold, labelled=0.1, free=1.0, seed=seed)
         k = 12

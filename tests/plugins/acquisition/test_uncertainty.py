@@ -51,7 +51,7 @@ def test_a_measure_equals_the_textbook_formula(
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("c", [1, 2, 5])
-def test_a_measure_is_one_where_it_cannot_tell_and_zero_where_it_is_certain(
+def test_a_measure_is_one_for_equal_probabilities_and_zero_for_certain_ones(
     measure: Callable[[Floats, bool], Floats], c: int
 ) -> None:
     certain = np.eye(c, dtype=np.float32)
