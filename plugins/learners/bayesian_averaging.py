@@ -71,7 +71,8 @@ def fit(
     scale: Doubles,
     alphas_and_taus: Sequence[tuple[float, float]],
 ) -> Members:
-    """Fits a member for each pair (alpha, tau), all in one damped Newton iteration in the coordinates of the rows.
+    """Fits a member for each pair (alpha, tau), all in one damped Newton iteration in coordinates of the space that the
+    rows of x span.
 
     x (n, d); targets (n,) in [0, 1]; row_weights (n,) >= 0; u (d,); scale (d,) >= 0.
     """

@@ -17,8 +17,9 @@ Doubles = npt.NDArray[np.float64]
 
 PRIOR_ROWS = 5.0
 """Strength of the prior that the logits are calibrated already: half of this, in nats, is the penalty of a slope of e
-or 1/e, and of an offset of 1. The larger it is, the more of the lift of rare labels stays. Chosen on development data:
-2 was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
+or 1/e, and of an offset of 1. The larger it is, the more of the shift towards rare labels remains. Chosen on
+development data: with 2, probabilities were poorly calibrated at 25 labels; removing the whole shift lost accuracy and
+rare labels."""
 CHUNK_ROWS = 8192
 MIN_PROBABILITY = 1e-6
 MAX_LOG_SLOPE = 3.0
@@ -61,7 +62,8 @@ def linear(tensors: Tensors, vectors: Floats) -> Floats:
 
 def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:
     """Returns the slope, (c,) or for one choice (1,), and the offset (c,) that minimise the cross-entropy of slope *
-    logits + offset with `targets` (n, c). A prior draws the slope to 1 and the offset to 0 when rows are few.
+    logits + offset with `targets` (n, c), weighted by `weights` (n,). If there are few rows, a prior draws the slope to
+    1 and the offset to 0.
 
     Several labels are solved side by side as binary problems, the label against its absence. The method is Fisher
     scoring on the logarithm of the slope, which keeps the slope positive; a step that does not lower the cost is

@@ -8,13 +8,13 @@ from ml_backend.core.arrays import Floats, Ints, TrainingSet
 
 FOLDS = 5
 MIN_UNCHANGED_SHARE = 0.95
-"""Share of unchanged targets from which slow learners take the cross-validation of the present targets for that of the
-earlier ones, too: a second cross-validation of nearly the same hundreds of rows would double the time."""
+"""If at least this share of the targets is unchanged, slow learners use the held-out probabilities of the present
+targets for the earlier ones, too: a second cross-validation of nearly the same rows would double the time."""
 
 
 def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Ints:
-    """Returns the fold (n,) of each row. Labels, by the strongest target of each row, are spread evenly over the folds;
-    there are n folds if n < `folds`."""
+    """Returns the fold (n,) of each row; there are n folds if n < `folds`. The rows of each label are spread evenly
+    over the folds, where a row counts for the label with its highest target."""
     strongest = targets.argmax(axis=1)
     if multiple:
         strongest = np.where(targets.max(axis=1) > 0, strongest, -1)

@@ -85,7 +85,8 @@ class Laat:
     posterior mass of the beliefs with alpha above 0, and of those with alpha below 0."""
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        """Fits without randomness. The scores come with the prior FIELDS; without it, no belief uses scores."""
+        """Fits without randomness. The prior FIELDS contains the scores; without it, no belief uses scores. The fit
+        names it as its prior if the trust in the scores is at least one half."""
         prior = train.priors.get(FIELDS) or _uninformative_prior(train)
         x = np.asarray(train.vectors, np.float64)
         heads = _heads(x, train.targets, train.weights, train.multiple, prior)

@@ -127,7 +127,8 @@ def paper_mlp() -> LaatPaper:
 
 
 def attribution_goals(prior: Tensors, pair: bool) -> Floats:
-    """Returns the unit vectors t / |t| (heads, d), or zeros where the teacher has given no scores."""
+    """Returns the attributions that the loss draws to, as unit vectors t / |t| (heads, d); zeros where the teacher has
+    given no scores."""
     scores = np.asarray(prior["scores"], np.float64)
     mean_scores = (np.sign(scores) * np.exp(np.abs(scores))).mean(axis=1)
     mean_scores = mean_scores[1:] - mean_scores[:1] if pair else mean_scores
@@ -142,7 +143,8 @@ def loss(
     goals: torch.Tensor | None,
     independent: bool,
 ) -> torch.Tensor:
-    """Returns the paper's loss: inputs (n, d), labels (n, heads), row_weights (n,), goals (heads, d)."""
+    """Returns the paper's loss: inputs (n, d), labels (n, heads), row_weights (n,), goals (heads, d). `independent`:
+    whether each head has a probability of its own (sigmoid) or all heads share one distribution (softmax)."""
     import torch
     from torch.nn import functional
 

@@ -12,7 +12,7 @@ from plugins.learners.multi_head_logistic import MANY_ROWS, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 FOLDS_ABOVE_MANY_ROWS = 3
-"""Folds of more than `MANY_ROWS` rows: the heads are as good, and there are four of them instead of six."""
+"""Number of folds for more than `MANY_ROWS` rows: the heads are as good, and four are fitted instead of six."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -49,7 +49,7 @@ class Logistic:
             for f, training_weights in enumerate(heads.rows[-folds:]):
                 in_fold = fold == f
                 logits[in_fold] = vectors[in_fold] @ weights[first_fold + f] + biases[first_fold + f]
-                if not train.multiple:  # a label without rows in the fold says nothing about the scale of the others
+                if not train.multiple:  # a row whose label has no row outside the fold says nothing about the slope
                     row_weights[in_fold] *= heads.targets[in_fold] @ (training_weights @ heads.targets > 0)
             slope, offset = calibration(logits, heads.targets, row_weights, train.multiple)
             scales.append((slope, offset))
@@ -85,7 +85,7 @@ class Logistic:
 
 
 def _prior_in(tensors: Tensors | None) -> Head | None:
-    """Returns the prior that the learner with these tensors started from."""
+    """Returns the prior that the fit with these tensors started from, None if there is none."""
     if not tensors or PRIOR_WEIGHT not in tensors:
         return None
     return Head(np.asarray(tensors[PRIOR_WEIGHT], np.float32), np.asarray(tensors[PRIOR_BIAS], np.float32))

@@ -3,8 +3,8 @@
 The linear head (see `laat`) combines the teacher's scores and the labels, and the hidden units are fitted to its
 residuals, from its leave-one-out predictions (stacking: Wolpert, "Stacked Generalization", Neural Networks 1992).
 LAAT's attribution-matching term (Vukadin, Silic, Delac, arXiv 2502.20268, section 3) draws the gradient of the mean
-logits by the inputs to that of the linear head: the units may add curvature, and may change the mean gradient the less,
-the fewer the labelled rows are. The cross-validated loss chooses the share with which the units count.
+logits by the inputs to that of the linear head: the units may add curvature, but the fewer rows are labelled, the less
+they may change the mean gradient. The cross-validated loss chooses the factor with which the units count.
 
 Constants were chosen on ten tables that are not of the benchmark.
 """
@@ -26,6 +26,7 @@ HIDDEN_UNITS, EPOCHS, LEARNING_RATE, FOLDS = 32, 60, 0.03, 3
 GAMMA, WEIGHT_DECAY = 100.0, 3.0
 """Factors of the distance of the attributions, and of the squared weights; both are divided by the number of rows."""
 UNIT_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Factors of the units' logits that are compared."""
 INPUT_FACTOR = 8.0
 """Vectors have unit length: this factor makes their columns about as wide as standardised ones."""
 INPUT, INPUT_BIAS, OUTPUT, OUTPUT_BIAS = "input", "input_bias", "output", "output_bias"
@@ -73,9 +74,9 @@ def _stacked(
     c), and the held-out probabilities (n, c) of both together."""
     p = np.clip(linear_probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     linear_logits = np.asarray(np.log(p) - (np.log(1 - p) if train.multiple else 0), np.float32)
-    rows = np.vstack([weights, *(weights * (fold != f) for f in range(FOLDS))]).astype(np.float32)
+    row_weights = np.vstack([weights, *(weights * (fold != f) for f in range(FOLDS))]).astype(np.float32)
     x = np.asarray(train.vectors, np.float32)
-    units, *units_by_fold = _fitted_units(x, targets, rows, linear_logits, train.multiple, seed)
+    units, *units_by_fold = _fitted_units(x, targets, row_weights, linear_logits, train.multiple, seed)
     unit_logits = np.zeros_like(linear_logits)
     for f, tensors in enumerate(units_by_fold):
         unit_logits[fold == f] = _unit_logits(tensors, x[fold == f])
@@ -89,18 +90,18 @@ def _stacked(
 
 
 def _fitted_units(
-    x: Floats, targets: Floats, rows: Floats, linear_logits: Floats, multiple: bool, seed: int
+    x: Floats, targets: Floats, row_weights: Floats, linear_logits: Floats, multiple: bool, seed: int
 ) -> list[dict[str, Floats]]:
-    """Fits the units of k sets of row weights (k, n) in one optimisation: Adam, full batch."""
+    """Returns the units fitted with each of k sets of row weights (k, n), all in one optimisation: Adam, full batch."""
     import torch
     from torch.nn import functional
 
-    (n, d), (k, _), c = x.shape, rows.shape, targets.shape[1]
+    (n, d), (k, _), c = x.shape, row_weights.shape, targets.shape[1]
     inputs, labels, offset = (
         torch.from_numpy(np.asarray(array, np.float32)) for array in (x * INPUT_FACTOR, targets, linear_logits)
     )
-    total_weight = torch.from_numpy(rows.sum(axis=1)).clamp_min(1e-6)
-    row_shares = torch.from_numpy(rows) / total_weight[:, None]
+    total_weight = torch.from_numpy(row_weights.sum(axis=1)).clamp_min(1e-6)
+    row_shares = torch.from_numpy(row_weights) / total_weight[:, None]
     initial = torch.randn(d, HIDDEN_UNITS, generator=torch.Generator().manual_seed(seed)) / d**0.5
     shapes = (k, 1, HIDDEN_UNITS), (k, HIDDEN_UNITS, c), (k, 1, c)
     weights = [initial.repeat(k, 1, 1), *(torch.zeros(shape) for shape in shapes)]

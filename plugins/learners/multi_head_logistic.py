@@ -9,7 +9,7 @@ at the mean of the vectors and spread evenly over the labels, is added to each h
 label has no rows, and makes a head without any rows the uniform one.
 
 With a prior, which is a head from distillation, the penalty is on the distance to the prior, including its bias: a head
-without any rows is the prior. (With a free bias, few labels undid what the prior knew of rare ones.)
+without any rows is the prior. (With an unpenalised bias, rare labels lost their prior after few annotations.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 C = 20.0
-"""Chosen on development data, where 10 to 30 were within a point of accuracy of each other at 25 to 500 labels."""
+"""Weight of the rows' losses against the penalty. Chosen on development data, where 10 to 30 were within a point of
+accuracy of each other at 25 to 500 labels."""
 MAX_LIFT = 10.0
 """Labels are weighted to equal mass, but no label by more than this: a label with one row, perhaps a mistake, must not
 count as much as all others. The offsets of `calibration` undo what the weighting does to the probabilities."""
@@ -39,7 +40,7 @@ difference."""
 FLOAT32_ROUNDING = 1e-7
 MAX_SETTLED_GRADIENT = 1e-5
 """Largest gradient of the scaled loss at which L-BFGS may stop: on development data, no probability is then further
-than 0.005 from the optimum's, for three quarters of the time."""
+than 0.005 from that of the optimum, after three quarters of the time."""
 BIAS_SCALE = 0.2
 """Size of the constant feature: near that of the vectors' features, so that the problem is well scaled for L-BFGS."""
 
@@ -54,7 +55,8 @@ class Heads:
 
 
 def balance(mass: Floats) -> Floats:
-    """Returns the weight of each outcome, from its mass (..., outcomes). The total mass does not change."""
+    """Returns the factors (..., outcomes) that give the outcomes equal mass. They are limited to MAX_LIFT, then scaled
+    so that the total mass does not change. `mass` (..., outcomes): the total weight of the rows of each outcome."""
     is_present = mass > 0
     mean = mass.sum(-1, keepdims=True) / np.maximum(is_present.sum(-1, keepdims=True), 1)
     lift = np.minimum(np.divide(mean, mass, out=np.ones_like(mass), where=is_present), MAX_LIFT)

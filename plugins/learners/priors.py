@@ -1,14 +1,15 @@
-"""Fits heads to labels' names and the teacher's labels without annotators, and chooses the one that the annotators'
-head starts from.
+"""Fits heads to the labels' names and the teacher's labels without annotators, and chooses the head that the
+annotators' head starts from.
 
 Distillation has two steps (method A: Hassan, Sicilia, Alikhani, arXiv 2410.13641; soft labels: Hinton, Vinyals, Dean,
 "Distilling the Knowledge in a Neural Network", 2015). Whenever the teacher has labelled more, outside the rounds, a
-head is fitted to its soft labels and to its cue phrases (a phrase with a score is a direction that the attributions of
-the label are drawn along: LAAT, arXiv 2502.20268, as a row of the label's own), and then to the head's own sharpened
-predictions on the whole pool (entropy minimisation: Grandvalet and Bengio, NIPS 2004). In a round, the annotators' head
-is drawn to one of these priors, or to none; the choice is made by the closed form of leave-one-out errors (PRESS:
-Allen, Technometrics 1974) on the annotators' labels. So a good teacher is worth hundreds of labels, one that is wrong
-in most cases is left out, and the more labels there are, the less the prior counts.
+head is fitted to the teacher's soft labels and to the label phrases, also called cues: each phrase is one training row
+of its label, weighted by its score, and so draws the attributions of the label (as in LAAT, arXiv 2502.20268). Then the
+head is fitted to its own sharpened predictions on the whole pool, too (entropy minimisation: Grandvalet and Bengio,
+NIPS 2004). In a round, the annotators' head is drawn to one of these priors, or to none; the choice is made by the
+closed form of leave-one-out errors (PRESS: Allen, Technometrics 1974) on the annotators' labels. So a good teacher is
+worth hundreds of labels, one that is wrong in most cases is left out, and the more labels there are, the less the prior
+counts.
 
 Constants were chosen on banking77's training rows and on TREC; measured in benchmarks/.
 """
@@ -28,20 +29,22 @@ TEACHER_STRENGTHS = (2.0, 6.0, 20.0)
 one."""
 FOLDS = 5
 CUE_WEIGHT = 0.3
-"""Weight of a cue phrase with the highest score, relative to a soft label."""
+"""Weight of a label phrase with the highest score, relative to a soft label."""
 SELF_TRAINING_PASSES, SHARPENING_POWER, POOL_ROW_WEIGHT = 3, 2.0, 0.5
 """Number of passes over the pool, the power that sharpens the head's predictions, and the weight of a row of the
 pool."""
 SCALES = (0.5, 1.0)
+"""Factors by which the weights and biases of a prior are multiplied."""
 RIDGES = (0.05, 0.2, 1.0, 5.0)
+"""Penalties of the ridge regression that estimates the errors of a prior."""
 NO_PRIOR = "none"
 MIN_STANDARD_ERRORS = 1.0
 """A prior must be better by this many standard errors: few labels are not enough to find out that a teacher is bad."""
 
 
 def candidates(data: DistillationData, multiple: bool, seed: int) -> dict[str, Head]:
-    """Returns a head of the cues alone, of the teacher's labels alone, and of both, where there are any. Takes
-    seconds."""
+    """Returns the heads fitted to the label phrases alone ("cues"), to the teacher's labels alone ("labels"), and to
+    both ("labels and cues"), where there are any. Takes seconds."""
     random = np.random.default_rng(seed)
     pool = pool_sample(data.pool, random)
     labels, cues = data.labels, data.label_phrases
@@ -65,10 +68,10 @@ def choose(
     ignored.
 
     The error is the Brier score of the prior's prediction plus a ridge regression of its residuals. For one choice,
-    rare labels are lifted in it as in the head itself: otherwise the teacher's knowledge of rare labels would not
-    count. A prior replaces no prior, or one before it in `priors`, if its error is less by more than the standard error
-    of the difference, row by row (the rule of one standard error: Breiman et al., "Classification and Regression
-    Trees", 1984, 3.4.3): labels' names are harmless, and a teacher has to be better than they are.
+    rare labels are weighted in the error as in the head itself: otherwise it would hardly depend on them. A prior
+    replaces no prior, or one before it in `priors`, if its error is less by more than the standard error of the
+    difference over the rows (the rule of one standard error: Breiman et al., "Classification and Regression Trees",
+    1984, 3.4.3). The prior of the labels' names comes first, because it does little harm: the teacher's must be better.
     """
     is_counted = weights > 0  # rows of weight 0 may have future annotations: see `evaluation.retrospective`
     vectors, targets, weights = vectors[is_counted], targets[is_counted], weights[is_counted]
@@ -100,8 +103,8 @@ def choose(
 
 
 def _leave_one_out_rates(targets: Floats, weights: Floats) -> Floats:
-    """Returns how often each label holds in the other rows (n, c), with two more rows that are even: a prior must know
-    more than that labels are rare."""
+    """Returns the frequency (n, c) of each label in all other rows, with two more rows that have a target of one half:
+    a prior must predict better than the frequencies of the labels do."""
     other_weight = weights.sum() - weights[:, None] + 2.0
     return np.asarray((weights @ targets - weights[:, None] * targets + 1.0) / other_weight, dtype=np.float32)
 

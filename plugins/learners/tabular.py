@@ -10,6 +10,7 @@ the ones before it if its cross-validated log loss is lower by more than the sta
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 import numpy as np
@@ -24,14 +25,15 @@ from plugins.learners.trees import Trees
 
 LABELS, MLP, TREES = "labels", "mlp", "trees"
 MIN_ROWS_AND_MAX_LABELS: dict[str, tuple[int, int]] = {MLP: (200, 50), TREES: (600, 5)}
-"""Number of rows from which the slow kinds are fitted, and number of labels up to which they are: with fewer rows they
-seldom win, and with more labels they take too long."""
+"""Minimum number of rows and maximum number of labels for which a slow kind is fitted: with fewer rows it seldom wins,
+and with more labels it takes too long."""
 MIN_GROWTH_TO_RETRY = 1.1
-"""Factor by which the labelled rows must have grown until slow kinds that did not win are tried again: they take longer
-than all else in a round."""
+"""Factor by which the number of labelled rows must grow before a slow kind that did not win is tried again: it takes
+longer than all else in a round."""
 MAX_LAAT_SIZE = 2_000_000
 """Largest product of rows, columns and heads for LAAT: one or two seconds."""
 MIN_STANDARD_ERRORS = 1.0
+"""A kind must have a lower log loss by more than this many standard errors to replace another one."""
 KIND = "kind"
 # an artifact stores the index of a kind in this dict: append new kinds at the end
 KINDS: dict[str, type[Learner]] = {FIELDS: Laat, LABELS: Logistic, TREES: Trees, MLP: Mlp}
@@ -99,10 +101,9 @@ def _is_due(train: TrainingSet, kind: str) -> bool:
     )
 
 
-def _with_priors(train: TrainingSet, names: object) -> TrainingSet:
+def _with_priors(train: TrainingSet, names: Container[str]) -> TrainingSet:
     """Returns the same rows with only the priors of these names."""
-    priors = {name: prior for name, prior in train.priors.items() if name in names}  # type: ignore[operator]
-    return replace(train, priors=priors)
+    return replace(train, priors={name: prior for name, prior in train.priors.items() if name in names})
 
 
 def _loss_reduction(first: Fit, second: Fit, train: TrainingSet) -> tuple[float, float]:

@@ -13,7 +13,7 @@ Y = np.array([[1.0], [0.0], [1.0]], np.float32)
 W, B = np.array([0.6, -0.8], np.float32), 0.1
 
 
-def test_the_goals_are_the_scores_grown_exponentially_averaged_and_of_unit_length() -> None:
+def test_the_goals_are_mean_exponential_scores_of_unit_length() -> None:
     scores = np.array([[[0.0, 0.0, 0.0]], [[2.0, -1.0, 0.0]]], np.float32)
     second = np.array([[[0.0, 0.0, 0.0]], [[1.0, -3.0, 0.0]]], np.float32)
     goals = attribution_goals({"scores": np.concatenate([scores, second], axis=1)}, pair=True)
@@ -58,5 +58,5 @@ def test_the_attribution_of_a_network_is_the_gradient_of_its_mean_logit() -> Non
     assert penalty == pytest.approx(GAMMA * np.square(slope / np.linalg.norm(slope) - goal[0]).mean(), rel=0.05)
 
 
-def test_both_kinds_exist() -> None:
+def test_the_multilayer_network_has_the_hidden_units_of_the_paper() -> None:
     assert isinstance(paper_mlp(), LaatPaper) and paper_mlp()._hidden == HIDDEN_UNITS

@@ -66,7 +66,7 @@ def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinat
     assert same.mean() > 0.95
 
 
-def test_held_out_answers_are_those_of_heads_without_the_held_out_rows_calibrated_as_the_learner_is() -> None:
+def test_held_out_probabilities_are_the_calibrated_ones_of_heads_without_the_held_out_rows() -> None:
     fit = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0)
     fold = split(TARGETS, False, 0)
     logits = np.empty_like(TARGETS)
@@ -154,7 +154,7 @@ def test_the_slope_and_offsets_that_made_the_labels_are_found(multiple: bool, tr
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_few_rows_leave_the_logits_near_what_they_were(multiple: bool) -> None:
+def test_few_rows_hardly_change_the_logits(multiple: bool) -> None:
     logits, targets = np.array([[3.0, -3.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
     slope, offset = calibration(logits, targets, np.ones(1, np.float32), multiple)
     assert (slope >= 1.0).all() and slope.max() < 1.2 and np.abs(offset).max() < 0.2
@@ -167,7 +167,7 @@ def test_few_rows_leave_the_logits_near_what_they_were(multiple: bool) -> None:
     st.integers(1, 60), st.integers(1, 5), st.booleans(), st.sampled_from([0.0, 0.1, 5.0, 1000.0]), st.integers(0, 9)
 )
 @settings(max_examples=80, deadline=None)
-def test_calibration_never_costs_likelihood_where_it_is_fitted(
+def test_calibration_never_lowers_the_likelihood_of_the_rows_it_is_fitted_on(
     n: int, c: int, multiple: bool, scale: float, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
@@ -234,7 +234,7 @@ def test_a_label_that_always_or_never_holds_keeps_a_moderate_probability(held: f
         assert off.min() > 1e-4 and off.max() < (0.5 if n < 25 else 0.2)
 
 
-def test_earlier_knowledge_is_calibrated_by_the_same_rule() -> None:
+def test_held_out_probabilities_of_the_earlier_targets_are_calibrated_too() -> None:
     vectors, targets = drawn([-4.0, -2.0, 0.0], True, 1.5, n=300)
     earlier = np.where(np.arange(300)[:, None] < 200, targets, np.nan).astype(np.float32)
     fit = Logistic().fit(TrainingSet(vectors, targets, np.ones(300, np.float32), True, earlier), 0)

@@ -106,7 +106,7 @@ def test_a_prior_that_is_right_only_about_how_rare_labels_are_is_left_out(n: int
     assert Logistic().fit(train, 0).prior == ""
 
 
-def test_nothing_to_learn_from_is_no_prior() -> None:
+def test_without_data_there_is_no_prior() -> None:
     assert Logistic().distil(World().data(wrong_share=None), False, 0) == {}
 
 
@@ -156,7 +156,7 @@ def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(
 
 @given(n=st.integers(3, 40), multiple=st.booleans(), seed=st.integers(0, 50))
 @settings(max_examples=25)
-def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bool, seed: int) -> None:
+def test_the_choice_equals_that_of_explicit_leave_one_out(n: int, multiple: bool, seed: int) -> None:
     random = np.random.default_rng(seed)
     d, c = 6, 3
     x = random.normal(size=(n, d)).astype(np.float32)
@@ -237,7 +237,7 @@ def test_the_earlier_learner_is_cross_validated_with_its_own_prior() -> None:
     assert accuracies[1] > accuracies[0]
 
 
-def test_rows_that_do_not_judge_are_learnt_from_and_have_no_part_in_the_choice(rng: np.random.Generator) -> None:
+def test_rows_outside_the_prior_selection_mask_are_fitted_but_do_not_choose_the_prior(rng: np.random.Generator) -> None:
     x = rng.normal(size=(60, 5)).astype(np.float32)
     y = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
     wrong: dict[str, Tensors] = {
@@ -253,7 +253,7 @@ def test_rows_that_do_not_judge_are_learnt_from_and_have_no_part_in_the_choice(r
     assert not np.allclose(fit[1].tensors["weight"], Logistic().fit(alone, seed=0).tensors["weight"])
 
 
-def test_rows_without_weight_have_no_part_in_the_choice() -> None:
+def test_rows_without_weight_do_not_choose_the_prior() -> None:
     """In a retrospective replay, they are annotations of a later time."""
     world, learner = World(), Logistic()
     train = world.train(60, learner.distil(world.data(cues=True), False, 0))

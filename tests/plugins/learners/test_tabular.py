@@ -110,7 +110,7 @@ def test_where_laat_would_take_too_long_a_logistic_head_is_the_first(monkeypatch
     assert chosen(rows(300, is_product=True)) == MLP, "units may be added to a logistic head, too"
 
 
-def test_rows_that_do_not_judge_have_no_part_in_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_outside_the_prior_selection_mask_do_not_choose_the_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, TREES, 300)
     train = rows(400, is_product=True)
     assert chosen(replace(train, prior_selection_mask=np.zeros(400, np.bool_))) == FIELDS
