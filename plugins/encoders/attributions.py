@@ -1,4 +1,4 @@
-"""Turns the scores of the fields of a record into scores and prior widths of the columns of a linear head."""
+"""Turns the teacher's scores of the fields of a record into scores and prior scales of the columns of a linear head."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ml_backend.core.arrays import Attributions, FieldScores, Floats
 from plugins.encoders.value_parsing import MISSING
 
 YES_NO_WIDTH = 0.5
-"""Width of boolean columns and of columns of a category's values, relative to numbers."""
+"""Prior scale of the columns of booleans and of a category's values, relative to numbers."""
 CATEGORY_STEP = 2.0 ** (1 / 3)
-"""Divisor of the scores of a category's values: the step between two values was scored, not the distance of each from
-the mean."""
+"""Divisor of the scores of a category's values: a teacher scores the step between two values, not the distance of each
+from the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ def attributions(
     columns: Sequence[Column], lower: Mapping[str, str], estimates: Sequence[Mapping[str, FieldScores]],
     labels: Sequence[str],
 ) -> Attributions:  # fmt: skip
-    """Returns the scores and widths of the columns. A score applies to a numeric field, to a boolean field, or to a
-    value of a categorical field; scores of unknown fields and values are ignored, and case does not matter. `lower`:
+    """Returns the scores and prior scales of the columns. A score applies to a numeric field, to a boolean field, or to
+    a value of a categorical field; scores of unknown fields and values are ignored, and case does not matter. `lower`:
     the lower value of each boolean field; if both values have a score, half of the difference counts."""
     scores = np.zeros((len(labels), max(len(estimates), 1), len(columns)), np.float32)
     for k, estimate in enumerate(estimates):

@@ -1,6 +1,6 @@
 """Infers the kinds of the fields of a pool's records, and the numbers that standardise them: plain data, kept as JSON.
 
-The kind of a field is inferred from its values, unless a setting says another. No label is used.
+The kind of a field is inferred from its values, unless a setting names it. No label is used.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ TEXT, CONSTANT, IDENTIFIER, LEFT_OUT = "text", "constant", "identifier", "left o
 KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, TEXT, IDENTIFIER, LEFT_OUT)
 OTHER = "(other)"
 MAX_CATEGORY_COLUMNS = 50
-"""Columns of a categorical field; rarer values share one."""
+"""Maximum number of values of a categorical field that have a column; rarer values share one more."""
 MIN_MEAN_WORDS = 6.0
-"""Mean number of words from which a field of mostly distinct values is a text, and not a name or a number of
-something."""
+"""Mean number of words from which a field of mostly distinct values is a text, and not a name or an identifier."""
 MIN_PARSED_SHARE, MIN_PARSED_SHARE_OF_MANY, MAX_UNPARSED_VALUES = 0.95, 0.8, 3
 """Share of the values that must be numbers or dates for the field to be of that kind. The second share is enough if
 there are many distinct values and at most three words among them, which stand for missing values."""
@@ -52,7 +51,11 @@ such numbers, per row."""
 MIN_MISSING_SHARE = 0.01
 """Share of missing values from which a column indicates them."""
 QUANTILES, MAX_SAMPLED_VALUES = 200, 20_000
+"""Number of quantiles that are stored of a field's numbers, and maximum number of numbers that they are computed
+from."""
 MAX_Z_SCORE, TAIL_PROBABILITY = 4.0, 0.01
+"""Bounds of a standardised number (see `standardised`): z-scores beyond the first, and quantiles nearer to 0 or 1 than
+the second, are clipped."""
 YES, NO = frozenset(("true", "yes", "y", "t", "1", "1.0")), frozenset(("false", "no", "n", "f", "0", "0.0"))
 _IDENTIFIER_NAME = re.compile(r"(^|[\W_])(?i:id|uuid|guid|key|nr|no)$|(?<=[a-z])(ID|Id|Nr|No)$")
 
@@ -97,8 +100,8 @@ def _inferred(values: Sequence[object]) -> tuple[str, str]:
     counts = value_counts(values)
     if len(counts) <= 1:
         return CONSTANT, ""
-    lower_names = {name.lower() for name in counts}
-    if len(lower_names) == 2 and lower_names & YES and lower_names & NO:
+    lowercase_names = {name.lower() for name in counts}
+    if len(lowercase_names) == 2 and lowercase_names & YES and lowercase_names & NO:
         return BOOLEAN, ""
     kind, value_format, unparsed = infer_format(values)
     parsed_share = 1 - sum(counts[name] for name in unparsed) / counts.total()
@@ -139,8 +142,8 @@ def fit_field(
     name: str, values: Sequence[object], kind_or_order: object = None, max_columns: int = MAX_CATEGORY_COLUMNS
 ) -> Field:
     """Returns the field with these values in the pool. `kind_or_order`: its kind, or the order of its values (a list),
-    None to infer the kind; `max_columns`: columns of a categorical field. Raises ApprenticeError if there is no such
-    kind, or if no value fits it."""
+    None to infer the kind; `max_columns`: maximum number of values with a column of a categorical field. Raises
+    ApprenticeError if there is no such kind, or if no value fits it."""
     order = tuple(str(value).strip() for value in kind_or_order) if isinstance(kind_or_order, list | tuple) else ()
     if kind_or_order is not None and not order and kind_or_order not in KINDS:
         raise ApprenticeError(
@@ -181,7 +184,8 @@ def fit_field(
     field = _with_standardisation(field, numbers(field, values) if parsed is None else parsed)
     if kind_or_order is not None and field.kind == CONSTANT and infer_kind(values) != CONSTANT:
         raise ApprenticeError(
-            f"Field {name!r} cannot be {kind}: its values cannot be read so, for example {_first_present(values)!r}"
+            f"Field {name!r} cannot be {kind}: its values cannot be read as that kind, for example "
+            f"{_first_present(values)!r}"
         )
     return field
 
@@ -214,8 +218,8 @@ def unreadable_values(field: Field, values: Sequence[object]) -> list[str]:
     is_unparsed = np.isnan(numbers(field, values))
     names = {
         value_name(value)
-        for value, is_lost in zip(values, is_unparsed, strict=True)
-        if is_lost and not is_missing(value)
+        for value, unparsed in zip(values, is_unparsed, strict=True)
+        if unparsed and not is_missing(value)
     }
     return sorted(names)
 
@@ -248,7 +252,7 @@ def standardised(field: Field, values: Doubles) -> Doubles:
     highest = 1 - np.interp(-values, -ranks[::-1], levels)  # ties get the middle of their ranks
     quantiles = np.where(
         values <= ranks[0], 0.0, np.where(values >= ranks[-1], 1.0, (lowest + highest) / 2)
-    )  # as scikit-learn
+    )  # as scikit-learn's QuantileTransformer
     normal = (ndtri(np.clip(quantiles, TAIL_PROBABILITY, 1 - TAIL_PROBABILITY)) - field.rank_centre) / field.rank_spread
     return np.asarray(np.nan_to_num((z + normal) / 2))
 

@@ -37,8 +37,8 @@ class MiniLM:
     """384 dimensions, English, at most 256 tokens of a text. Thread-safe; the checksum of the weights is verified on
     loading.
 
-    `model` is a folder with model.safetensors and tokenizer.json; "" stands for the installed package. Every method but
-    `name` and `dim` raises ApprenticeError if the weights are missing or not the published ones.
+    `model` is a folder with model.safetensors and tokenizer.json; "" stands for the installed package. Every method
+    raises ApprenticeError if the weights are missing or not the published ones.
     """
 
     def __init__(self, model: str = "") -> None:

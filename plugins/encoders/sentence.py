@@ -25,7 +25,7 @@ BATCH_SIZE = 32
 class SentenceEncoder:
     """`model` is a folder or a name on the Hugging Face hub. A folder is read without any access to the network.
 
-    Thread-safe. Every method but `name` raises ApprenticeError if the model cannot be found or read.
+    Thread-safe. Every method, and `dim`, raises ApprenticeError if the model cannot be found or read.
     """
 
     def __init__(self, model: str) -> None:

@@ -61,12 +61,14 @@ RADIUS_PERCENTILE = 99.0
 YES_NO_DISTANCE = 2.0  # between no and yes: as between one standard deviation below the mean and one above
 CATEGORY_SCALE = 2.0**0.5  # factor of a category's columns: two values are as far apart as yes and no
 MAX_COLUMNS, MIN_CATEGORY_COLUMNS = 400, 3
-"""Most columns of all fields together; if there would be more, categories keep fewer values, but at least the second
-number."""
+"""Maximum number of columns of all fields together, without those of texts; if there would be more, categories keep
+fewer values, but at least the second number."""
 MAX_PROFILED_TEXTS, MIN_TEXTS, MAX_TEXT_FIELDS, MIN_TEXT_VARIANCE = 200, 5, 2, 0.05
-"""Texts of a field that its mean and variance are estimated from; the number of texts below which the field is left
-out; fields of texts that are encoded; and the least variance, however similar the texts of the pool are."""
+"""Maximum number of texts of a field that its mean and variance are estimated from; minimum number of different texts
+of a field that is encoded; maximum number of text fields that are encoded; and the lowest variance, for texts that are
+very similar."""
 MIN_MEAN_WORDS_ASKED_ABOUT = 2.0
+"""Mean number of words from which the field that the question is about may be a text."""
 QUARTERS = 4
 
 
@@ -79,7 +81,7 @@ class Block:
 
 
 def _may_be_text(values: Sequence[object]) -> bool:
-    """Returns whether values that look like names may be texts of few words."""
+    """Returns whether values whose kind would be inferred as an identifier or a category may be texts of few words."""
     counts = value_counts(values)
     return (
         is_mostly_distinct(counts)
@@ -123,7 +125,7 @@ def _within_max_columns(fields: list[Field], records: Sequence[Mapping[str, Any]
 
 
 def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Returns a suggestion of a name that is similar."""
+    """Returns a question that suggests the most similar of `names`, "" if none is similar."""
     matches = get_close_matches(name, names, 1)
     return f", did you mean {matches[0]!r}?" if matches else ""
 
@@ -275,18 +277,17 @@ class TabularEncoder:
 
     def field_summaries(self) -> list[dict[str, Any]]:
         """Returns the fields that have columns: name, kind, and values."""
-        descriptions = []
+        summaries = []
         for field in self.fields:
             if field.name in self._blocks or _columns(field):
                 range_ends = [formatted_number(field, value) for value in (*field.ranks[:1], *field.ranks[-1:])]
-                descriptions.append(
-                    {"name": field.name, "kind": field.kind, "values": list(field.values or range_ends)}
-                )
-        return descriptions
+                summaries.append({"name": field.name, "kind": field.kind, "values": list(field.values or range_ends)})
+        return summaries
 
     def left_out(self) -> dict[str, str]:
-        """Returns the other fields with the reason: constant, identifier, or left out by a setting."""
-        used_names = {description["name"] for description in self.field_summaries()}
+        """Returns the fields without columns, by name, with the kind that is the reason: constant, identifier, left out
+        (by a setting or for lack of columns), or text."""
+        used_names = {summary["name"] for summary in self.field_summaries()}
         return {field.name: field.kind for field in self.fields if field.name not in used_names}
 
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
@@ -328,7 +329,9 @@ class TabularEncoder:
         *,
         centred: bool,
     ) -> Floats:
-        """Returns the vectors of records with these columns, and the blocks of their texts."""
+        """Returns the vectors (n, d) of records with these columns, and the blocks of their texts. `method` returns the
+        method of the text encoder that encodes them; `centred`: whether the pool's mean vector is subtracted, which is
+        known for `encode` only."""
         parts: list[Any] = [columns]
         for name, block in self._blocks.items():
             if self._text_encoder is None:
@@ -345,7 +348,7 @@ class TabularEncoder:
 
 
 def _columns(field: Field) -> list[Column]:
-    """Returns the columns of a field that is no text, none if it has none."""
+    """Returns the columns of a field, none for a text or a kind that is not encoded."""
     absent = [Column(field.name, False, MISSING)] if field.missing else []
     if field.is_number:
         return [Column(field.name, True), *absent]
@@ -378,10 +381,11 @@ def _columns_of_values(field: Field, values: Sequence[object]) -> Doubles:
         return np.column_stack([standardised(field, parsed), *indicator])
     if field.kind == BOOLEAN:
         (share,) = field.shares
-        upper_share = {field.values[0]: 0.0, field.values[1]: 1.0}
+        indicator_by_value = {field.values[0]: 0.0, field.values[1]: 1.0}
         return np.column_stack(
             [
-                YES_NO_DISTANCE * (np.array([upper_share.get(lower_name(value), share) for value in values]) - share),
+                YES_NO_DISTANCE
+                * (np.array([indicator_by_value.get(lower_name(value), share) for value in values]) - share),
                 *indicator,
             ]
         )

@@ -31,8 +31,8 @@ _DATE_AND_TIME = re.compile(
     r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(?:[ T](\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?( ?[AaPp][Mm])?)?"
 )
 MAX_CODE_VALUES, MAX_INSPECTED_VALUES = 20, 2000
-"""Up to this number of values, those with a comma and one digit may be lists of codes; and number of values that the
-format is inferred from."""
+"""Maximum number of distinct values for which "4,1" may be a list of codes; and maximum number of distinct values that
+the format is inferred from."""
 
 
 def is_missing(value: object) -> bool:

@@ -299,7 +299,7 @@ def test_phrases_are_records_with_the_phrase_in_all_their_texts() -> None:
     assert encoder_of(pool(50), LEVELS).texts == ()
 
 
-def test_texts_without_an_encoderare_ignored_or_an_error() -> None:
+def test_texts_without_an_encoder_are_ignored_or_an_error() -> None:
     assert encode(encoder_of(notes()), *notes()).shape == (120, 2)
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile([{"note": record["note"]} for record in notes()], {})
@@ -427,7 +427,7 @@ def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_reported() -
     records = pool(90)
     stored = json.loads(profile(records, {"city": NUMERIC, "level": ["low", "high"]}))
     wrong, partial = stored["odd"]
-    assert wrong.startswith("Field 'city' cannot be numeric: its values cannot be read so, for example '")
+    assert wrong.startswith("Field 'city' cannot be numeric: its values cannot be read as that kind, for example '")
     assert partial == "'middle' is not in the order of the field 'level', and counts as missing"
     kinds = {field.name: field.kind for field in TabularEncoder(json.dumps(stored)).fields}
     assert (kinds["city"], kinds["level"]) == (CATEGORICAL, ORDINAL)
