@@ -4,7 +4,6 @@ Batch API and its imitators. It is slower, at half the price."""
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,6 @@ from ml_backend.core.teacher_types import REASONING_TOKENS, SAMPLES_PER_LABEL, A
 from plugins.teachers import chat_completions, chat_messages, label_probabilities
 
 URL = "/v1/chat/completions"
-_ERROR_CODE = re.compile(r"[a-z_]{3,60}")
 
 
 class BatchTeacher:
@@ -32,9 +30,10 @@ class BatchTeacher:
 
     @staticmethod
     def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
-        """Yields one line for each question, without its end. No server can reject a parameter here, so
-        `options.probabilities` decides which are sent: `stated`, the default, leaves out all that a model may reject,
-        `samples` leaves out log-probabilities and temperature. A reply may be longer by REASONING_TOKENS tokens."""
+        """Yields one line for each question, without the line break. No server can reject a parameter here and be
+        asked again, so `options.probabilities` decides which parameters are sent: `stated`, the default, leaves out all
+        that a model may reject, `samples` leaves out log-probabilities and temperature. A reply may be longer than the
+        question says by REASONING_TOKENS tokens."""
         source = "stated" if options.probabilities == "auto" else options.probabilities
         rejected = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
         for question in {question.id: with_reasoning_tokens(question) for question in questions}.values():
@@ -53,9 +52,9 @@ class BatchTeacher:
 
     @staticmethod
     def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
-        """Yields the answers in the lines to these questions, by their ids. Other lines are counted in `ignored`:
-        `unreadable`, such as half a line at the end of a file; `question`, a request; `unknown`, a reply to another
-        question; or `repeated`."""
+        """Yields the answers in the lines to these questions, by their ids. Other lines are counted in `ignored`, each
+        under one reason: `unreadable`, such as half a line at the end of a file; `question`, a request; `unknown`, a
+        reply to another question; or `repeated`, a further reply after a usable one."""
         answered: set[str] = set()
         for line in lines:
             if not line.strip():
@@ -87,7 +86,7 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
     reply, status = response.get("body"), response.get("status_code")
     if error or status != 200:
         code = error.get("code") or _mapping(_mapping(reply).get("error")).get("code")
-        kind = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else "unknown error"
+        kind = code if isinstance(code, str) and chat_completions.ERROR_CODE.fullmatch(code) else "unknown error"
         reason = f"{status}, {kind}" if isinstance(status, int) else kind
         problem = f"The batch has no reply to this question ({reason})."
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)

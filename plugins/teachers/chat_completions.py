@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_TRIES = 1 + MAX_FAILED_CALLS
 MAX_PAUSE_SECONDS = 60.0  # a server that asks for more counts as unavailable
-_ERROR_CODE = re.compile(r"[a-z_]{3,60}")
+ERROR_CODE = re.compile(r"[a-z_]{3,60}")
+"""The form of an error code that may be shown. Other messages of a server may quote a text."""
 _VALID_KEY = re.compile(r"[!-~]*")
 _TEMPORARY_STATUSES = {408, 409, 425, 429}
 _TIMEOUT_STATUSES = {408, 504, 524}  # the model behind the proxy may still be at work
@@ -146,7 +147,7 @@ class Endpoint:
         elif status in _TEMPORARY_STATUSES or status >= 500:
             return None
         else:
-            code = next((f", {name}" for name in codes if _ERROR_CODE.fullmatch(name)), "")
+            code = next((f", {name}" for name in codes if ERROR_CODE.fullmatch(name)), "")
             problem = f"{self._server} refuses the request ({status}{code})."
             if _TEXT_REJECTION.search(" ".join((*codes, error.message))):
                 return RequestRejectedError(problem, "", is_about_text=True)
@@ -161,8 +162,8 @@ class Endpoint:
 
 
 def expected_tokens(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Returns the estimated tokens of a request, and the most of the replies to it, for use where the server reports
-    none."""
+    """Returns the estimated number of tokens of a request and the maximum number of tokens of the replies to it, for
+    use where the server reports no counts."""
     texts = [message["content"] for message in body["messages"]]
     prompt = "".join([*texts, json.dumps(body.get("response_format", ""), ensure_ascii=False)])
     max_reply_tokens = body.get("max_tokens", body.get("max_completion_tokens", 0))

@@ -1,9 +1,9 @@
 """Turns a question into the body of a chat-completions request, and evaluates replies. Nothing here sends anything.
 
-The text of a task is data. It is sent as a JSON string, whose end it cannot write, and without character sequences that
+The text of a task is data. It is sent as a JSON string, which the text cannot end, and without character sequences that
 servers take for marks between messages: llama.cpp, for one, reads "<|im_end|>" inside a message as the end of that
-message. A reply is used only if it satisfies the question's schema, except for the number of items, and names labels of
-the project.
+message. A reply is used only if it satisfies the question's schema, except for the number of items, and names no labels
+but those of the project.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ UNENFORCED_KEYWORDS = ("minItems", "maxItems")
 """Keywords that replies are not validated against: the caller uses as many items as it gets, up to its own limit."""
 _DECODER = json.JSONDecoder()
 BOUNDS = "bounds"
+"""Stands for the bounds in a schema among the parameters that a server rejects (see `body`)."""
 _BOUND_KEYWORDS = (*UNENFORCED_KEYWORDS, "minimum", "maximum")  # Azure rejects a schema with any of them
 _FENCE = re.compile(r"```\w*(.*?)```", re.DOTALL)
 MAX_OBJECT_STARTS = 1000
@@ -58,10 +59,12 @@ def body(
     problem: str = "",
     rejected: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Returns the request. `samples` replies, and texts that are to differ from each other, are drawn at temperature 1,
-    else 0.
+    """Returns the request.
 
-    problem   what was wrong with an earlier reply
+    logprobs  whether log-probabilities are requested
+    samples   number of replies that are requested. Several replies are drawn at temperature 1, as are new texts, which
+              are to differ from each other; else the temperature is 0
+    problem   what was wrong with an earlier reply, "" if there was none
     rejected  parameters that the server rejects: `response_format` is replaced by words, `max_tokens` by
               `max_completion_tokens`; `logprobs`, `n` and `temperature` are left out, as are the schema's BOUNDS
     """
@@ -93,7 +96,7 @@ def body(
 
 
 def quoted(text: str) -> str:
-    """Returns a text as data: JSON that decodes to it. Half a surrogate pair, which no request can carry, becomes a
+    """Returns a text as data: JSON that decodes to it. A lone surrogate, which no request can contain, becomes a
     "?"."""
     encoded = _dump({"text": text.encode("utf-8", "replace").decode()})
     return _MESSAGE_MARKS.sub(lambda mark: f"\\u{ord(mark[0][0]):04x}", encoded)
@@ -107,7 +110,8 @@ def read(question: Question, reply: object) -> Reading:
 def readings(question: Question, reply: object) -> list[Reading]:
     """Evaluates each choice of a chat completion; returns at least one reading.
 
-    Its shares come from its tokens, else from a number `confidence` in it; without either it counts as one sample.
+    The shares of a reading come from the tokens of the choice, else from a number `confidence` in its content; without
+    either, the choice counts as one sample.
     """
     choices = _part(reply, "choices")
     if not isinstance(choices, list) or not choices:
@@ -197,7 +201,7 @@ def _last_object(text: str) -> dict[str, Any] | None:
         try:
             parsed, end = _DECODER.raw_decode(text, brace.start())
             if end == len(text):
-                json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()  # no NaN, no half surrogate pair
+                json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()  # raises for NaN and lone surrogates
                 return dict(parsed)
         except (ValueError, RecursionError):
             continue
@@ -215,8 +219,8 @@ def has_bounds(request: Mapping[str, Any]) -> bool:
 
 
 def _enforceable(schema: Any, excluded: Collection[str]) -> Any:
-    """Returns the schema without some keywords: with `uniqueItems`, OpenAI enforces no schema. Replies are validated
-    against them all the same, except for UNENFORCED_KEYWORDS."""
+    """Returns the schema without the `excluded` keywords: with `uniqueItems`, OpenAI enforces no schema. Replies are
+    validated against these keywords all the same, except for UNENFORCED_KEYWORDS."""
     if isinstance(schema, Mapping):  # a property may have the name of a keyword; its schema is an object
         remaining = {k: v for k, v in schema.items() if k not in excluded or isinstance(v, Mapping)}
         return {k: _enforceable(v, excluded) for k, v in remaining.items()}

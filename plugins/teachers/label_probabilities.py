@@ -20,7 +20,7 @@ from ml_backend.core.teacher_types import Question
 from plugins.teachers.token_logprobs import Token, read, spans
 
 END_OF_LIST = "\0"  # a name that no label has, for the end of a list of labels
-MIN_PROBABILITY = 0.001  # least probability of one of several labels, where no token leads to it
+MIN_PROBABILITY = 0.001  # of a label where several may hold and no token leads to it
 CONFIDENCE = "confidence"
 CONFIDENCE_INSTRUCTION = f'In "{CONFIDENCE}", say how probable it is that this is right, from 0 to 1.'
 _VALUE_ENDS = b",]} \t\r\n"  # bytes that may follow a value
@@ -117,8 +117,8 @@ def without_confidence(question: Question, content: Mapping[str, Any] | None) ->
 def _form_probabilities(
     tokens: Sequence[Token], reply_bytes: bytes, span: tuple[int, int], forms: Mapping[str, bytes], chosen: str
 ) -> dict[str, float]:
-    """Returns the probability of each of `forms`, of which the reply has `chosen` in this span. The probabilities sum
-    to one."""
+    """Returns the probability of each label in `forms` at the `span` of the reply that spells `chosen`. The
+    probabilities sum to one. `forms`: the bytes that spell each label; `span`: start and end byte."""
     start, stop = span
     shares = dict.fromkeys(forms, 0.0)
     remaining, possible = 1.0, frozenset(forms)
@@ -146,8 +146,8 @@ def _form_probabilities(
 
 
 def _possible_labels(head: bytes, before: bytes, text: bytes, forms: Mapping[str, bytes]) -> frozenset[str]:
-    """Returns the labels that remain possible if `text` stands after `before`; `head` are the bytes before the span
-    that it has to begin with."""
+    """Returns the labels that remain possible if a token `text` follows `before`, the bytes from the start of the span.
+    `head`: the bytes before the span with which the token has to begin, if it starts there."""
     if not text or not (text.startswith(head) or head.startswith(text)):
         return frozenset()
     if len(text) <= len(head):

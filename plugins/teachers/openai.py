@@ -1,8 +1,8 @@
 """The teacher behind an OpenAI-style endpoint: OpenAI, Azure, vLLM, Ollama, llama.cpp and others.
 
-It drafts labels with their probabilities: from the log-probabilities of the tokens, or, where a server gives none, from
-the frequency among five replies (self-consistency: Wang et al., arXiv 2203.11171). With the setting `logprobs` or
-`stated`, no additional reply is requested for probabilities.
+The probabilities of labels come from the log-probabilities of the tokens or, where a server gives none, from the
+frequency among five replies (self-consistency: Wang et al., arXiv 2203.11171). With the setting `logprobs` or `stated`,
+no additional reply is requested for probabilities.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from plugins.teachers.chat_completions import Endpoint, NoReplyError, RequestRej
 from plugins.teachers.chat_messages import Reading
 
 MAX_FAILURES_IN_A_ROW = 3  # after as many questions in a row without a reply, no other is sent
-COOL_DOWN_SECONDS = 60.0
+COOL_DOWN_SECONDS = 60.0  # until the next attempt after that, unless the server asks for another pause
 
 
 class OpenAITeacher:
@@ -54,9 +54,9 @@ class OpenAITeacher:
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """After an unusable reply, the question is asked once more; after another, its answer has no content. A
-        question without a reply has an answer without content, whose last call failed. A question that the server
-        rejects was refused if the cause is its text: the server says so, or accepts questions that are sent afterwards.
-        """
+        question without a reply has an answer without content, whose last call failed. The last call of a question that
+        the server rejects because of its text is `refused` instead: the server says so, or accepts a question that is
+        sent afterwards."""
         if not self._options.model:
             raise TeacherUnavailableError("The teacher has no model: set teacher_model.", fatal=True)
         if not self._options.url and not self._options.key:  # without a setting, no text goes to OpenAI
@@ -69,7 +69,7 @@ class OpenAITeacher:
     async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:
         waiting = iter(questions)
         running: set[asyncio.Task[tuple[list[Answer], TeacherUnavailableError | None]]] = set()
-        rejected: dict[str, Answer] = {}  # rejected, perhaps as all other questions would be
+        rejected: dict[str, Answer] = {}  # by question id; the server may reject all other questions, too
         unavailable: TeacherUnavailableError | None = None
         async with Endpoint(self._options, self._backoff) as endpoint:
             try:
@@ -98,8 +98,9 @@ class OpenAITeacher:
     async def _ask(
         self, endpoint: Endpoint, question: Question, rejected: dict[str, Answer]
     ) -> tuple[list[Answer], TeacherUnavailableError | None]:
-        """Returns the answers to one question and to those that were `rejected` before it, and the reason if no further
-        question should be asked."""
+        """Returns the answer to one question, after those to the questions that were `rejected` before it and are
+        refused now that the server has accepted one, and the error if no further question should be asked. A question
+        that is rejected gets no answer yet, and is added to `rejected`."""
         calls: list[Call] = []
         unavailable: TeacherUnavailableError | None = None
         earlier_rejected = list(rejected)
@@ -129,8 +130,8 @@ class OpenAITeacher:
         return [Answer(question.id, None, None, tuple(calls), problem)], unavailable
 
     async def _read_once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
-        """Returns the reading of one reply, or of several where probabilities need them; `problem` is that of the
-        previous reply."""
+        """Returns the reading of one reply, or of several where probabilities need them. `problem`: that of the
+        previous reply, "" if there is none."""
         source = self._options.probabilities if question.field else "none"
         if source == "samples" or (source == "auto" and "logprobs" in self._rejected):
             return await self._sampled(endpoint, question, calls, problem, [])
@@ -176,7 +177,7 @@ class OpenAITeacher:
         number: int = 0,
     ) -> tuple[Any, list[Reading]]:
         """Returns the reply and its readings. A parameter that the server rejects is left out, and remembered if that
-        helps."""
+        helps. `number`: number of samples before this request; the key that marks repeated requests depends on it."""
         newly_rejected: frozenset[str] = frozenset()
         call_limit = max_calls(max_replies(self._options.probabilities) if question.field else 1)
         while True:
@@ -203,5 +204,5 @@ class OpenAITeacher:
 
 
 def _with_refused_call(answer: Answer) -> Answer:
-    """Returns the answer with its last call as refused: the server has accepted another question since."""
+    """Returns the answer with its last call as refused."""
     return replace(answer, calls=(*answer.calls[:-1], replace(answer.calls[-1], outcome="refused")))

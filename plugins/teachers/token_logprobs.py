@@ -61,10 +61,10 @@ def spans(reply_bytes: bytes, question: Question, chosen: Sequence[str]) -> list
     for match in reversed(list(re.finditer(key, reply_bytes))):
         start, label_spans, values = match.end(), [], []
         if question.multiple:
-            start = _skip(reply_bytes, start) + 1
+            start = _skip_space(reply_bytes, start) + 1
         for _ in chosen:
-            comma = _skip(reply_bytes, start)
-            value_start = _skip(reply_bytes, comma + 1) if reply_bytes[comma : comma + 1] == b"," else comma
+            comma = _skip_space(reply_bytes, start)
+            value_start = _skip_space(reply_bytes, comma + 1) if reply_bytes[comma : comma + 1] == b"," else comma
             string = _STRING.match(reply_bytes, value_start)
             if string is None:
                 break
@@ -75,13 +75,13 @@ def spans(reply_bytes: bytes, question: Question, chosen: Sequence[str]) -> list
             continue
         if not question.multiple:
             return label_spans
-        end = _skip(reply_bytes, start) + 1
+        end = _skip_space(reply_bytes, start) + 1
         if reply_bytes[end - 1 : end] == b"]":
             return [*label_spans, (start, end)]
     return None
 
 
-def _skip(reply_bytes: bytes, start: int) -> int:
+def _skip_space(reply_bytes: bytes, start: int) -> int:
     match = _SPACE.match(reply_bytes, start)
     return match.end() if match else start
 

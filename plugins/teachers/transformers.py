@@ -46,12 +46,12 @@ class TransformersTeacher:
         is_classifier = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
             if is_classifier and question.field:
-                shares = _scores_by_classifier(model, tokenizer, question, self._model_name)
+                shares = _shares_by_classifier(model, tokenizer, question, self._model_name)
             elif is_classifier:
                 yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
                 continue
             elif question.field:
-                shares = _scores_by_likelihood(model, tokenizer, question)
+                shares = _shares_by_likelihood(model, tokenizer, question)
             else:
                 yield _generated(model, tokenizer, question)
                 continue
@@ -88,7 +88,7 @@ class TransformersTeacher:
                 raise TeacherUnavailableError(
                     f"The model {self._model_name!r} cannot be loaded ({str(error).partition(chr(10))[0]}): set "
                     "teacher_model to a folder, a .gguf file or a hub's name of a causal language model or a text "
-                    "classifier",
+                    "classifier.",
                     fatal=True,
                 ) from error
             self._loaded = (model.eval(), tokenizer)
@@ -118,23 +118,23 @@ def _prompt(tokenizer: Any, question: Question, reply_start: str) -> list[int]:
     return tokens
 
 
-def _scores_by_likelihood(model: Any, tokenizer: Any, question: Question) -> Floats:
+def _shares_by_likelihood(model: Any, tokenizer: Any, question: Question) -> Floats:
     """Returns the shares (c,) from the likelihoods of the answers."""
     if not question.multiple:
         reply_start = f'{{"{question.field}": "'
-        log_likelihoods = _likelihoods(
+        log_likelihoods = _log_likelihoods(
             model, tokenizer, _prompt(tokenizer, question, reply_start), [f'{label}"' for label in question.labels]
         )
         return _softmax(log_likelihoods)
     probabilities = []
     for label in question.labels:
         reply_start = f'Does the label "{label}" hold for the text? Answer: '
-        yes, no = _likelihoods(model, tokenizer, _prompt(tokenizer, question, reply_start), ["yes", "no"])
+        yes, no = _log_likelihoods(model, tokenizer, _prompt(tokenizer, question, reply_start), ["yes", "no"])
         probabilities.append(float(_softmax(np.array([yes, no]))[0]))
     return np.array(probabilities, np.float32)
 
 
-def _likelihoods(model: Any, tokenizer: Any, prompt: list[int], answers: Sequence[str]) -> np.ndarray[Any, Any]:
+def _log_likelihoods(model: Any, tokenizer: Any, prompt: list[int], answers: Sequence[str]) -> np.ndarray[Any, Any]:
     """Returns the log-probability (m,) of each answer after the prompt, which is processed once."""
     import copy
 
@@ -165,9 +165,9 @@ def _softmax(log_likelihoods: np.ndarray[Any, Any]) -> Floats:
     return np.asarray(exponentials / exponentials.sum(), np.float32)
 
 
-def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
+def _shares_by_classifier(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
     """Returns the shares (c,) by the classifier's own labels, or by entailment. Raises a fatal TeacherUnavailableError
-    if it has neither the project's labels nor entailment."""
+    if the classifier has neither the project's labels nor a label "entailment". `name`: the model's name."""
     import torch
 
     text = question.text.encode("utf-8", "replace").decode() or " "
@@ -182,14 +182,14 @@ def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: 
         if "entailment" not in index_by_label:
             raise TeacherUnavailableError(
                 f"The classifier {name!r} has other labels than the project ({', '.join(index_by_label)}): set "
-                "teacher_model to one that has them, or to a model of entailment",
+                "teacher_model to one that has them, or to a model of entailment.",
                 fatal=True,
             )
-        rows = []
+        logits_by_label = []
         for label in labels:
             inputs = tokenizer(text, HYPOTHESIS.format(label), return_tensors="pt", truncation="only_first")
-            rows.append(model(**inputs).logits[0].float())
-        logits = torch.stack(rows)
+            logits_by_label.append(model(**inputs).logits[0].float())
+        logits = torch.stack(logits_by_label)
         if not question.multiple:
             return np.asarray(torch.softmax(logits[:, index_by_label["entailment"]], dim=0).numpy(), np.float32)
         contradiction = index_by_label.get("contradiction", index_by_label.get("not entailment", 0))
@@ -198,7 +198,8 @@ def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: 
 
 
 def _generated(model: Any, tokenizer: Any, question: Question) -> Answer:
-    """Returns the likeliest reply in words, if it satisfies the question's schema."""
+    """Returns the answer from the reply of greedy decoding; without content if the reply does not satisfy the
+    question's schema."""
     import torch
 
     prompt = _prompt(tokenizer, question, "{")
@@ -218,7 +219,8 @@ def _generated(model: Any, tokenizer: Any, question: Question) -> Answer:
 
 
 def _end_of_object(text: str) -> int:
-    """Returns the end of the first JSON object of a text; its length if the object does not end."""
+    """Returns the index after the JSON object that the text begins with; the text's length if the object does not
+    end."""
     try:
         return json.JSONDecoder().raw_decode(text)[1]
     except ValueError:

@@ -88,7 +88,7 @@ def test_a_model_may_reason_before_it_answers() -> None:
     assert answer.content == {"label": "card_lost"} and answer.shares is not None and answer.shares.max() == 0.75
 
 
-def test_after_a_reply_of_no_use_one_of_use_is_taken_from_the_same_file() -> None:
+def test_after_an_unusable_reply_a_usable_one_is_taken_from_the_same_file() -> None:
     ignored: Counter[str] = Counter()
     lines = (line("q0", label("nonsense")), line("q0", label("card_lost")), line("q0"))
     contents = [answer.content for answer in BATCH.read(lines, QUESTIONS, ignored)]
@@ -120,7 +120,7 @@ def test_the_replies_are_read_as_those_of_a_server() -> None:
     assert (call.model, call.input_tokens, call.output_tokens, call.outcome) == ("m", 10, 5, "answered")
 
 
-def test_lines_that_are_none_are_counted() -> None:
+def test_lines_that_are_no_replies_are_counted() -> None:
     broken = ["no json\n", "[" * 100_000, "[]\n", '{"custom_id": 7}\n', line("q1")[:60]]
     answers, ignored = read(line("q0"), "\n", line("x"), line("q0"), *broken)
     assert [answer.question for answer in answers] == ["q0"]
@@ -151,7 +151,7 @@ def test_a_failed_request_is_a_failed_call(bad: str, reason: str) -> None:
         (label(finish_reason="content_filter"), "refused"), (7, "malformed"),
     ],
 )  # fmt: skip
-def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
+def test_an_unusable_reply_is_paid_for(body: Any, outcome: str) -> None:
     (answer,), _ = read(line("q0", body))
     assert answer.content is None and answer.problem and [call.outcome for call in answer.calls] == [outcome]
 

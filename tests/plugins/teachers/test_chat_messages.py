@@ -107,7 +107,7 @@ def test_any_text_can_be_decoded_from_the_request(text: str) -> None:
 
 
 @given(st.text(st.characters(categories=["Cs", "Ll"])))
-def test_half_a_character_can_be_sent(text: str) -> None:
+def test_a_lone_surrogate_can_be_sent(text: str) -> None:
     assert len(json.loads(quoted(text).encode())["text"]) == len(text)
 
 
@@ -172,7 +172,7 @@ def test_more_or_fewer_texts_than_were_asked_for_are_welcome(texts: list[str]) -
     assert read(asked, completion(choice({"hard": texts}))).content == {"hard": texts}
 
 
-def test_a_refusal_is_one() -> None:
+def test_a_refusal_is_reported_as_refused() -> None:
     refused = choice(None)
     refused["message"]["refusal"] = "I will not."
     for reply in (refused, choice({"label": "card_lost"}, finish_reason="content_filter")):
@@ -219,7 +219,7 @@ def test_probabilities_come_from_the_stated_confidence_if_there_are_no_tokens() 
     np.testing.assert_allclose(reading.shares, [1 / 6, 4 / 6, 1 / 6], atol=1e-6)
 
 
-def test_a_single_reply_without_any_is_one_sample() -> None:
+def test_a_single_reply_without_tokens_or_confidence_is_one_sample() -> None:
     reading = read(question(), label("card_lost"))
     assert reading.shares is not None
     np.testing.assert_allclose(reading.shares, [1 / 6, 4 / 6, 1 / 6], atol=1e-6)
@@ -239,7 +239,7 @@ def test_several_lists_of_the_same_labels_are_the_same() -> None:
     np.testing.assert_allclose(reading.shares, [3.5 / 4, 2.5 / 4, 0.5 / 4], atol=1e-6)
 
 
-def test_several_choices_that_are_all_of_no_use_have_the_first_ones_problem() -> None:
+def test_several_unusable_choices_have_the_problem_of_the_first() -> None:
     reading = read(question(), completion(choice("no"), choice({"label": "nonsense"})))
     assert reading.content is None and reading.problem == "The reply is no JSON object."
     assert combine(question(), [reading]) is reading

@@ -169,7 +169,7 @@ def test_characters_that_are_cut_in_two_are_put_together() -> None:
     assert shares is not None and shares.tolist() == [0.25, 0.5, 0.25]
 
 
-def test_the_last_of_several_places_that_look_like_it_is_meant() -> None:
+def test_the_last_of_several_places_that_may_hold_the_label_is_read() -> None:
     asked = question(field="label")
     thinking = '{"label": "card_arrival"} no: {"label": '
     assert shares_of(asked, LABELS[:1], thinking, ('"card_arrival"', {'"card_arrival"': 0.5, '"card_lost"': 0.5}), "}")[
@@ -188,7 +188,7 @@ def test_the_last_of_several_places_that_look_like_it_is_meant() -> None:
         logprobs('{"label": "', "card_arrival"), logprobs('{"label": 7}'),
     ],
 )  # fmt: skip
-def test_log_probabilities_that_do_not_spell_the_label_are_none(wrong: object) -> None:
+def test_log_probabilities_that_do_not_spell_the_label_are_ignored(wrong: object) -> None:
     assert by_tokens(question(), LABELS[:1], wrong) is None
     assert by_tokens(list_question(field="label"), LABELS[:1], wrong) is None
 

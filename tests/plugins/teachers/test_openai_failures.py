@@ -88,7 +88,7 @@ def test_a_pause_is_a_number_or_a_date(header: str, seconds: float | None) -> No
     assert retry_after(header, datetime(2027, 12, 31, 23, 59, 0, tzinfo=UTC)) == seconds
 
 
-def test_a_pause_that_is_too_long_is_left_to_others() -> None:
+def test_a_pause_that_is_too_long_makes_the_teacher_unavailable() -> None:
     script = [Reply(), Reply({}, 429, {"Retry-After": "3600"})]
     with serving(script) as server:
         answers = create_teacher(server.url).answer([question(n) for n in range(5)])
@@ -203,7 +203,7 @@ def test_a_request_that_the_server_refuses_is_dropped_and_the_next_one_sent() ->
     assert second.content is not None and len(server.requests) == 2
 
 
-def test_a_server_that_takes_no_request_is_not_sent_all_of_them() -> None:
+def test_a_server_that_rejects_every_request_is_sent_only_a_few() -> None:
     with serving([refuse(413)]) as server, pytest.raises(TeacherUnavailableError, match="413") as caught:
         list(create_teacher(server.url).answer([question(n) for n in range(9)]))
     assert len(server.requests) == MAX_FAILURES_IN_A_ROW and not caught.value.fatal
@@ -216,9 +216,7 @@ def test_a_server_that_takes_no_request_is_not_sent_all_of_them() -> None:
         (400, {"message": "You have no credit: buy some."}), (422, {"message": "nothing is right"}),
     ],
 )  # fmt: skip
-def test_a_server_that_refuses_whatever_it_is_sent_leaves_all_questions_as_good_as_they_were(
-    status: int, error: dict[str, str]
-) -> None:
+def test_a_server_that_rejects_every_request_leaves_all_questions_open(status: int, error: dict[str, str]) -> None:
     with serving([refuse(status, **error)]) as server:
         teacher, answers = create_teacher(server.url, concurrency=2), []
         for _ in range(3):
@@ -230,7 +228,7 @@ def test_a_server_that_refuses_whatever_it_is_sent_leaves_all_questions_as_good_
     assert caught.value.fatal == credit and ("top up the account" in str(caught.value)) == credit
 
 
-def test_credit_that_ends_on_the_way_drops_no_question() -> None:
+def test_no_question_is_dropped_when_the_credit_runs_out() -> None:
     def script(request: Request, number: int) -> Reply:
         return Reply() if number < 3 else refuse(400, "You have no credit.")
 
@@ -242,7 +240,7 @@ def test_credit_that_ends_on_the_way_drops_no_question() -> None:
     assert [outcomes(answer) for answer in answers] == [["answered"]] * 3 + [["failed"]] * MAX_FAILURES_IN_A_ROW
 
 
-def test_a_request_alone_that_is_refused_without_a_reason_is_dropped_once_another_one_was_taken() -> None:
+def test_a_request_rejected_without_a_reason_is_dropped_after_another_one_is_accepted() -> None:
     def script(request: Request, number: int) -> Reply:
         return refuse(400) if request.text in ("text 0", "text 2") else Reply()
 
@@ -293,7 +291,7 @@ def worst(request: Request, number: int) -> Reply:
     "script", [worst, [refuse(500)], [Reply(delay=1.0)], reply_wrongly, [Reply(label("nonsense"))]]
 )
 @pytest.mark.parametrize("probabilities", ["auto", "samples", "logprobs", "stated"])
-def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script: Any, probabilities: str) -> None:
+def test_no_question_takes_more_calls_or_costs_more_than_the_budget_assumes(script: Any, probabilities: str) -> None:
     options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)
     budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
     questions = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
@@ -309,7 +307,7 @@ def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script
         assert sum(map(budget.cost, answer.calls)) <= budget.expected(asked)
 
 
-def test_a_call_that_came_to_nothing_is_for_nothing_only_if_it_was_surely_not_at_work() -> None:
+def test_a_failed_call_costs_nothing_only_if_the_server_surely_did_no_work() -> None:
     late, _ = ask_one([Reply(delay=5)], timeout=0.1)
     assert all(call.input_tokens > 20 and call.output_tokens == 40 for call in late.calls)
     beyond, _ = ask_one([refuse(504)])

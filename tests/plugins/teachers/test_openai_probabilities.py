@@ -128,7 +128,7 @@ def test_a_server_that_takes_no_bounds_in_a_schema_still_enforces_the_labels() -
     assert sent["label"]["enum"] and sent["why"] == {"type": "array"}
 
 
-def test_a_parameter_that_was_not_the_reason_is_not_left_out_later() -> None:
+def test_a_parameter_whose_omission_does_not_help_is_sent_again_later() -> None:
     def script(request: Request, number: int) -> Reply:
         return refuse(400, "max_tokens and logprobs!") if request.text == "text 0" else Reply()
 
@@ -138,7 +138,7 @@ def test_a_parameter_that_was_not_the_reason_is_not_left_out_later() -> None:
     assert {"logprobs", "max_tokens"} <= set(server.requests[-1].body)
 
 
-def test_samples_that_are_of_no_use_are_not_bought() -> None:
+def test_no_further_samples_are_requested_after_unusable_ones() -> None:
     answer, requests = ask_one([Reply(label("nonsense"))], probabilities="samples")
     assert answer.content is None and len(requests) == 2 and "n" in requests[1].body
     assert "could not be used" in requests[1].system
@@ -166,7 +166,7 @@ def test_a_question_that_has_a_confidence_by_itself_is_left_as_it_is() -> None:
     np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
 
 
-def test_log_probabilities_that_are_insisted_on_are_not_replaced_by_more_calls() -> None:
+def test_with_the_setting_logprobs_missing_ones_are_not_replaced_by_more_calls() -> None:
     answer, requests = ask_one(dull, probabilities="logprobs")
     assert len(requests) == 1 and answer.shares is not None
 

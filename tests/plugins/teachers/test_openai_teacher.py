@@ -100,7 +100,7 @@ def test_no_more_questions_are_under_way_than_it_may_have() -> None:
     assert len(answers) == 12 and max_running == 3
 
 
-def test_answers_come_as_they_are_there() -> None:
+def test_each_answer_comes_as_soon_as_it_is_there() -> None:
     def script(request: Request, number: int) -> Reply:
         return Reply(delay=0.5 if request.text == "text 0" else 0.0)
 
@@ -125,7 +125,9 @@ REFUSAL = completion({"message": {"content": None, "refusal": "I will not."}, "f
         (b"[" * 100_000, "malformed", "no chat completion"),
     ],
 )  # fmt: skip
-def test_a_reply_of_no_use_is_asked_for_once_more_with_its_problem(bad: Any, outcome: str, problem: str) -> None:
+def test_after_an_unusable_reply_the_question_is_asked_once_more_with_the_problem(
+    bad: Any, outcome: str, problem: str
+) -> None:
     answer, (first, second) = ask_one([Reply(bad), Reply()])
     assert answer.content is not None and outcomes(answer) == [outcome, "answered"] and answer.problem == ""
     assert problem in second.system and problem not in first.system and "nonsense" not in second.system

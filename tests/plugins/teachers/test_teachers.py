@@ -96,11 +96,11 @@ def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytes
         ("+", "+"),
     ],
 )
-def test_names_are_tidied_into_words(label: str, words: str) -> None:
+def test_label_names_are_split_into_words(label: str, words: str) -> None:
     assert label_words(label) == words
 
 
 @given(st.text(min_size=1))
-def test_tidying_never_empties_a_name_and_is_stable(label: str) -> None:
+def test_label_words_are_never_empty_and_do_not_change_when_applied_again(label: str) -> None:
     assert label_words(label)
     assert label_words(label_words(label)) == label_words(label)

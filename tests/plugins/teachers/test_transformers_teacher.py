@@ -26,7 +26,7 @@ from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.teacher_types import TeacherOptions
 from ml_backend.core.types import label_words
-from plugins.teachers.transformers import TransformersTeacher, _likelihoods, _prompt
+from plugins.teachers.transformers import TransformersTeacher, _log_likelihoods, _prompt
 
 
 def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -98,7 +98,7 @@ def test_a_label_has_the_probability_of_its_letters_one_after_the_other(causal: 
     asked = question()
     prompt = _prompt(tokenizer, asked, '{"label": "')
     answers = [f'{label}"' for label in asked.labels]
-    log_likelihoods = _likelihoods(model, tokenizer, prompt, answers)
+    log_likelihoods = _log_likelihoods(model, tokenizer, prompt, answers)
     expected = []
     for text in answers:
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
