@@ -1,8 +1,7 @@
-"""The pool of a project: its rows, vectors and clusters between rounds."""
+"""The pool of a project: its rows and vectors between rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,35 +10,15 @@ from fake_encoder import FakeEncoder, bag_of_words
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from project_pools import example, full_view, put
 
-from ml_backend.core.arrays import Clustering, Floats, Ints, Mask
+from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.pool import project_pool as module
-from ml_backend.pool.project_pool import PoolView, ProjectPool
+from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.storage.tasks import Tasks
-from ml_backend.storage.unusable_tasks import NOT_FINITE
-
-
-def example(task: int, text: str) -> TaskContent:
-    return TaskContent(task, text, content_key(text))
-
-
-def put(store: Store, *numbers: int) -> int:
-    store.projects.ensure(5)
-    store.tasks.put(5, [example(number, f"text number {number}") for number in numbers])
-    return store.projects.ensure(5).tasks_revision
-
-
-def full_view(pool: ProjectPool, *, with_learner: bool) -> PoolView:
-    """The view when every task may be served."""
-    return pool.view(np.ones(len(pool.tasks), np.bool_), with_learner)
-
-
-@pytest.fixture
-def pool(store: Store, fake_encoder: FakeEncoder) -> ProjectPool:
-    return ProjectPool(store, 5, fake_encoder)
 
 
 def test_the_pool_has_the_tasks_of_the_store_in_order(pool: ProjectPool, store: Store) -> None:
@@ -348,78 +327,6 @@ def test_a_text_that_changes_and_changes_back_keeps_no_vector_of_the_other_text(
     store.close()
 
 
-class Thirds:
-    """Cuts a pool into three by the row's number, counts how often, and puts new rows into the first."""
-
-    def __init__(self) -> None:
-        self.cuts = 0
-
-    def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
-        self.cuts += 1
-        return Clustering(np.eye(3, 32, dtype=np.float32), np.arange(len(vectors)) % 3)
-
-    def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
-        return Clustering(clustering.centroids, np.maximum(clustering.assignment, 0))
-
-
-@pytest.fixture
-def thirds() -> Thirds:
-    return Thirds()
-
-
-def clusters(pool: ProjectPool, thirds: Thirds) -> list[int]:
-    clustering = pool.clusters(full_view(pool, with_learner=False), thirds)
-    assert clustering is not None
-    assignment: list[int] = clustering.assignment.tolist()
-    return assignment
-
-
-def test_clusters_are_used_again_and_new_tasks_join_them(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
-    pool.refresh(put(store, *range(10, 110)))
-    assert clusters(pool, thirds) == clusters(pool, thirds) == [row % 3 for row in range(100)]
-    store.tasks.remove(5, [50])
-    pool.refresh(put(store, 1, 200))
-    assert clusters(pool, thirds) == [0, *(row % 3 for row in range(100) if row != 40), 0]
-    assert thirds.cuts == 1
-
-
-@pytest.mark.parametrize(("new", "cuts"), [(10, 1), (11, 2)])
-def test_clusters_are_cut_anew_when_more_than_a_tenth_has_changed(
-    pool: ProjectPool, store: Store, thirds: Thirds, new: int, cuts: int
-) -> None:
-    pool.refresh(put(store, *range(1, 101)))
-    clusters(pool, thirds)
-    pool.refresh(put(store, *range(500, 500 + new)))
-    clusters(pool, thirds)
-    assert thirds.cuts == cuts
-
-
-def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used(
-    pool: ProjectPool, store: Store, thirds: Thirds
-) -> None:
-    pool.refresh(put(store, *range(1, 101)))
-    clusters(pool, thirds)
-    for step in range(2):
-        pool.refresh(put(store, *range(500, 506 + 6 * step)))
-        clusters(pool, thirds)
-        assert thirds.cuts == 1 + step
-
-
-def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
-    pool.refresh(put(store, *range(1, 1001)))
-    clusters(pool, thirds)
-    while pool.encoded.sum() < module.MIN_ENCODED_FOR_QUEUE:
-        pool.encode_some(250)
-    clusters(pool, thirds)
-    assert thirds.cuts == 2
-
-
-def test_an_empty_pool_has_no_clusters(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
-    store.projects.ensure(5)
-    pool.refresh(0)
-    assert pool.clusters(full_view(pool, with_learner=False), thirds) is None and not thirds.cuts
-
-
 def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
@@ -427,56 +334,6 @@ def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     assert not pool.missing.any()
     assert len(full_view(pool, with_learner=False).rows) == len(full_view(pool, with_learner=True).rows) == 0
     assert pool.rows_of(np.array([3])).tolist() == []
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encoded(store: Store, bad: float) -> None:
-    """No other code checks the vectors again."""
-
-    class DamagedEncoder(FakeEncoder):
-        def encode(self, texts: Sequence[str]) -> Floats:
-            vectors = super().encode(texts)
-            vectors[["20" in text for text in texts], 3] = bad
-            return vectors
-
-        sketch = encode
-
-    encoder = DamagedEncoder()
-    pool = ProjectPool(store, 5, encoder)
-    pool.refresh(put(store, 10, 20, 30))
-    assert np.isfinite(pool._all_sketches()).all()
-    pool.encode_some(3)
-    assert (pool.encoded.tolist(), pool.unusable.tolist()) == ([True, False, True], [False, True, False])
-    assert pool.tasks[full_view(pool, with_learner=True).rows].tolist() == [10, 30]
-    assert store.unusable_tasks.codes(5) == {20: NOT_FINITE}
-    assert len(store.vectors(5, "fake")) == 2
-
-    encoder.encoded.clear()
-    other = ProjectPool(store, 5, encoder)
-    other.refresh(store.projects.ensure(5).tasks_revision)
-    assert not other.missing.any() and not encoder.encoded, "another process reads it from the store"
-    assert np.isfinite(other.encoded_vectors(np.arange(3))).all()
-
-    store.tasks.put(5, [example(20, "another text")])
-    other.refresh(store.projects.ensure(5).tasks_revision)
-    assert other.missing.tolist() == [False, True, False]
-    assert store.unusable_tasks.codes(5) == {}
-    other.encode_some(3)
-    assert other.encoded.all()
-
-
-def test_an_unusable_task_is_forgotten_with_its_task_and_with_its_encoder(
-    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
-) -> None:
-    fake_encoder.useless = {"text number 10", "text number 20"}
-    pool.refresh(put(store, 10, 20, 30))
-    pool.encoded_vectors(np.arange(3))
-    store.tasks.remove(5, [10])
-    assert store.unusable_tasks.codes(5) == {20: NOT_FINITE}
-    pool.use_encoder(FakeEncoder("another"))
-    pool.refresh(store.projects.ensure(5).tasks_revision)
-    pool.encoded_vectors(np.arange(2))
-    assert pool.encoded.all() and store.unusable_tasks.codes(5) == {}
 
 
 def test_a_project_that_is_forgotten_and_connected_again_has_other_tasks(

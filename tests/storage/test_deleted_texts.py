@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stored_texts import LONG, OTHER, SECRET, SHORT
 
 from ml_backend.storage.deleted_texts import MIN_CHARACTERS_UNQUOTED, PREFIX_CHARACTERS, DeletedTexts
 
@@ -84,3 +86,37 @@ def test_a_search_for_thousands_of_texts_is_as_fast_as_one_for_a_few() -> None:
 def test_a_string_is_searched_again_after_a_quote_was_cut(value: str, left: str) -> None:
     gone = ["Mrs. Miller of 17 Elm Street", "Miller of 17 Elm S", 'Say "hello"\nto Mrs. Miller']
     assert DeletedTexts(gone)._cut_quotes(value) == left
+
+
+@pytest.mark.parametrize(
+    ("document", "without"),
+    [
+        ({"text": SHORT, "label": SHORT}, {"text": "", "label": SHORT}),
+        ({"examples": [[SHORT, "x"], ["y", SHORT]]}, {"examples": [["", "x"], ["y", ""]]}),
+        ({"labels": [SHORT, "b"], "n": 1, "none": None}, {"labels": [SHORT, "b"], "n": 1, "none": None}),
+        ({"said": f'it took "{SHORT}" for it'}, {"said": "it took  for it"}),
+        ({"said": f"what {SHORT} is"}, {"said": f"what {SHORT} is"}),
+        ({"anything": SECRET}, {"anything": ""}),
+        ({"anything": f"before {SECRET[:70]} … after"}, {"anything": "before  … after"}),
+        ({"deep": [{"text": f'["{SECRET}", "{OTHER}"]'}]}, {"deep": [{"text": f'["", "{OTHER}"]'}]}),
+    ],
+)  # fmt: skip
+def test_texts_are_found_where_documents_hold_or_quote_them(document: Any, without: Any) -> None:
+    assert DeletedTexts([SHORT, SECRET, ""]).without(document, "", "anywhere") == without
+
+
+BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
+
+
+@pytest.mark.parametrize(
+    ("document", "without"),
+    [
+        ({"examples": [[LONG[:200] + " …", "fruit"]]}, {"examples": [["", "fruit"]]}),
+        ({"text": BEGINNING + "which is late"}, {"text": BEGINNING + "which is late"}),
+        ({"labels": [SECRET, "other"]}, {"labels": [SECRET, "other"]}),
+    ],
+    ids=["cut short", "another text with the same beginning", "a label of the same words"],
+)
+def test_a_shortened_text_is_removed_as_a_whole_or_stays(document: Any, without: Any) -> None:
+    gone = DeletedTexts([LONG, SECRET, BEGINNING + "which never came"])
+    assert gone.without(document, "", "nowhere") == gone.without(document, "", "in prose") == without

@@ -1,10 +1,9 @@
-"""Erasure: no table and no file holds the text of a deleted task, and a forgotten project leaves no data."""
+"""Erasure: no table and no file holds the text of a deleted task."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,74 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from stored_texts import LONG, OTHER, SECRET, SHORT, annotation, asking, everything, example, files_with, spread
 
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
-from ml_backend.storage import EvolutionRow, RoundRow, Store, quote_erasure
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import content_key
+from ml_backend.storage import EvolutionRow, Store, quote_erasure
 from ml_backend.storage.deleted_texts import DeletedTexts
-from ml_backend.storage.erasure import count_rows, project_columns
+from ml_backend.storage.erasure import count_rows
 from ml_backend.storage.locks import EVOLUTION, locked
-from ml_backend.storage.schema import metadata, project, question
+from ml_backend.storage.schema import question
 from ml_backend.teacher.evolution.report_text import quoted_text
-
-NOT_OF_PROJECTS = {"worker"}  # tables
-SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
-LONG = SECRET + " and says that nobody answers, neither the police nor the town, " * 9
-SHORT = "a short one"
-OTHER = "another text, which stays where it is"
-
-
-def example(task: int, text: str) -> TaskContent:
-    return TaskContent(task, text, content_key(text), {"region": "north"})
-
-
-def annotation(number: int, task: int) -> Annotation:
-    return Annotation(number, task, 7, ("fruit",), False, False, "2026-11-22T08:00:00.000000Z", 1.5)
-
-
-def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Question:
-    pairs = tuple((shown, '{"label": "fruit"}') for shown in examples)
-    return Question(number, purpose, "label it", text, {}, pairs, "label", ("fruit", "metal"))
-
-
-def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
-    """Puts a task into every table."""
-    store.tasks.put(project, [example(task, text), example(2, OTHER)])
-    store.annotations.put(project, [annotation(task, task), annotation(2, 2)])
-    store.versions.draw_audit(project, [task, 2])
-    draft = Draft(("fruit",), 0.9, "learner")
-    store.published_drafts.put(project, "v1", [Prediction(task, 0.1, draft), Prediction(2, 0.2, draft)])
-    quoting = [
-        asking("describe", f'["{text}", "{OTHER}"]', purpose="describe"),
-        asking(
-            "write", f'{{"feedback": "wrong: \\"{text[:160]}\\" is fruit", "examples": ["{text}"]}}', purpose="write"
-        ),
-        asking("plain", f"It got {quoted_text(text)} wrong, and {OTHER}.", purpose="diagnose"),
-    ]
-    about = [
-        (asking("own", text), content_key(text)),
-        (asking("other", OTHER, text, "more"), content_key(OTHER)),
-    ]
-    store.questions.add(project, "teacher", [*about, *((question, None) for question in quoting)])
-    texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
-    body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
-    store.evolution_rounds.save(project, EvolutionRow(1, "tasks", "teacher", True, body))
-    store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
-    store.versions.record_round(project, RoundRow("v1", 1.0, 2.0, {"fit": 0.1}))
-    store.jobs.request(project)
-
-
-def everything(store: Store) -> Iterator[tuple[str, str]]:
-    """Yields each row of each table as text."""
-    with store.database.read() as connection:
-        for table in metadata.tables.values():
-            for row in connection.execute(sa.select(table)):
-                yield table.name, repr(tuple(row))
-
-
-def files_with(folder: Path, text: str) -> list[str]:
-    return [str(path) for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
 @pytest.fixture(autouse=True)
@@ -92,11 +34,6 @@ def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def erase_all(store: Store) -> int:
     """Removes all quotes, and returns the number of steps."""
     return next(steps for steps in itertools.count() if not store.erase_quotes(5))
-
-
-def test_every_table_has_a_column_with_the_project() -> None:
-    assert {table.name for table in project_columns()} == metadata.tables.keys() - NOT_OF_PROJECTS
-    assert [*project_columns()][-1] is project, "an erasure that was interrupted can be repeated"
 
 
 @pytest.mark.parametrize("text", [SECRET, LONG, SHORT])
@@ -308,45 +245,12 @@ def test_evolve_starts_while_a_worker_checks_whether_it_is_running(any_store: St
             done.set()
 
 
-def test_another_project_keeps_its_rows(any_store: Store) -> None:
-    spread(any_store, SECRET)
-    spread(any_store, SECRET, project=6)
-    before = [row for _, row in everything(any_store) if row.startswith("(6, ")]
-    any_store.tasks.remove(5, [1])
-    any_store.erase_quotes(5)
-    assert [row for _, row in everything(any_store) if row.startswith("(6, ")] == before
-
-
 def test_an_annotation_of_a_deleted_task_does_not_come_back_with_a_late_event(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     any_store.annotations.put(5, [annotation(1, 1)])
     assert [annotation.id for annotation in any_store.annotations.of(5)] == [2]
     assert any_store.annotations.deleted_at(5, any_store.annotations.revision(5).number, [1, 2]) == {1}
-
-
-def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store, tmp_path: Path) -> None:
-    for number in (5, 6):
-        spread(any_store, SECRET, project=number)
-        any_store.artifacts.write(number, "000001", {"a": np.arange(3.0)})
-        for space in ("minilm", "earlier"):
-            any_store.vectors(number, space).add([content_key(SECRET)], np.ones((1, 4), np.float32))
-    other = count_rows(any_store.database, 6)
-    counted = count_rows(any_store.database, 5)
-    assert any_store.forget(5) == {**counted, "artifacts": 1, "vectors": 2}
-    assert count_rows(any_store.database, 5) == {}
-    assert count_rows(any_store.database, 6) == other
-    assert not list((tmp_path / "data").rglob("5"))
-    assert len(list((tmp_path / "data").rglob("6"))) == 3
-    assert any_store.forget(5) == {}
-    assert any_store.versions.next_number(5) == 1, "versions begin at 1 again"
-
-
-def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.erasure.ROWS_PER_TRANSACTION", 100)
-    any_store.projects.ensure(5)
-    any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
-    assert any_store.forget(5) == {"task": 250, "project": 1}
 
 
 def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Store, tmp_path: Path) -> None:
@@ -372,57 +276,3 @@ def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Sto
         assert np.array_equal(cache.read(places[5:41]), vectors[5:41])
     for key in (content_key("old"), content_key("text 0")):
         assert [path for path in tmp_path.rglob("*.npy") if key in path.read_bytes()] == []
-
-
-@pytest.mark.parametrize(
-    ("document", "without"),
-    [
-        ({"text": SHORT, "label": SHORT}, {"text": "", "label": SHORT}),
-        ({"examples": [[SHORT, "x"], ["y", SHORT]]}, {"examples": [["", "x"], ["y", ""]]}),
-        ({"labels": [SHORT, "b"], "n": 1, "none": None}, {"labels": [SHORT, "b"], "n": 1, "none": None}),
-        ({"said": f'it took "{SHORT}" for it'}, {"said": "it took  for it"}),
-        ({"said": f"what {SHORT} is"}, {"said": f"what {SHORT} is"}),
-        ({"anything": SECRET}, {"anything": ""}),
-        ({"anything": f"before {SECRET[:70]} … after"}, {"anything": "before  … after"}),
-        ({"deep": [{"text": f'["{SECRET}", "{OTHER}"]'}]}, {"deep": [{"text": f'["", "{OTHER}"]'}]}),
-    ],
-)  # fmt: skip
-def test_texts_are_found_where_documents_hold_or_quote_them(document: Any, without: Any) -> None:
-    assert DeletedTexts([SHORT, SECRET, ""]).without(document, "", "anywhere") == without
-
-
-BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
-
-
-@pytest.mark.parametrize(
-    ("document", "without"),
-    [
-        ({"examples": [[LONG[:200] + " …", "fruit"]]}, {"examples": [["", "fruit"]]}),
-        ({"text": BEGINNING + "which is late"}, {"text": BEGINNING + "which is late"}),
-        ({"labels": [SECRET, "other"]}, {"labels": [SECRET, "other"]}),
-    ],
-    ids=["cut short", "another text with the same beginning", "a label of the same words"],
-)
-def test_a_shortened_text_is_removed_as_a_whole_or_stays(document: Any, without: Any) -> None:
-    gone = DeletedTexts([LONG, SECRET, BEGINNING + "which never came"])
-    assert gone.without(document, "", "nowhere") == gone.without(document, "", "in prose") == without
-
-
-def test_the_ledger_can_be_kept_when_a_project_is_forgotten(any_store: Store) -> None:
-    any_store.projects.ensure(5)
-    call = Call("model", 0.1, 100, 10, "answered")
-    any_store.ledger.add_calls(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
-    any_store.forget(5, ledger=False)
-    assert any_store.ledger.spent(5)[""].cost == 0.5
-    any_store.forget(5)
-    assert any_store.ledger.spent(5)[""].cost == 0
-
-
-def test_files_that_are_written_after_a_project_was_forgotten_are_removed(any_store: Store, tmp_path: Path) -> None:
-    any_store.projects.ensure(6)
-    for number in (5, 6):
-        any_store.vectors(number, "space").add([b"k" * 16], np.ones((1, 4), np.float32))
-        any_store.artifacts.write(number, "late", {"a": np.arange(3)})
-    any_store.remove_orphans()
-    assert [len(any_store.vectors(number, "space")) for number in (5, 6)] == [0, 1]
-    assert len([*tmp_path.rglob("*.safetensors")]) == 1
