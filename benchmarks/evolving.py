@@ -20,7 +20,7 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
-from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, SimulatedTeacher, open_simulated_teacher
+from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, SimulatedTeacher, TeacherArm, open_simulated_teacher
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.client import TeacherClient
@@ -83,10 +83,12 @@ def evolving(seeds: int) -> Iterator[str]:
         for seed in range(seeds):
             pool, reserve = np.split(np.random.default_rng(seed).permutation(len(bench.x)), [POOL])
             written = [text_set.train[row] for row in reserve]
-            for arm in ARMS:
+            for kind in ARMS:
+                arm = TeacherArm(kind, ROUNDS, PER_ROUND, _config(bench.schema.labels))
                 with tempfile.TemporaryDirectory() as folder:
                     teacher = _remembered(Oracle(written, text_set.train, wrong, seed), Path(folder))
-                    _run(bench, text_set.train, pool, arm, teacher, seed, accuracies, ROUNDS, PER_ROUND)
+                    for number, measured in _run(bench, text_set.train, pool, arm, teacher, seed):
+                        accuracies.setdefault(kind, {}).setdefault(number, []).append(measured)
         yield _shown(accuracies)
     yield from _live(min(seeds, LIVE_SEEDS))
 
@@ -105,8 +107,10 @@ def _live(seeds: int) -> Iterator[str]:
         teacher = _remembered(llm_teacher, Path(folder) / "memory")
         for seed in range(seeds):
             pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
-            for arm in ARMS:
-                _run(bench, text_set.train, pool, arm, teacher.again(), seed, accuracies, LIVE_ROUNDS, LIVE_PER_ROUND)
+            for kind in ARMS:
+                arm = TeacherArm(kind, LIVE_ROUNDS, LIVE_PER_ROUND, _config(bench.schema.labels))
+                for number, measured in _run(bench, text_set.train, pool, arm, teacher.again(), seed):
+                    accuracies.setdefault(kind, {}).setdefault(number, []).append(measured)
         outcomes = teacher.outcomes()
     yield (
         f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, "
@@ -125,9 +129,9 @@ def _remembered(teacher: object, folder: Path) -> CachedTeacher:
 
 
 def _run(
-    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: CachedTeacher, seed: int, accuracies: Found,
-    rounds: int, per_round: int,
-) -> None:  # fmt: skip
+    bench: Bench, rows: Sequence[Row], places: Ints, arm: TeacherArm, teacher: CachedTeacher, seed: int
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Yields the calls so far and the accuracy, by number of the round; round 0 is before the first call."""
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
     plan = SimulationPlan(bench.schema, settings.defaults.with_form_defaults("text"), "minilm", HUMAN, HUMAN, HUMAN)
     pool = LabelledPool(
@@ -137,13 +141,11 @@ def _run(
     named = distillation.pseudo_labels_of_names(bench.schema, registry.encoder("minilm"))
     names = distillation.distil_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _learnt(bench, pool, labelled, names)
-    accuracies.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
-    with open_simulated_teacher(
-        arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round
-    ) as simulated_teacher:
-        for number in range(1, rounds + 1):
+    yield 0, (0.0, bench.right(learner.tensors))
+    with open_simulated_teacher(arm, settings, plan, pool, teacher) as simulated_teacher:
+        for number in range(1, arm.rounds + 1):
             learner, calls = _taught(bench, pool, labelled, learner, simulated_teacher)
-            accuracies[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
+            yield number, (calls, bench.right(learner.tensors))
 
 
 def _taught(

@@ -14,6 +14,7 @@ import argparse
 import datetime
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ from benchmarks.arms import table
 from benchmarks.laat import Table
 from benchmarks.tables import TABLES
 from ml_backend.core import registry
-from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, PseudoLabels, Tensors
+from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.query_selection import make_query_pool, select_queries
+from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import MAX_CLUSTERS
@@ -67,9 +68,10 @@ def simulated(t: Table, seeds: int) -> Curves:
     curves: Curves = {arm: [] for arm in (PLAIN, *ARMS)}
     for seed in range(seeds):
         start = np.random.default_rng(seed).permutation(len(x))
+        pool_rows = LabelledRows(x, y, clustering, start[:START])
         curves[PLAIN].append([_plain(t, x[start[:n]], y[start[:n]]) for n in range(START, LABELS + 1, STEP)])
         for arm, (strategy, has_scores) in ARMS.items():
-            curves[arm].append(list(_curve(t, x, y, strategy, priors[has_scores], clustering, start[:START], seed)))
+            curves[arm].append(list(_curve(t, pool_rows, strategy, priors[has_scores], seed)))
     return curves
 
 
@@ -80,19 +82,21 @@ def _plain(t: Table, x: Floats, y: Ints) -> float:
     return t.auc(fit.predict_proba(t.encoder.radius * t.test_x[:, :-1])[:, 1])
 
 
-def _curve(
-    t: Table,
-    x: Floats,
-    y: Ints,
-    strategy: str,
-    priors: dict[str, Tensors],
-    clustering: Clustering,
-    start: Ints,
-    seed: int,
-) -> Iterator[float]:
+@dataclass(frozen=True)
+class LabelledRows:
+    """The pool of a run: vectors (n, d), labels (n,), the clusters, and the rows that are labelled first."""
+
+    x: Floats
+    y: Ints
+    clustering: Clustering
+    start: Ints
+
+
+def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, Tensors], seed: int) -> Iterator[float]:
+    x, y, clustering = pool_rows.x, pool_rows.y, pool_rows.clustering
     options, tasks, learner = ProjectSettings(acquisition=strategy), np.arange(len(x)), None
     labelled = np.zeros(len(x), np.bool_)
-    labelled[start] = True
+    labelled[pool_rows.start] = True
     while True:
         learner = _learnt(x, y, np.flatnonzero(labelled), learner, priors)
         probabilities = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
@@ -100,7 +104,8 @@ def _curve(
         n = int(labelled.sum())
         if n >= LABELS:
             return
-        pool = make_query_pool(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
+        pool = Pool(x, None, labelled.copy(), ~labelled, SCHEMA.multiple, clustering=clustering)
+        pool = with_predictions(pool, learner, SCHEMA, tasks)
         labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 

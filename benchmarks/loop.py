@@ -138,13 +138,14 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             connect(client, store, settings, project, lambda _: None)
             _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
             table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
-            loop(table, client, store, project, size, annotations, label_of, floors, "while MiniLM encodes the pool")
+            bench = LoopBench(table, client, store, project, size, label_of)
+            loop(bench, annotations, floors, "while MiniLM encodes the pool")
             begin = time.monotonic()
             while _encoded(store, project) < 1 and time.monotonic() - begin < options.patience:
                 time.sleep(1)
             waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
             table.add("encoding in the background", size, waited)
-            loop(table, client, store, project, size, annotations, label_of, floors, "after that")
+            loop(bench, annotations, floors, "after that")
             predict(table, settings, project, size, _cached(settings, store, project, label_of), config)
             webhook(table, settings, store, project, size, config)
             memory(table, supervisor, size)
@@ -188,11 +189,21 @@ def floor(
     return seconds
 
 
-def loop(
-    table: Table, client: LabelStudioClient, store: Store, project: int, size: int, annotations: int,
-    label_of: dict[str, str], floors: dict[str, float], when: str,
-) -> None:  # fmt: skip
+@dataclass(frozen=True)
+class LoopBench:
+    """A connected project of `size` tasks, the label of each text, and the table that the figures are added to."""
+
+    table: Table
+    client: LabelStudioClient
+    store: Store
+    project: int
+    size: int
+    label_of: dict[str, str]
+
+
+def loop(bench: LoopBench, annotations: int, floors: dict[str, float], when: str) -> None:
     """Measures the time from an annotation's reply to the first /next from a version that was fitted on it."""
+    table, client, store, project, size = bench.table, bench.client, bench.store, bench.project, bench.size
     schema = read_schema(store.projects.ensure(project).label_config)
     seconds = []
     for _ in range(annotations):
@@ -200,7 +211,7 @@ def loop(
         if served is None:
             raise SystemExit("the queue ran dry")
         labelled_count = store.annotations.count(project)[0]
-        submit_annotation(client, served.task, schema, [label_of[served.text]])
+        submit_annotation(client, served.task, schema, [bench.label_of[served.text]])
         begin = time.monotonic()
         _until(lambda: _knows(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)

@@ -11,8 +11,8 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Tensors, TrainingSet
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.demo.texts import DemoTask
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
@@ -30,17 +30,22 @@ class HeldOutEvaluator:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, project: int, schema: TaskSchema,
-        pool: Sequence[DemoTask], held_out: Sequence[DemoTask],
-    ) -> None:  # fmt: skip
-        self._settings, self._store, self._project, self._schema = settings, store, project, schema
+        self, settings: Settings, store: Store, project: int, pool: Sequence[DemoTask], held_out: Sequence[DemoTask]
+    ) -> None:
+        self._settings, self._store, self._project = settings, store, project
         project_row = store.projects.ensure(project)
+        self.schema = read_schema(project_row.label_config, project_row.choices)
+        self._label_of = {task.text: task.label for task in pool}
         self._encoder = feature_space.project_encoder(settings, project_row)
-        self._record = project_row
+        self._project_row = project_row
         self._pool, self._held_out = pool, held_out
         self._orders: list[tuple[Floats, Floats]] = []
         self._priors: dict[str, Tensors] = {}
         self._vectors: Floats = np.empty((0, 0), np.float32)
+
+    def true_label(self, text: str) -> str:
+        """The right label of a text of the pool."""
+        return self._label_of[text]
 
     def prepare(self, n: int) -> None:
         """Encodes the held-out tasks and the control's tasks, and fits the priors, for up to n labels."""
@@ -53,10 +58,10 @@ class HeldOutEvaluator:
         )  # of a random sample of the pool, or of all of it
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
-        label_names = distillation.pseudo_labels_of_names(self._schema, self._encoder)
+        label_names = distillation.pseudo_labels_of_names(self.schema, self._encoder)
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
-            attributions = feature_scores.attributions(self._record, self._encoder, self._schema)
+            attributions = feature_scores.attributions(self._project_row, self._encoder, self.schema)
         self._priors = distillation.distil_names(
             label_names, self._learner_name(), vectors, False, self._project, attributions
         )
@@ -65,7 +70,7 @@ class HeldOutEvaluator:
         """Held-out accuracy of the serving learner, None before there is one."""
         version = self._store.versions.active(self._project)
         learner, _ = fitted_model.load_best(self._store, version, self._encoder.name)
-        return None if learner is None else self._accuracy(learner.predict(self._schema, self._vectors))
+        return None if learner is None else self._accuracy(learner.predict(self.schema, self._vectors))
 
     def control_accuracy(self, n: int) -> float | None:
         """Mean held-out accuracy of the control after n labels. Random orders whose first n labels are all the same do
@@ -86,5 +91,5 @@ class HeldOutEvaluator:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())
 
     def _targets(self, tasks: Sequence[DemoTask]) -> Floats:
-        columns = [self._schema.labels.index(task.label) for task in tasks]
-        return np.eye(len(self._schema.labels), dtype=np.float32)[columns]
+        columns = [self.schema.labels.index(task.label) for task in tasks]
+        return np.eye(len(self.schema.labels), dtype=np.float32)[columns]

@@ -29,7 +29,6 @@ from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.table import expert_scores, load_records
 from ml_backend.demo.texts import DemoTask, load_questions
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.testing_client import (
     create_project,
@@ -107,7 +106,8 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if annotations:
                 if teacher != registry.EMBEDDED_TEACHER:
                     _wait_for_teacher_labels(store, project)
-                _annotate(client, store, settings, project, pool, held_out, annotations)
+                evaluator = HeldOutEvaluator(settings, store, project, pool, held_out)
+                _annotate(client, store, project, evaluator, annotations)
                 _print_status(store, project)
                 return
             _print_instructions(label_studio, project, _environment_file(folder, settings), kind)
@@ -227,16 +227,15 @@ def _wait_for_teacher_labels(store: Store, project: int) -> None:
 
 
 def _annotate(
-    client: LabelStudioClient, store: Store, settings: Settings, project: int, pool: list[DemoTask],
-    held_out: list[DemoTask], n: int,
-) -> None:  # fmt: skip
+    client: LabelStudioClient,
+    store: Store,
+    project: int,
+    evaluator: HeldOutEvaluator,
+    n: int,
+) -> None:
     """Annotates n tasks that Label Studio serves, each as soon as the queue contains the last annotation, and prints a
     table of the accuracy."""
-    project_row = store.projects.ensure(project)
-    schema = read_schema(project_row.label_config, project_row.choices)
-    true_labels = {task.text: task.label for task in pool}
     n_before = read_status(store, project).labelled  # by an earlier demo
-    evaluator = HeldOutEvaluator(settings, store, project, schema, pool, held_out)
     with _progress("encoding the held-out tasks and those of the random-order control"):
         evaluator.prepare(n_before + n)
     header = ("annotations", "active version", "held-out accuracy", "random order", "submit to queue (median s)")
@@ -246,11 +245,11 @@ def _annotate(
     waits: list[float] = []
     step = max(1, n // TABLE_ROWS)
     for n_labels in range(n_before + 1, n_before + n + 1):
-        served = next_task(client, project, schema)
+        served = next_task(client, project, evaluator.schema)
         if served is None:
             out.print("nothing is left to label")
             return
-        submit_annotation(client, served.task, schema, [true_labels[served.text]])
+        submit_annotation(client, served.task, evaluator.schema, [evaluator.true_label(served.text)])
         submitted = time.monotonic()
         _wait(lambda: _is_queue_of(store, project, n_labels), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)

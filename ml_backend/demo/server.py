@@ -32,6 +32,7 @@ _OPTIONS = {
     "LATEST_VERSION_CHECK": "False",
     "PYTHONUNBUFFERED": "1",
 }
+USERNAME = "admin@example.com"  # of the administrator
 
 
 class LocalLabelStudio:
@@ -40,7 +41,6 @@ class LocalLabelStudio:
     data_dir     the folder of the database, the credentials (mode 0600) and the log; created if it does not exist
     environment  the virtual environment with Label Studio; default: the nearest `.venv-label-studio` upwards
     port         default: a free one, chosen once, so that a restarted server has the same url
-    username     the administrator's e-mail address
     template     the data directory of a stopped server, copied (with its users) if `data_dir` is empty: a first start
                  migrates the database for most of a minute, and a copy starts in seconds
     extra_env    more environment variables, for example feature flags; those of the caller are not inherited
@@ -53,7 +53,6 @@ class LocalLabelStudio:
         *,
         environment: Path | None = None,
         port: int | None = None,
-        username: str = "admin@example.com",
         template: Path | None = None,
         extra_env: Mapping[str, str] | None = None,
         deadline: float = 180.0,
@@ -67,7 +66,7 @@ class LocalLabelStudio:
         self._deadline = deadline
         self._process: subprocess.Popen[bytes] | None = None
         self._prepare(template)
-        self.account = accounts.load_or_make(self.data_dir / _CREDENTIALS, username)
+        self.account = accounts.load_or_make(self.data_dir / _CREDENTIALS, USERNAME)
         self.username, self.password, self.token = self.account.username, self.account.password, self.account.token
 
     def __enter__(self) -> Self:

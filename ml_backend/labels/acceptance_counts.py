@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, draft_outcome, time_saved
+from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse, annotation_seconds, draft_outcome, time_saved
 from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
@@ -68,8 +68,8 @@ class AcceptanceCounts:
             if (seconds := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
                 insort(seconds, outcome.seconds)
 
-    def without(self, tasks: Iterable[int]) -> tuple[dict[str, DraftAcceptance], TimeSaved]:
-        """The acceptance of drafts by author, and the time that drafts saved, not counting the tasks with these ids."""
+    def without(self, tasks: Iterable[int]) -> DraftUse:
+        """The use of the drafts. Only the number of published tasks counts the tasks with these ids."""
         counts, accepted, blind = self._counts, self._accepted_seconds, self._blind_seconds
         excluded = [self._outcomes[task] for task in tasks if task in self._outcomes]
         if excluded:
@@ -82,7 +82,8 @@ class AcceptanceCounts:
             )
         fates = DraftAcceptance.__dataclass_fields__
         acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
-        return acceptance, time_saved(sum(by_author.accepted for by_author in acceptance.values()), accepted, blind)
+        n_accepted = sum(by_author.accepted for by_author in acceptance.values())
+        return DraftUse(self.published_count, acceptance, time_saved(n_accepted, accepted, blind))
 
     def _seconds_of(self, outcome: _Outcome) -> list[float] | None:
         """The list that has the seconds of an outcome, None if the outcome is not in a list."""

@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.core.types import Annotation, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_text, digest_value
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
-from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved
+from ml_backend.labels.draft_acceptance import DraftUse
 from ml_backend.storage import PublishedDraft, Store
 
 BEFORE_FIRST_REVISION = -1
@@ -91,11 +91,10 @@ class LabelAggregator:
         with self._lock:
             return np.array([task in self._single for task in tasks.tolist()], np.bool_)
 
-    def draft_acceptance(self, excluded: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
-        """The number of published tasks, the acceptance of drafts by author, and the time that drafts saved. The last
-        two do not count the tasks with the ids `excluded`."""
+    def draft_use(self, excluded: Iterable[int]) -> DraftUse:
+        """The use of the drafts. Only the number of published tasks counts the tasks with the ids `excluded`."""
         with self._lock:
-            return self._acceptance.published_count, *self._acceptance.without(excluded)
+            return self._acceptance.without(excluded)
 
     def _update(
         self,

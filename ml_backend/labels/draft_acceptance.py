@@ -70,6 +70,19 @@ class TimeSaved:
     median_blind: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class DraftUse:
+    """What became of a project's drafts.
+
+    published   number of tasks that have been in a queue
+    acceptance  of the drafts, by author
+    """
+
+    published: int
+    acceptance: Mapping[str, DraftAcceptance]
+    time_saved: TimeSaved
+
+
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
     """The time that `accepted` drafts saved, from the seconds of the timed annotations with an accepted draft and
     without a draft."""

@@ -60,16 +60,10 @@ def publish(
 
 def update_stats(context: RoundContext, inputs: RoundInputs, learner: FittedModel | None) -> None:
     """Stores the counts of the project for `status`, /metrics and /predict. `learner`: the learner that serves."""
-    project_stats.update(
-        context.store,
-        context.project,
-        inputs.schema,
-        context.pool,
-        context.aggregator,
-        learner,
-        inputs.teacher_labels,
-        context.lease,
+    stats_inputs = project_stats.StatsInputs(
+        context.project, inputs.schema, context.pool, context.aggregator, learner, inputs.teacher_labels
     )
+    project_stats.update(context.store, stats_inputs, context.lease)
 
 
 def propose_reviews(context: RoundContext, inputs: RoundInputs) -> None:

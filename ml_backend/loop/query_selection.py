@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Clustering, Floats, Ints, LabelledDistances, Mask, Pool, Selection
+from ml_backend.core.arrays import Ints, Mask, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
 from ml_backend.model.fitted_model import FittedModel
@@ -18,27 +18,12 @@ from ml_backend.model.fitted_model import FittedModel
 ERROR_TOLERANCE = 1e-9
 
 
-def make_query_pool(
-    schema: TaskSchema,
-    learner: FittedModel | None,
-    tasks: Ints,
-    vectors: Floats,
-    labelled: Mask,
-    free: Mask,
-    clustering: Clustering | None,
-    nearest: LabelledDistances | None = None,
-) -> Pool:
-    """The input of the query strategy for `tasks` (n,), ascending. free (n,) bool: tasks that may be selected."""
-    return Pool(
-        vectors=vectors,
-        probabilities=learner.predict(schema, vectors) if learner else None,
-        labelled=labelled,
-        available=free,
-        multiple=schema.multiple,
-        errors=learner.errors(tasks) if learner else None,
-        clustering=clustering,
-        nearest=nearest,
-    )
+def with_predictions(pool: Pool, learner: FittedModel | None, schema: TaskSchema, tasks: Ints) -> Pool:
+    """The pool with the learner's probabilities, and with its held-out errors on those of the `tasks` (n,), ascending,
+    that it was fitted on. Without a learner, the same pool."""
+    if learner is None:
+        return pool
+    return replace(pool, probabilities=learner.predict(schema, pool.vectors), errors=learner.errors(tasks))
 
 
 def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Clustering, Ints, Mask, Selection
+from ml_backend.core.arrays import Clustering, Ints, Mask, Pool, Selection
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Draft, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.loop.context import RoundContext, RoundInputs
-from ml_backend.loop.query_selection import make_query_pool, select_queries
+from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import explanation_text, make_drafts
+from ml_backend.model.pre_annotation import DraftedTasks, explanation_text, make_drafts
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -124,16 +124,16 @@ def _selected_tasks(
     if compared is not None:
         view, clustering = view.subset(compared), clustering and clustering.of(compared)
     labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
-    query_pool = make_query_pool(
-        context.schema,
-        context.learner,
-        pool.tasks[view.rows],
-        view.vectors,
+    query_pool = Pool(
+        vectors=view.vectors,
+        probabilities=None,
         labelled=labelled,
-        free=free[view.rows],
+        available=free[view.rows],
+        multiple=context.schema.multiple,
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
     )
+    query_pool = with_predictions(query_pool, context.learner, context.schema, pool.tasks[view.rows])
     if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
     field = context.options.group_by
@@ -143,18 +143,13 @@ def _selected_tasks(
     selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.encoded_vectors(view.rows[selection.rows])
-    teacher_probabilities = context.teacher_labels.of(tasks) if context.teacher_labels else None
-    is_generated = pool.synthetic[view.rows[selection.rows]]
-    drafts = make_drafts(
-        context.settings,
-        context.schema,
-        context.learner,
+    drafted = DraftedTasks(
         texts,
         vectors,
-        teacher_probabilities,
-        is_generated,
-        context.record_encoder,
+        teacher_probabilities=context.teacher_labels.of(tasks) if context.teacher_labels else None,
+        is_generated=pool.synthetic[view.rows[selection.rows]],
     )
+    drafts = make_drafts(context.settings, context.schema, context.learner, drafted, context.record_encoder)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,26 +18,38 @@ from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
 
+@dataclass(frozen=True, slots=True)
+class DraftedTasks:
+    """The n tasks that drafts are made for.
+
+    texts                  (n,) their texts, or records as text
+    vectors                (n, d) their vectors
+    teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
+                           NaN in rows without a teacher label; None without a teacher
+    is_generated           (n,) bool: texts that the teacher wrote, for which its draft always holds; None for none
+    """
+
+    texts: Sequence[str]
+    vectors: Floats
+    teacher_probabilities: Floats | None = None
+    is_generated: Mask | None = None
+
+
 def make_drafts(
     settings: Settings,
     schema: TaskSchema,
     learner: FittedModel | None,
-    texts: Sequence[str],
-    vectors: Floats,
-    teacher_probabilities: Floats | None = None,
-    is_generated: Mask | None = None,
+    tasks: DraftedTasks,
     record_encoder: RecordEncoder | None = None,
 ) -> list[Draft | None]:
-    """A draft for each row: the learner's, or the teacher's where the teacher is more likely to be right.
+    """A draft for each task: the learner's, or the teacher's where the teacher is more likely to be right.
 
     Before there is a learner, the embedded teacher drafts where the teacher has no label. It cannot draft records:
     their draft is None then.
 
-    teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
-                           NaN in rows without a teacher label; None without a teacher
-    is_generated           (n,) texts that the teacher wrote: the teacher's draft always holds for them
-    record_encoder         the encoder of records, with which the learner's drafts are explained
+    record_encoder  the encoder of records, with which the learner's drafts are explained
     """
+    texts, vectors, teacher_probabilities = tasks.texts, tasks.vectors, tasks.teacher_probabilities
     if not len(vectors):
         return []
     if learner:
@@ -50,7 +63,7 @@ def make_drafts(
         has_label = ~np.isnan(teacher_probabilities).any(axis=1)
         teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, schema.multiple))
         is_preferred = teacher_confidence > confidence(probabilities, schema.multiple)
-        is_preferred |= (learner is None) | (False if is_generated is None else is_generated)
+        is_preferred |= (learner is None) | (False if tasks.is_generated is None else tasks.is_generated)
         by_teacher = np.asarray(has_label & is_preferred)
         probabilities = np.where(by_teacher[:, None], np.nan_to_num(teacher_probabilities), probabilities)
     authors: list[Literal["learner", "teacher"]] = [

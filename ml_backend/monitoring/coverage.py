@@ -59,22 +59,28 @@ class Coverage:
     same_answer: tuple[str, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """The number of a project's tasks, and the ids (m,) of those without a text, ascending."""
+
+    tasks: int
+    without_text: Ints
+
+
 def count_coverage(
     store: Store,
     project: int,
     schema: TaskSchema,
     aggregated: AggregatedLabels,
     overlaps: Mapping[int, int],
-    without_text: Ints,
-    n_tasks: int,
+    pool_size: PoolSize,
 ) -> Coverage:
     """Counts a project's tasks by state.
 
-    aggregated    the targets; tasks without a text have none
-    overlaps      the number of tasks by their number of annotations, which is at least 1
-    without_text  the ids of the tasks without a text
-    n_tasks       the number of all tasks
+    aggregated  the targets; tasks without a text have none
+    overlaps    the number of tasks by their number of annotations, which is at least 1
     """
+    n_tasks, without_text = pool_size.tasks, pool_size.without_text
     annotated = sum(overlaps.values())
     untouched_without_text = len(np.setdiff1d(without_text, aggregated.annotated_or_skipped, assume_unique=True))
     skipped = len(aggregated.annotated_or_skipped) - annotated

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -19,7 +19,7 @@ from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.monitoring.coverage import Coverage, count_coverage, coverage_from_document
+from ml_backend.monitoring.coverage import Coverage, PoolSize, count_coverage, coverage_from_document
 from ml_backend.monitoring.text_check import TextCheck, check_stored_tasks, text_check_from_document
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
@@ -32,57 +32,55 @@ LAYOUT = 4
 """Version of the document's layout. A document of another version is ignored, and replaced by the next round."""
 
 
-def update(
-    store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: LabelAggregator,
-    learner: FittedModel | None, teacher_labels: TeacherLabels | None, lease: Lease | None = None,
-) -> None:  # fmt: skip
-    """Writes the document of a project, unless its inputs are those of the stored one.
+@dataclass(frozen=True, slots=True)
+class StatsInputs:
+    """The state of a project that its document is made from.
 
     learner         the fitted model that serves, None before there is one
     teacher_labels  the labels of the project's teacher, None without a teacher
+    """
+
+    project: int
+    schema: TaskSchema
+    pool: ProjectPool
+    aggregator: LabelAggregator
+    learner: FittedModel | None = None
+    teacher_labels: TeacherLabels | None = None
+
+
+def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) -> None:
+    """Writes the document of a project, unless its inputs are those of the stored one. Raises LeaseLostError.
 
     The document has `labelled`, the number of tasks with a counted label; `tasks`, the number of all tasks at
     `tasks_revision`; `coverage` (see `Coverage`) and `texts` (see `TextCheck`); `teacher` (see `report.measure`).
     """
-    project_row, labels = store.projects.require(project), aggregator.refresh(schema)
+    project, schema, pool = stats_inputs.project, stats_inputs.schema, stats_inputs.pool
+    learner, teacher_labels = stats_inputs.learner, stats_inputs.teacher_labels
+    project_row, labels = store.projects.require(project), stats_inputs.aggregator.refresh(schema)
     teacher_state = (
         (teacher_labels.teacher, teacher_labels.label_count, teacher_labels.digest)
         if teacher_labels is not None
         else None
     )
-    inputs = [
+    digested = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, project_row.published, pool.revision,
         learner.number if learner else None, teacher_state,
         store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
-    inputs_digest = sha256(json.dumps(inputs).encode()).hexdigest()
+    inputs_digest = sha256(json.dumps(digested).encode()).hexdigest()
     if store.stats.inputs_digest(project) == inputs_digest:
         return
-    queue = store.published_drafts.of(project, project_row.published) if project_row.published else []
-    synthetic = pool.tasks[pool.synthetic]
-    evaluated = np.setdiff1d(learner.snapshot.tasks, synthetic) if learner else synthetic[:0]
-    teacher_document = report.measure_teacher(
-        *aggregator.draft_acceptance(synthetic.tolist()),
-        draft_acceptance.learner_draft_share(queue),
-        _teacher_agreement(schema, pool, labels.aggregated, teacher_labels),
-        draft_acceptance.learner_agreement(learner, synthetic),
-        learner,
-        teacher_labels.label_count if teacher_labels else 0,
-        len(evaluated),
-        int(np.isin(evaluated, generated_texts.shown_task_ids(store, project)).sum()),
-    )
-    without_text = pool.tasks[pool.without_text]
+    pool_size = PoolSize(len(pool.tasks), pool.tasks[pool.without_text])
     aggregated = labels.aggregated.without_tasks(pool.tasks[pool.unreadable])
-    counts = count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, len(pool.tasks))
-    texts = check_stored_tasks(store, project, schema, len(pool.tasks), len(without_text))
+    counts = count_coverage(store, project, schema, aggregated, stats_inputs.aggregator.overlaps, pool_size)
     document: dict[str, Any] = {
         "layout": LAYOUT,
         "labelled": len(aggregated.tasks),
         "coverage": asdict(counts),
-        "texts": asdict(texts),
+        "texts": asdict(check_stored_tasks(store, project, schema, len(pool.tasks), len(pool_size.without_text))),
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,
-        "teacher": teacher_document,
+        "teacher": _teacher_document(store, stats_inputs, labels.aggregated, project_row.published),
     }
     confusion = (
         Confusion(teacher_labels.teacher, schema.labels, schema.multiple, teacher_labels.draft_confusion)
@@ -90,6 +88,28 @@ def update(
         else None
     )
     store.stats.write(project, inputs_digest, document, confusion, lease)
+
+
+def _teacher_document(
+    store: Store, stats_inputs: StatsInputs, aggregated: AggregatedLabels, published: str | None
+) -> dict[str, Any]:
+    """The measurements of the teacher, and of the drafts in the published version."""
+    project, pool, learner = stats_inputs.project, stats_inputs.pool, stats_inputs.learner
+    queue = store.published_drafts.of(project, published) if published else []
+    synthetic = pool.tasks[pool.synthetic]
+    evaluated = np.setdiff1d(learner.snapshot.tasks, synthetic) if learner else synthetic[:0]
+    seen_by_teacher = np.isin(evaluated, generated_texts.shown_task_ids(store, project))
+    return report.measure_teacher(
+        stats_inputs.aggregator.draft_use(synthetic.tolist()),
+        draft_acceptance.learner_draft_share(queue),
+        {
+            "teacher": _teacher_agreement(stats_inputs.schema, pool, aggregated, stats_inputs.teacher_labels),
+            "learner": draft_acceptance.learner_agreement(learner, synthetic),
+        },
+        learner,
+        stats_inputs.teacher_labels.label_count if stats_inputs.teacher_labels else 0,
+        report.JudgedAnnotations(len(evaluated), int(seen_by_teacher.sum())),
+    )
 
 
 def read(store: Store, project: int) -> dict[str, Any]:
@@ -109,7 +129,7 @@ def coverage_and_texts(
     n_tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
     aggregated = aggregator.refresh(schema).aggregated.without_tasks(without_text)
     return (
-        count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, n_tasks),
+        count_coverage(store, project, schema, aggregated, aggregator.overlaps, PoolSize(n_tasks, without_text)),
         check_stored_tasks(store, project, schema, n_tasks, len(without_text)),
     )
 

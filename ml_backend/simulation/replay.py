@@ -16,13 +16,13 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Ints, Tensors
+from ml_backend.core.arrays import Floats, Ints, Pool, Tensors
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.loop.query_selection import make_query_pool, select_queries
+from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import MAX_CLUSTERS
@@ -115,14 +115,16 @@ def simulate(
             priors = teacher_priors
             learner = _serving_learner(plan, pool, rows, learner, number, priors)
         if n:
-            yield from _measure(plan.schema, learner, pool.targets[labelled], test, strategy, seed, n)
+            for metric, group, value in _test_metrics(plan.schema, learner, pool.targets[labelled], test):
+                yield Measurement(strategy, seed, n, metric, group, value)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
         if n >= budget:
             return
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        query_pool = make_query_pool(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
+        query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, plan.schema.multiple, clustering=clustering)
+        query_pool = with_predictions(query_pool, learner, plan.schema, tasks)
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -154,16 +156,11 @@ def _serving_learner(
     return candidate if decide_promotion(fit, snapshot.targets, snapshot.multiple).promote else serving
 
 
-def _measure(
-    schema: TaskSchema,
-    learner: FittedModel | None,
-    labelled_targets: Floats,
-    test: LabelledPool,
-    strategy: str,
-    seed: int,
-    n: int,
-) -> Iterator[Measurement]:
-    """Measures the learner on the test rows. Without a learner, every draft is the mean of the labelled targets."""
+def _test_metrics(
+    schema: TaskSchema, learner: FittedModel | None, labelled_targets: Floats, test: LabelledPool
+) -> Iterator[tuple[str, str, float]]:
+    """Yields the metrics of the learner on the test rows: the name of the metric, the group ("" for all rows), and the
+    value. Without a learner, every draft is the mean of the labelled targets."""
     if learner:
         probabilities = learner.predict(schema, test.vectors)
     else:
@@ -177,14 +174,14 @@ def _measure(
         ("worst_class_f1", frequent.min()),
         ("calibration_error", calibration_error(probabilities, test.targets, schema.multiple)),
     ):
-        yield Measurement(strategy, seed, n, metric, "", float(value))
+        yield metric, "", float(value)
     names = np.asarray(test.groups)
     for group in sorted({name for name in test.groups if name}):
         in_group = names == group
         scores, support = _f1(probabilities[in_group], test.targets[in_group], schema.multiple)
-        yield Measurement(strategy, seed, n, "accuracy", group, float(is_right[in_group].mean()))
+        yield "accuracy", group, float(is_right[in_group].mean())
         occurring = scores[support > 0] if support.any() else scores  # labels in the targets of the group
-        yield Measurement(strategy, seed, n, "macro_f1", group, float(occurring.mean()))
+        yield "macro_f1", group, float(occurring.mean())
 
 
 def _f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:

@@ -28,7 +28,13 @@ from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.report import write_report
 from ml_backend.simulation.run_directory import CURVES, locked, prepare_folder, readable_errors, write_json
-from ml_backend.simulation.simulated_teacher import ARMS, max_questions, open_cached_teacher, open_simulated_teacher
+from ml_backend.simulation.simulated_teacher import (
+    ARMS,
+    TeacherArm,
+    max_questions,
+    open_cached_teacher,
+    open_simulated_teacher,
+)
 from ml_backend.simulation.summary import RANDOM, summarise
 from ml_backend.simulation.teacher_arms import arm_name
 from ml_backend.storage.vectors import Vectors
@@ -188,9 +194,8 @@ class Simulator:
             return
         config, teacher = self._config, self._teacher.again()
         label_config = config.label_config.read_text(encoding="utf-8-sig")
-        with open_simulated_teacher(
-            self._arms[name], self._settings, plan, label_config, pool, teacher, config.rounds, config.per_round
-        ) as simulated_teacher:
+        arm = TeacherArm(self._arms[name], config.rounds, config.per_round, label_config)
+        with open_simulated_teacher(arm, self._settings, plan, pool, teacher) as simulated_teacher:
             for measurement in simulate(plan, pool, test, self._base_strategy, seed, simulated_teacher):
                 yield replace(measurement, strategy=name)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,23 +70,33 @@ def open_cached_teacher(settings: Settings, folder: Path) -> CachedTeacher:
     return CachedTeacher(store, TeacherClient(store, PROJECT_ID, teacher, Budget.of(options)))
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherArm:
+    """How a simulated teacher is asked.
+
+    kind          one of `ARMS`
+    rounds        number of times that it is asked
+    per_round     number of hard texts, and of easy texts, that it writes in a round; the other kinds of questions are
+                  as many
+    label_config  the labelling configuration of the project
+    """
+
+    kind: str
+    rounds: int
+    per_round: int
+    label_config: str
+
+
 @contextmanager
 def open_simulated_teacher(
-    arm: str,
-    settings: Settings,
-    plan: SimulationPlan,
-    label_config: str,
-    pool: LabelledPool,
-    teacher: CachedTeacher,
-    rounds: int,
-    per_round: int,
+    arm: TeacherArm, settings: Settings, plan: SimulationPlan, pool: LabelledPool, teacher: CachedTeacher
 ) -> Iterator[SimulatedTeacher]:
     """The simulated teacher of one run of an arm; its project is deleted at the end."""
     with TemporaryDirectory(prefix="apprentice-") as folder:
         run_settings = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
         with closing(Store(run_settings)) as store:
-            context = _store_project(run_settings, store, label_config, pool)
-            yield SimulatedTeacher(arm, context, plan, pool, teacher, rounds, per_round)
+            context = _store_project(run_settings, store, arm.label_config, pool)
+            yield SimulatedTeacher(arm, context, plan, pool, teacher)
 
 
 def _store_project(settings: Settings, store: Store, label_config: str, pool: LabelledPool) -> ProjectContext:
@@ -104,22 +115,19 @@ class SimulatedTeacher:
 
     def __init__(
         self,
-        arm: str,
+        arm: TeacherArm,
         context: ProjectContext,
         plan: SimulationPlan,
         pool: LabelledPool,
         teacher: CachedTeacher,
-        rounds: int,
-        per_round: int,
     ) -> None:
-        self._arm = arm
+        self._kind, self._per_round = arm.kind, arm.per_round
         self._context = context
         self._pool = pool
         self._teacher = teacher
         self._teacher_client = TeacherClient(context.store, PROJECT_ID, teacher, NO_CAPS)
-        self._per_round = per_round
         first, last = max(plan.initial, 2), min(plan.budget, len(pool))
-        self._due_at_labels = [first + (last - first) * number // rounds for number in range(rounds)]
+        self._due_at_labels = [first + (last - first) * number // arm.rounds for number in range(arm.rounds)]
 
     def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
         """See `SimulationTeacher`. Raises RepliesAwaitedError if the teacher does not answer or its budget is spent."""
@@ -128,10 +136,10 @@ class SimulatedTeacher:
         self._due_at_labels.pop(0)
         self._put_annotations(rows)
         self._context = self._context.reloaded()
-        if self._arm == TEACH:
+        if self._kind == TEACH:
             self._label_candidates(learner)
         else:
-            source = generated_texts.TAUGHT if self._arm == EVOLVE else generated_texts.POOL
+            source = generated_texts.TAUGHT if self._kind == EVOLVE else generated_texts.POOL
             evolution = EvolutionRun(
                 self._context, self._teacher_client, source, self._per_round, lambda *_: (), learner
             )
@@ -168,15 +176,11 @@ class SimulatedTeacher:
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
             answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
-            tasks = candidates.tasks_to_distil(
-                context.pool, context.options, learner, context.schema, answered_keys, asked_tasks, touched, remaining
-            )
+            tasks = candidates.tasks_to_distil(context, learner, answered_keys, asked_tasks, touched, remaining)
             if not len(tasks):
                 return
             asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow
-            questions = candidates.label_questions(
-                store, context.pool, context.project_row, context.schema, None, teacher, tasks
-            )
+            questions = candidates.label_questions(store, context, None, teacher, tasks)
             try:
                 for _ in self._teacher_client.ask(
                     [question for question, _ in questions], [key for _, key in questions]

@@ -33,6 +33,22 @@ class Spending:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredCalls:
+    """The calls for one question.
+
+    answer   the answer with its calls
+    purpose  the purpose of the question
+    teacher  the name of the teacher
+    costs    the cost of each call
+    """
+
+    answer: Answer
+    purpose: str
+    teacher: str
+    costs: Sequence[float]
+
+
 _FIELDS = list(Spending.__dataclass_fields__)
 _SUMS = [sa.func.count(), *(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in _FIELDS[1:])]
 _TOTALS = [sa.func.sum(ledger_total.c[name]) for name in _FIELDS]
@@ -44,10 +60,10 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_calls(self, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]) -> None:
+    def add_calls(self, project: int, answered: AnsweredCalls) -> None:
         """Adds the calls for a question that got no answer, and so stays unanswered."""
         with self._database.begin() as connection:
-            enter(self._database, connection, project, answer, purpose, teacher, costs)
+            add_calls(self._database, connection, project, answered)
 
     def spent(self, project: int, since: float = 0.0) -> dict[str, Spending]:
         """Sums the calls from a moment on (seconds since the epoch), by purpose; the key "" has the sum of them all.
@@ -105,21 +121,17 @@ class Ledger:
             yield {**row, "made_at": datetime.fromtimestamp(row["made_at"], UTC).isoformat(timespec="milliseconds")}
 
 
-def enter(
-    database: Database, connection: sa.Connection, project: int, answer: Answer, purpose: str, teacher: str,
-    costs: Sequence[float],
-) -> None:  # fmt: skip
-    """Adds the calls of an answer to the ledger and to its totals, in the transaction of `connection`. costs: one for
-    each call"""
-    made_at = now()
+def add_calls(database: Database, connection: sa.Connection, project: int, answered: AnsweredCalls) -> None:
+    """Does the same as `Ledger.add_calls`, in the transaction of `connection`."""
+    made_at, answer, purpose = now(), answered.answer, answered.purpose
     if not answer.calls:
         return
     rows = [
         {
-            **asdict(call), "project": project, "question": answer.question, "purpose": purpose, "teacher": teacher,
-            "made_at": made_at, "cost": cost,
+            **asdict(call), "project": project, "question": answer.question, "purpose": purpose,
+            "teacher": answered.teacher, "made_at": made_at, "cost": cost,
         }
-        for call, cost in zip(answer.calls, costs, strict=True)
+        for call, cost in zip(answer.calls, answered.costs, strict=True)
     ]  # fmt: skip
     connection.execute(sa.insert(table), rows)
     keys = {"project": project, "day": int(made_at // SECONDS_PER_DAY), "purpose": purpose}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ml_backend.core.teacher_types import Answer, Purpose, Question
 from ml_backend.storage.database import Database, chunks, now
 from ml_backend.storage.deleted_texts import LABEL_KEYS
-from ml_backend.storage.ledger import enter
+from ml_backend.storage.ledger import AnsweredCalls, add_calls
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.replies import Replies, Reply, ReplyTable, is_teacher_label
 from ml_backend.storage.schema import project as projects
@@ -145,7 +145,7 @@ class Questions:
             if row is None:
                 return False
             purpose, teacher, body, state = row
-            enter(self._database, connection, project, answer, purpose, teacher, costs)
+            add_calls(self._database, connection, project, AnsweredCalls(answer, purpose, teacher, costs))
             if state == "answered" or (state == "dropped" and answer.content is None):
                 return False
             shares = None

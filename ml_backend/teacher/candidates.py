@@ -24,7 +24,7 @@ from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
-from ml_backend.teacher.project_snapshot import ProjectSnapshot
+from ml_backend.teacher.loaded_project import LoadedProject
 
 MAX_TASKS_PER_SELECTION = (
     32  # tasks chosen at a time for distillation, because the queue's head changes in the meantime
@@ -34,21 +34,21 @@ QuestionsWithKeys = list[tuple[Question, bytes | None]]
 """Questions with the content keys of the tasks that they are about; None: the question is about no single task."""
 
 
-def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str) -> QuestionsWithKeys:
+def description_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
     """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
     written them by hand, or all are answered."""
-    project_row, pool, schema = snapshot.project_row, snapshot.pool, snapshot.schema
+    project_row, pool, schema = project.project_row, project.pool, project.schema
     if (project_row.label_descriptions is not None and not schema.is_record) or not len(pool.tasks):
         return []
     rng = np.random.default_rng(project_row.id)  # a fixed seed: the question has the same tasks each time
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
     texts = [text for text in store.tasks.texts(project_row.id, tasks.tolist()) if text]
     if schema.is_record:
-        if snapshot.record_encoder is None:
+        if project.record_encoder is None:
             return []
-        descriptions = field_descriptions(snapshot.options, project_row.feature_scores)
+        descriptions = field_descriptions(project.options, project_row.feature_scores)
         questions = feature_scores.score_questions(
-            project_row, snapshot.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+            project_row, project.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
         questions = [prompts.description_question(schema, texts, teacher)]
@@ -79,15 +79,20 @@ def remaining_labels(
 
 
 def tasks_to_distil(
-    pool: ProjectPool, options: ProjectSettings, learner: FittedModel | None, schema: TaskSchema,
-    labelled_keys: list[bytes], excluded: Ints, touched: Ints, left: int,
-) -> Ints:  # fmt: skip
+    project: LoadedProject,
+    learner: FittedModel | None,
+    labelled_keys: list[bytes],
+    excluded: Ints,
+    touched: Ints,
+    left: int,
+) -> Ints:
     """The ids of the next tasks to label for distillation, at most `left`. The teacher's query strategy chooses them.
 
     labelled_keys  content keys of the tasks that the teacher has labelled, which count as labelled
     excluded       ids of tasks that are not chosen
     touched        ids of tasks with an annotation or a skip, which count as labelled
     """
+    pool, schema = project.pool, project.schema
     view = pool.encoded_view()
     if not len(view.rows):
         return np.empty(0, np.int64)
@@ -102,19 +107,19 @@ def tasks_to_distil(
         available=~(is_labelled | is_excluded),
         multiple=schema.multiple,
     )
-    strategy = registry.acquisition(options.teacher_acquisition)
+    strategy = registry.acquisition(project.options.teacher_acquisition)
     selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))
     return np.asarray(tasks[selection.rows])
 
 
 def label_questions(
-    store: Store, pool: ProjectPool, project_row: ProjectRow, schema: TaskSchema, learner: FittedModel | None,
-    teacher: str, tasks: Ints,
-) -> QuestionsWithKeys:  # fmt: skip
+    store: Store, project: LoadedProject, learner: FittedModel | None, teacher: str, tasks: Ints
+) -> QuestionsWithKeys:
     """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
     annotators' labels that `learner` was trained on. A teacher label that was given with examples is used as a draft
     and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
     """
+    pool, project_row, schema = project.pool, project.project_row, project.schema
     tasks = tasks[pool.is_not_generated(tasks)]
     descriptions = label_descriptions(project_row.label_descriptions, schema)
     texts = store.tasks.texts(project_row.id, tasks.tolist())

@@ -31,6 +31,7 @@ from ml_backend.core.teacher_types import (
     max_replies,
 )
 from ml_backend.storage import Spending, Store, now
+from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import GIVEN_UP_SECONDS
 
 REQUEST_OVERHEAD_BYTES = 1000  # bytes of a request in addition to the content of the question
@@ -137,7 +138,8 @@ class TeacherClient:
                 if has_no_reply(answer):
                     self.problem = answer.problem
                     purpose = batch[answer.question].purpose
-                    self._store.ledger.add_calls(self._project, answer, purpose, self.teacher, costs)
+                    answered = AnsweredCalls(answer, purpose, self.teacher, costs)
+                    self._store.ledger.add_calls(self._project, answered)
                 elif self._store.questions.store_answer(self._project, answer, costs):
                     unanswered.discard(answer.question)
                     yield answer

@@ -27,6 +27,7 @@ from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, LabelDescriptions, Phrases
 from ml_backend.teacher.descriptions.label_descriptions import label_phrases as phrases_of
+from ml_backend.teacher.loaded_project import LoadedProject
 from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
@@ -135,22 +136,17 @@ class Priors(NamedTuple):
 
 
 def collect_distillation_input(
-    pool: ProjectPool,
-    project_row: ProjectRow,
-    plugin: str,
-    schema: TaskSchema,
-    teacher_labels: TeacherLabels,
-    generated: PseudoLabels,
-    record_encoder: RecordEncoder | None = None,
+    project: LoadedProject, plugin: str, teacher_labels: TeacherLabels, generated: PseudoLabels
 ) -> DistillationInput:
     """Collects the current data for a prior: the teacher's labels of encoded tasks, the pseudo-labels of `generated`
     texts, the label descriptions, and the encoded part of the pool. The teacher's labels of tasks that the teacher
-    wrote are left out, because annotators check these labels first.
+    wrote are left out, because annotators check these labels first. The scores of the fields of records replace the
+    label descriptions or, if there are texts among the fields, are added to them.
 
-    generated       pseudo-labels of texts that the teacher wrote and that are no tasks
-    record_encoder  the encoder, if the tasks are records, else None. The scores of the fields then replace the label
-                    descriptions or, if there are texts among the fields, are added to them
+    plugin     the name of the learner
+    generated  pseudo-labels of texts that the teacher wrote and that are no tasks
     """
+    pool, schema, record_encoder = project.pool, project.schema, project.record_encoder
     rows = pool.rows_of(teacher_labels.tasks)
     is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
     targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
@@ -159,8 +155,8 @@ def collect_distillation_input(
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
     pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
-    attributions = feature_scores.attributions(project_row, record_encoder, schema) if record_encoder else None
-    phrases = _phrases(project_row.label_descriptions or {}, schema, record_encoder)
+    attributions = feature_scores.attributions(project.project_row, record_encoder, schema) if record_encoder else None
+    phrases = _phrases(project.project_row.label_descriptions or {}, schema, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
     fields_digest = _digest(attributions) if attributions else ""
     phrases_digest = phrases.digest if phrases.texts or not attributions else ""

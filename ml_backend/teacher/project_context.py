@@ -6,35 +6,24 @@ from dataclasses import dataclass
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
+from ml_backend.teacher.loaded_project import LoadedProject
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectContext:
+class ProjectContext(LoadedProject):
     """The state of a project at one moment; `reloaded` reads it anew."""
 
     settings: Settings
     store: Store
-    encoder: Encoder
-    pool: ProjectPool
-    project_row: ProjectRow
-    options: ProjectSettings
-    schema: TaskSchema
 
     def reloaded(self) -> ProjectContext:
         return _load(self.settings, self.store, self.pool, self.project_row.id)
-
-    @property
-    def record_encoder(self) -> RecordEncoder | None:
-        """The encoder, if it encodes records."""
-        return feature_space.as_record_encoder(self.encoder)
 
     def teacher_client(self) -> TeacherClient:
         """The client of the project's teacher. Raises ApprenticeError if it has no teacher that can be asked."""
@@ -72,4 +61,4 @@ def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
     options = settings.for_project(project_row.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
-    return ProjectContext(settings, store, encoder, pool, project_row, options, schema)
+    return ProjectContext(project_row, options, schema, pool, encoder, settings, store)

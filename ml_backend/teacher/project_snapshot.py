@@ -5,36 +5,26 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 
-from ml_backend.core.ports import Encoder, RecordEncoder
+from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import TeacherClient
+from ml_backend.teacher.loaded_project import LoadedProject
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectSnapshot:
+class ProjectSnapshot(LoadedProject):
     """What the teacher's thread needs of a project.
 
     teacher_client  None without a teacher that can be asked
     change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
     """
 
-    project_row: ProjectRow
-    options: ProjectSettings
-    schema: TaskSchema
-    pool: ProjectPool
     teacher_client: TeacherClient | None
     change_marker: tuple[object, ...]
-    encoder: Encoder
-
-    @property
-    def record_encoder(self) -> RecordEncoder | None:
-        """The encoder, if it encodes records."""
-        return feature_space.as_record_encoder(self.encoder)
 
     @property
     def teacher(self) -> str:
@@ -56,7 +46,7 @@ def take_snapshot(
     frozen_pool.encoded, frozen_pool.unusable = pool.encoded.copy(), pool.unusable.copy()
     schema = read_schema(project_row.label_config, project_row.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    return ProjectSnapshot(project_row, options, schema, frozen_pool, teacher_client, mark, encoder)
+    return ProjectSnapshot(project_row, options, schema, frozen_pool, encoder, teacher_client, mark)
 
 
 def is_still_served(store: Store, project_row: ProjectRow) -> bool:

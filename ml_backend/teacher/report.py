@@ -4,14 +4,14 @@ still needed."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend.core.formatting import format_count
 from ml_backend.core.registry import EMBEDDED_TEACHER
 from ml_backend.core.types import Estimate, TaskSchema
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
-from ml_backend.labels.draft_acceptance import Agreement, DraftAcceptance, TimeSaved
+from ml_backend.labels.draft_acceptance import Agreement, DraftUse
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import start_of_today
@@ -22,36 +22,43 @@ MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 """Trust in the field scores below which the learner ignores them, and from which the annotations confirm them."""
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedAnnotations:
+    """The number of annotations that measure the learner, and how many of them a teacher saw before it wrote texts."""
+
+    count: int = 0
+    seen_by_teacher: int = 0
+
+
 def measure_teacher(
-    shown: int, acceptance: Mapping[str, DraftAcceptance], time_saved: TimeSaved, learner_share: Estimate | None,
-    teacher: Agreement, learner: Agreement, model: FittedModel | None, label_count: int, judged: int = 0,
-    seen_by_teacher: int = 0,
-) -> dict[str, Any]:  # fmt: skip
+    draft_use: DraftUse,
+    learner_share: Estimate | None,
+    agreement: Mapping[str, Agreement],
+    model: FittedModel | None,
+    label_count: int,
+    judged: JudgedAnnotations,
+) -> dict[str, Any]:
     """The measurements of a round as JSON: part of `read`, and `served`, the number of tasks that were in a queue.
     Tasks that a teacher wrote are left out of the measurements.
 
-    shown            number of tasks that have been in a queue
-    acceptance       of the drafts, by author
-    learner_share    share of the published queue's drafts that are the learner's
-    teacher, learner their agreement with the annotators
-    model            the serving learner
-    label_count      number of labels that the teacher has given
-    judged           number of annotations that measure the learner
-    seen_by_teacher  how many of them a teacher saw before it wrote texts
+    learner_share  share of the published queue's drafts that are the learner's
+    agreement      of "teacher" and "learner" with the annotators
+    model          the serving learner
+    label_count    number of labels that the teacher has given
     """
     return {
         "labelled": label_count,
-        "served": shown,
-        "drafts": {author: asdict(counts) for author, counts in acceptance.items()},
-        "saved": asdict(time_saved),
+        "served": draft_use.published,
+        "drafts": {author: asdict(counts) for author, counts in draft_use.acceptance.items()},
+        "saved": asdict(draft_use.time_saved),
         "share": asdict(learner_share) if learner_share else None,
-        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
+        "agreement": {author: _as_json(of_author) for author, of_author in agreement.items()},
         "started_from": model.started_from if model else "",
         "priors": {prior: round(error, 4) for prior, error in model.prior_errors.items()} if model else {},
         "trust": round(model.trust, 4) if model and model.trust is not None else None,
         "serving": model.number if model else None,
-        "judged": judged,
-        "shown": seen_by_teacher,
+        "judged": judged.count,
+        "shown": judged.seen_by_teacher,
     }
 
 
@@ -80,7 +87,9 @@ def read_report(
     records  whether the tasks are records
     """
     project, state = project_row.id, project_row.teacher or {}
-    measured = measured or measure_teacher(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)
+    if not measured:
+        no_agreement = {"teacher": Agreement(), "learner": Agreement()}
+        measured = measure_teacher(AcceptanceCounts().without(()), None, no_agreement, None, 0, JudgedAnnotations())
     if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED_TEACHER)

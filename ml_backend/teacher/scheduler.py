@@ -66,7 +66,7 @@ class QuestionScheduler:
     ) -> QuestionsWithKeys:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
-        pool, options, project = snapshot.pool, snapshot.options, snapshot.project_row.id
+        options, project = snapshot.options, snapshot.project_row.id
         left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
@@ -76,9 +76,7 @@ class QuestionScheduler:
         # without a learner, and so without examples: see `TeacherLabels.may_be_distilled`
         while not (questions := self._label(snapshot, None, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
-            tasks = candidates.tasks_to_distil(
-                pool, options, learner, snapshot.schema, labelled_keys, excluded, touched, left
-            )
+            tasks = candidates.tasks_to_distil(snapshot, learner, labelled_keys, excluded, touched, left)
             if not len(tasks):
                 return []
         if options.teacher != registry.BATCH_TEACHER:  # by file, all of the questions are stored at once
@@ -88,6 +86,4 @@ class QuestionScheduler:
     def _label(
         self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints
     ) -> QuestionsWithKeys:
-        return candidates.label_questions(
-            self._store, snapshot.pool, snapshot.project_row, snapshot.schema, learner, teacher, tasks
-        )
+        return candidates.label_questions(self._store, snapshot, learner, teacher, tasks)

@@ -18,7 +18,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import explanation_text, make_drafts
+from ml_backend.model.pre_annotation import DraftedTasks, explanation_text, make_drafts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.storage import ProjectRow, Store, Vectors
@@ -67,9 +67,8 @@ class Predictor:
             teacher_labels = self._teacher_labels(project_row, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
-            made = make_drafts(
-                self._settings, schema, learner, texts, vectors, teacher_labels, record_encoder=record_encoder
-            )
+            drafted = DraftedTasks(texts, vectors, teacher_labels)
+            made = make_drafts(self._settings, schema, learner, drafted, record_encoder)
             drafts = [
                 row_draft if has_vector else None
                 for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)

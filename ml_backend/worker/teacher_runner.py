@@ -181,13 +181,7 @@ class TeacherRunner:
             store, snapshot.encoder, project_row, schema, teacher_labels, snapshot.teacher
         )
         distillation_input = distillation.collect_distillation_input(
-            snapshot.pool,
-            project_row,
-            snapshot.options.learner,
-            schema,
-            teacher_labels,
-            generated,
-            snapshot.record_encoder,
+            snapshot, snapshot.options.learner, teacher_labels, generated
         )
         if distillation_input.origin.is_due(distillation.usable_origin(store, project_row), idle=not questions):
             self._distil(snapshot, distillation_input)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -31,6 +31,23 @@ from plugins.teachers.chat_messages import Reading
 
 MAX_FAILURES_IN_A_ROW = 3  # after as many questions in a row without a reply, no other is sent
 COOL_DOWN_SECONDS = 60.0  # until the next attempt after that, unless the server asks for another pause
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request for replies to one question.
+
+    problem   what was wrong with the previous reply, "" for none
+    logprobs  whether log-probabilities are wanted
+    samples   the number of replies
+    number    number of samples before this request; the key that marks repeated requests depends on it
+    """
+
+    question: Question
+    problem: str
+    logprobs: bool = False
+    samples: int = 1
+    number: int = 0
 
 
 class OpenAITeacher:
@@ -137,11 +154,11 @@ class OpenAITeacher:
             return await self._sampled(endpoint, question, calls, problem, [])
         if source == "stated":
             with_confidence = label_probabilities.with_confidence(question)
-            _, readings = await self._send(endpoint, with_confidence, calls, problem)
+            _, readings = await self._send(endpoint, _Request(with_confidence, problem), calls)
             reading = chat_messages.combine(with_confidence, readings)
             return reading._replace(content=label_probabilities.without_confidence(question, reading.content))
         wants_logprobs = source in ("auto", "logprobs")
-        reply, readings = await self._send(endpoint, question, calls, problem, logprobs=wants_logprobs)
+        reply, readings = await self._send(endpoint, _Request(question, problem, logprobs=wants_logprobs), calls)
         reading = chat_messages.combine(question, readings)
         if source == "auto" and reading.content is not None and not chat_messages.gives_logprobs(reply):
             self._rejected |= {"logprobs"}
@@ -154,9 +171,8 @@ class OpenAITeacher:
         """Combines several replies: from one request if the server accepts that, else from one request each."""
         readings_so_far, sample_count = list(readings), 0
         while sample_count < SAMPLES_PER_LABEL:
-            _, new_readings = await self._send(
-                endpoint, question, calls, problem, samples=SAMPLES_PER_LABEL, number=sample_count
-            )
+            request = _Request(question, problem, samples=SAMPLES_PER_LABEL, number=sample_count)
+            _, new_readings = await self._send(endpoint, request, calls)
             readings_so_far += new_readings
             sample_count += len(new_readings)
             if all(reading.content is None for reading in readings_so_far):
@@ -165,27 +181,23 @@ class OpenAITeacher:
                 self._rejected |= {"n"}
         return chat_messages.combine(question, readings_so_far)
 
-    async def _send(
-        self,
-        endpoint: Endpoint,
-        question: Question,
-        calls: list[Call],
-        problem: str,
-        *,
-        logprobs: bool = False,
-        samples: int = 1,
-        number: int = 0,
-    ) -> tuple[Any, list[Reading]]:
+    async def _send(self, endpoint: Endpoint, request: _Request, calls: list[Call]) -> tuple[Any, list[Reading]]:
         """Returns the reply and its readings. A parameter that the server rejects is left out, and remembered if that
-        helps. `number`: number of samples before this request; the key that marks repeated requests depends on it."""
+        helps."""
+        question = request.question
         newly_rejected: frozenset[str] = frozenset()
         call_limit = max_calls(max_replies(self._options.probabilities) if question.field else 1)
         while True:
             rejected = self._rejected | newly_rejected
             body = chat_messages.body(
-                question, self._options.model, logprobs=logprobs, samples=samples, problem=problem, rejected=rejected
+                question,
+                self._options.model,
+                logprobs=request.logprobs,
+                samples=request.samples,
+                problem=request.problem,
+                rejected=rejected,
             )
-            identity = json.dumps([question.id, number, body])
+            identity = json.dumps([question.id, request.number, body])
             try:
                 reply, seconds = await endpoint.post(
                     body, blake2b(identity.encode(), digest_size=16).hexdigest(), calls, call_limit

@@ -22,6 +22,7 @@ from ml_backend.core.teacher_types import REASONING_TOKENS, Answer, Call, Questi
 from ml_backend.core.types import content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
+from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import Questions
 from ml_backend.teacher import prompts
 from ml_backend.teacher.evolution.steps import REFUSAL
@@ -256,7 +257,8 @@ def test_a_batch_needs_a_file_that_is_there_and_one_direction(run: Run, tmp_path
 def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run, store: Store, tmp_path: Path) -> None:
     assert "No cues yet" in run("cues")[1]
     call = Call("small", 1.0, 10, 10, "malformed")
-    store.ledger.add_calls(5, Answer("d", None, None, (call, call), "no JSON"), "describe", TEACHER, [0.0, 0.0])
+    unusable = Answer("d", None, None, (call, call), "no JSON")
+    store.ledger.add_calls(5, AnsweredCalls(unusable, "describe", TEACHER, [0.0, 0.0]))
     assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
     set_up(store, 5, label_descriptions=CUES)
     output = run("cues")[1]

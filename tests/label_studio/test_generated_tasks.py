@@ -30,6 +30,7 @@ from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation, prompts
 from ml_backend.teacher.client import Budget, TeacherClient
+from ml_backend.teacher.loaded_project import LoadedProject
 from ml_backend.teacher.teacher_labels import load_teacher_labels
 from ml_backend.web.predictor import Predictor
 
@@ -90,14 +91,17 @@ def test_they_are_never_in_the_audit_sample_and_the_queue_is_full(
     assert audited and not set(audited) & set(written)
 
 
+def _loaded(store: Store, context: RoundContext, schema: TaskSchema) -> LoadedProject:
+    """The project of a round, as the teacher's code gets it."""
+    return LoadedProject(store.projects.ensure(5), ProjectSettings(), schema, context.pool, registry.encoder("fake"))
+
+
 def test_the_teacher_is_not_asked_to_label_its_own_texts(
     mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
 ) -> None:
     context, written = mixed
     tasks = context.pool.tasks[-20:]
-    questions = candidates.label_questions(
-        store, context.pool, store.projects.ensure(5), single, None, "scripted", tasks
-    )
+    questions = candidates.label_questions(store, _loaded(store, context, single), None, "scripted", tasks)
     assert written < set(tasks.tolist()) and len(questions) == 20 - len(written)
 
 
@@ -184,9 +188,8 @@ def test_teacher_labels_of_its_own_texts_are_neither_compared_nor_distilled(
     teacher_labels = load_teacher_labels(store, teacher.name, single, context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
     assert teacher_labels.compared == len(answered) == 8
-    gathered = distillation.collect_distillation_input(
-        context.pool, store.projects.ensure(5), "logistic", single, teacher_labels, NONE
-    )
+    project = _loaded(store, context, single)
+    gathered = distillation.collect_distillation_input(project, "logistic", teacher_labels, NONE)
     assert len(gathered.taught.vectors) == len(gathered.taught.targets) == gathered.origin.taught == len(free) == 5
 
 

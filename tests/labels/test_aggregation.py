@@ -19,6 +19,7 @@ from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations, digest_text, digest_value
 from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
+from ml_backend.labels.draft_acceptance import DraftUse
 from ml_backend.storage import Store
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
@@ -57,7 +58,7 @@ def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project
     assert aggregator.has_single_annotation(np.array(TASKS)).tolist() == [task in single for task in TASKS]
     for excluded in ((), (2, 3)):
         annotated = [pair for pair in pairs(shown, annotations) if pair[0].task not in excluded]
-        assert aggregator.draft_acceptance(excluded) == (len(shown), received(annotated), saved(annotated))
+        assert aggregator.draft_use(excluded) == DraftUse(len(shown), received(annotated), saved(annotated))
 
 
 any_annotation = st.builds(
@@ -119,10 +120,10 @@ def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_
     any_store.published_drafts.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
     aggregator = LabelAggregator(any_store, 5)
     aggregator.refresh(SINGLE)
-    assert aggregator.draft_acceptance(())[0] == len(TASKS)
+    assert aggregator.draft_use(()).published == len(TASKS)
     any_store.tasks.remove(5, TASKS[:3])
     aggregator.refresh(SINGLE)
-    assert aggregator.draft_acceptance(())[0] == 1
+    assert aggregator.draft_use(()).published == 1
     for drafts in (any_store.published_drafts.of(5), any_store.published_drafts.of(5, "v")):
         assert [draft.task for draft in drafts] == [4]
 

@@ -15,7 +15,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
-from ml_backend.loop.query_selection import make_query_pool, select_queries
+from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 
 LABELS = ("fruit", "metal", "animal")
@@ -87,20 +87,9 @@ def schema(*labels: str, multiple: bool = False) -> TaskSchema:
 
 
 def test_before_a_learner_the_strategy_gets_no_probabilities() -> None:
-    source = make_pool(6, clusters=2)
-    pool = make_query_pool(
-        schema(*LABELS),
-        None,
-        np.arange(6),
-        source.vectors,
-        source.labelled,
-        source.available,
-        source.clustering,
-    )
-    assert pool.probabilities is None and pool.errors is None
-    assert pool.vectors is source.vectors and pool.clustering is source.clustering
-    assert pool.labelled is source.labelled and pool.available is source.available
-    assert not pool.multiple
+    source = make_pool(6, clusters=2, cold=True)
+    assert source.probabilities is None and source.errors is None
+    assert with_predictions(source, None, schema(*LABELS), np.arange(6)) is source
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -108,10 +97,9 @@ def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool)
     tasks = np.array([2, 3, 5, 8, 13])
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
-    pool = make_query_pool(
-        schema(*LABELS, multiple=multiple), model_of([3, 7, 8], multiple), tasks, vectors, done, ~done, None
-    )
-    assert pool.multiple == multiple
+    source = Pool(vectors, None, done, ~done, multiple)
+    pool = with_predictions(source, model_of([3, 7, 8], multiple), schema(*LABELS, multiple=multiple), tasks)
+    assert pool.vectors is vectors and pool.labelled is done and pool.multiple == multiple
     assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
     wrong = {3: 0.5, 8: 0.8} if not multiple else {3: (0.5 + 0.3 + 0.2) / 3, 8: (0.5 + 0.3 + 0.8) / 3}
@@ -123,7 +111,7 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = make_query_pool(new, model_of([1, 2, 3]), np.array([1, 2, 3]), vectors, done, ~done, None)
+    pool = with_predictions(Pool(vectors, None, done, ~done, False), model_of([1, 2, 3]), new, np.array([1, 2, 3]))
     assert pool.probabilities is not None
     assert pool.probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 

@@ -226,9 +226,9 @@ def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store
     pool = ProjectPool(store, 5, FakeEncoder())
     pool.refresh(project_row.tasks_revision)
     store.tasks.remove(5, [12])
-    project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
+    project_stats.update(store, project_stats.StatsInputs(5, SCHEMA, pool, aggregator))
     pool.refresh(store.projects.require(5).tasks_revision)
-    project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
+    project_stats.update(store, project_stats.StatsInputs(5, SCHEMA, pool, aggregator))
     assert project_stats.read(store, 5)["tasks"] == 11
 
 

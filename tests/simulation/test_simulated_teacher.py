@@ -28,6 +28,7 @@ from ml_backend.simulation.simulated_teacher import (
     EVOLVE,
     NO_CAPS,
     SimulatedTeacher,
+    TeacherArm,
     max_questions,
     open_cached_teacher,
     open_simulated_teacher,
@@ -82,9 +83,8 @@ class SimulatedTeacherRuns:
         self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT_ID, self.writer, NO_CAPS))
 
     def open(self, arm: str) -> AbstractContextManager[SimulatedTeacher]:
-        return open_simulated_teacher(
-            arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND
-        )
+        teacher_arm = TeacherArm(arm, ROUNDS, PER_ROUND, SINGLE)
+        return open_simulated_teacher(teacher_arm, self.settings, self.plan, self.pool, self.teacher.again())
 
     def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""

@@ -12,6 +12,7 @@ from ml_backend.core.teacher_types import Answer, Call
 from ml_backend.core.types import content_key
 from ml_backend.storage import Store
 from ml_backend.storage.erasure import count_rows, project_columns
+from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.schema import metadata, project
 
 NOT_OF_PROJECTS = {"worker"}  # tables
@@ -58,7 +59,7 @@ def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: p
 def test_the_ledger_can_be_kept_when_a_project_is_forgotten(any_store: Store) -> None:
     any_store.projects.ensure(5)
     call = Call("model", 0.1, 100, 10, "answered")
-    any_store.ledger.add_calls(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
+    any_store.ledger.add_calls(5, AnsweredCalls(Answer("q", None, None, (call,)), "label", "teacher", [0.5]))
     any_store.forget(5, ledger=False)
     assert any_store.ledger.spent(5)[""].cost == 0.5
     any_store.forget(5)

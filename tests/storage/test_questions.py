@@ -15,6 +15,7 @@ from ml_backend.core.types import Draft, Prediction
 from ml_backend.storage import PublishedDraft, Reply, ReplyTable, Spending, Store
 from ml_backend.storage import ledger as ledger_module
 from ml_backend.storage import questions as module
+from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import Questions
 from ml_backend.storage.schema import question as table
 
@@ -166,7 +167,8 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     any_store.questions.store_answer(5, answer(1), [0.5])
     monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
     any_store.questions.store_answer(5, answer(2), [0.25])
-    any_store.ledger.add_calls(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
+    unanswered = Answer("q9", None, None, (call("failed", 0),))
+    any_store.ledger.add_calls(5, AnsweredCalls(unanswered, "label", TEACHER, [0.0]))
     assert any_store.ledger.spent(5) == {
         "": Spending(3, 20, 6, 0.75, 1.5),
         "label": Spending(2, 10, 4, 0.5, 1.0),

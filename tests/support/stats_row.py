@@ -21,4 +21,4 @@ def write_stats_row(store: Store, project: int = 5, aggregator: LabelAggregator 
     teacher, labels = (project_row.teacher or {}).get("name"), aggregator.refresh(schema).aggregated
     teacher_labels = load_teacher_labels(store, teacher, schema, pool, project, labels) if teacher else None
     learner, _ = fitted_model.load_best(store, store.versions.active(project), pool.space)
-    project_stats.update(store, project, schema, pool, aggregator, learner, teacher_labels)
+    project_stats.update(store, project_stats.StatsInputs(project, schema, pool, aggregator, learner, teacher_labels))

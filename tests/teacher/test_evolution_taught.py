@@ -56,9 +56,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     assert np.allclose(taught.vectors, context.encoder.encode([text.text for text in texts]), atol=2e-3)
     labels = [context.schema.labels[row.argmax()] for row in taught.targets]
     assert labels == [text.label[0] for text in texts]
-    data = distillation.collect_distillation_input(
-        context.pool, context.project_row, "logistic", context.schema, no_labels, taught
-    )
+    data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     assert data.origin.taught == len(data.taught.vectors) == 24
 
 
@@ -98,9 +96,7 @@ def test_a_cue_without_a_vector_is_named(
     taught = generated_texts.pseudo_labels_of_texts(
         store, context.encoder, context.project_row, context.schema, no_labels, ""
     )
-    data = distillation.collect_distillation_input(
-        context.pool, context.project_row, "logistic", context.schema, no_labels, taught
-    )
+    data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     nan = np.full((len(data.phrases.texts), context.encoder.dim), np.nan, np.float32)
     nan[:1] = 0.0
     monkeypatch.setattr(context.encoder, "encode", lambda _: nan)

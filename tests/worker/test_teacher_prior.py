@@ -14,6 +14,7 @@ from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import PseudoLabels
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import _remove_earlier_project
@@ -23,6 +24,7 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation, teacher_labels
 from ml_backend.teacher.descriptions import label_descriptions
+from ml_backend.teacher.loaded_project import LoadedProject
 from ml_backend.worker.teacher_runner import PAUSE_SECONDS
 
 
@@ -250,8 +252,9 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
+    project = LoadedProject(project_row, ProjectSettings(), schema, pool, encoder)
     distillation_input = distillation.collect_distillation_input(
-        pool, project_row, "logistic", schema, teacher_labels.no_teacher_labels(schema), nothing
+        project, "logistic", teacher_labels.no_teacher_labels(schema), nothing
     )
     distillation.update_prior(store, project_row, distillation_input, schema, encoder)
     first = store.projects.ensure(5).distillation or {}

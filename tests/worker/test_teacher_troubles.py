@@ -180,9 +180,7 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     pool.encoded_vectors(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    questions = candidates.label_questions(
-        store, snapshot.pool, project_row, snapshot.schema, None, "another", pool.tasks
-    )
+    questions = candidates.label_questions(store, snapshot, None, "another", pool.tasks)
     assert len(questions) == 90
 
 

@@ -330,6 +330,4 @@ def _distillation_input(
     store, project_row, schema, encoder = context.store, context.project_row, context.schema, context.encoder
     teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, project_row.id, aggregated_labels)
     pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, project_row, schema, teacher_labels, teacher)
-    return distillation.collect_distillation_input(
-        context.pool, project_row, plugin, schema, teacher_labels, pseudo_labels, context.record_encoder
-    )
+    return distillation.collect_distillation_input(context, plugin, teacher_labels, pseudo_labels)

@@ -89,10 +89,9 @@ def write(
     tasks = [*labels_of_task, *others.tolist()]
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
     examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
-    question = prompts.write(
-        context.schema, current.weaknesses, examples, feedback(rounds), current.n,
-        descriptions(context.project_row.label_descriptions, context.schema), current.teacher, current.number,
-    )  # fmt: skip
+    brief = prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
+    names = descriptions(context.project_row.label_descriptions, context.schema)
+    question = prompts.writing_question(context.schema, brief, names, current.teacher, current.number)
     return question, tuple(labels_of_task)
 
 
@@ -229,9 +228,7 @@ def from_pool(
     mistake_vectors = [pool.encoded_vectors(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
     chosen = rows[nearest(pool.encoded_vectors(rows), mistake_vectors, n)]
-    return candidates.label_questions(
-        store, pool, context.project_row, context.schema, None, current.teacher, pool.tasks[chosen]
-    )
+    return candidates.label_questions(store, context, None, current.teacher, pool.tasks[chosen])
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
