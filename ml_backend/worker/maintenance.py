@@ -47,7 +47,8 @@ class Maintenance:
         self._prune_not_before: dict[int, float] = {}
         self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time of the last full sweep
         self._sweep_not_before: dict[int, float] = {}
-        self._wipe_pending: set[int] = set()  # projects whose deleted data is left in the database's log only
+        # projects whose deleted data is left in the database's log only -> their `tasks_revision` at the search for it
+        self._wipe_pending: dict[int, int] = {}
         self._strays_not_before = 0.0
         self._quiet_at = time.monotonic()
 
@@ -98,11 +99,11 @@ class Maintenance:
         project = project_row.id
         try:
             if self._store.erase_quotes(project):
-                self._swept.pop(project, None)  # a task was deleted, so its vectors are due at once
-                self._sweep_not_before.pop(project, None)
+                for state in (self._swept, self._sweep_not_before, self._wipe_pending):
+                    state.pop(project, None)  # a task was deleted, so its vectors are due at once
                 return True
             if project in self._wipe_pending:
-                return self._wipe(project_row)
+                return self._wipe(project, self._wipe_pending[project])
             if self._is_swept(project_row):
                 return False
             pool.flush()  # now, because vectors that are written later are not checked again
@@ -110,21 +111,24 @@ class Maintenance:
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
             self._store.artifacts.remove_orphans(project, {*needed, (project_row.distillation or {}).get("file", "")})
-            return self._wipe(project_row)
+            return self._wipe(project, project_row.tasks_revision)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
             return False
 
-    def _wipe(self, project_row: ProjectRow) -> bool:
+    def _wipe(self, project: int, searched_revision: int) -> bool:
         """Ends a sweep by wiping the database's log. If another process is reading, it is tried again later without a
-        new search. Always returns False."""
+        new search, unless another task is deleted meanwhile. Always returns False.
+
+        searched_revision  the project's `tasks_revision` at the search for remains
+        """
         if self._store.database.wipe():
-            self._wipe_pending.discard(project_row.id)
-            self._swept[project_row.id] = (project_row.tasks_revision, time.monotonic())
-            self._sweep_not_before[project_row.id] = time.monotonic() + SWEEP_SECONDS
+            self._wipe_pending.pop(project, None)
+            self._swept[project] = (searched_revision, time.monotonic())
+            self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
         else:
-            self._wipe_pending.add(project_row.id)
+            self._wipe_pending[project] = searched_revision
         return False
 
     def _is_swept(self, project_row: ProjectRow) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +251,23 @@ def test_nothing_is_looked_for_again_while_no_task_changes(
     harness.time += maintenance.UNCHANGED_SWEEP_SECONDS
     quiet(harness, 3)
     assert len(looks) == 5, "another worker may have written late"
+
+
+def test_vectors_of_a_task_that_is_deleted_while_the_wipe_of_the_log_is_pending_are_removed_at_once(
+    harness: WorkerHarness,
+) -> None:
+    add_labelled_tasks(harness.server, 20)
+    harness.round()
+    text = harness.store.tasks.texts(5, [1])[0]
+    path = harness.store.database.file
+    assert path is not None
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM task").fetchall()  # a reader of an old state of the log prevents the wipe
+        quiet(harness, 6)
+        harness.receive_event(harness.server.delete_task(1))
+    quiet(harness, 12)
+    assert harness.store.vectors(5, "fake").find([content_key(text)]).tolist() == [-1]
 
 
 def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHarness) -> None:
