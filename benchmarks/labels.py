@@ -140,12 +140,12 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    own_acquisition = registry.acquisition
-    registry.acquisition = lambda name: PEERS[name]() if name in PEERS else own_acquisition(name)
     if not options.cached:
-        for name in options.sets:
-            run(SETS[name](), options.strategies, options.seeds, BATCH)
-            run(SETS[name](), [initial for initial in COLD_START if initial in options.strategies], options.seeds, 0)
+        with registry.overridden({f"acquisition.{name}": peer for name, peer in PEERS.items()}):
+            for name in options.sets:
+                run(SETS[name](), options.strategies, options.seeds, BATCH)
+                cold = [initial for initial in COLD_START if initial in options.strategies]
+                run(SETS[name](), cold, options.seeds, 0)
     text = document([SETS[name]() for name in options.sets], list(PEERS), BATCH)
     print(text)
     if options.save:

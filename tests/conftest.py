@@ -36,9 +36,9 @@ from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from plugin_overrides import OverridePlugins, override_plugins, use_teacher
 from round_fixtures import options, taught
 
-from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
@@ -57,9 +57,11 @@ __all__ = [  # fixtures
     "migrated_postgresql",
     "new_postgresql",
     "options",
+    "override_plugins",
     "postgresql",
     "statements",
     "taught",
+    "use_teacher",
 ]
 
 hypothesis_settings.register_profile(
@@ -135,10 +137,10 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
-    """Replaces every encoder by one with deterministic word hashes and no weights."""
+def fake_encoder(override_plugins: OverridePlugins) -> FakeEncoder:
+    """Replaces the default encoder by one with deterministic word hashes and no weights."""
     encoder = FakeEncoder()
-    monkeypatch.setattr(registry, "encoder", lambda _setting: encoder)
+    override_plugins({"encoder.minilm": lambda: encoder})
     return encoder
 
 

@@ -1,8 +1,12 @@
-"""Finds plugins, also the built-in ones, by their entry point `<kind>.<name>` in the group `apprentice.plugins`."""
+"""Finds plugins, also the built-in ones, by their entry point `<kind>.<name>` in the group `apprentice.plugins`.
+
+`overridden` puts other plugins in the place of installed ones, for tests and for programs that embed Apprentice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -30,16 +34,36 @@ BATCH_TEACHER = "batch"  # the teacher that is asked by files: its class is a Ba
 
 MAX_INSTANCES_PER_KIND = 8
 
-# not functools.lru_cache, which makes two instances if two threads ask for one at the same time
-_encoders: LruCache[str, Encoder] = LruCache(MAX_INSTANCES_PER_KIND)
-_drafters: LruCache[Encoder, Drafter] = LruCache(MAX_INSTANCES_PER_KIND)
-_teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(MAX_INSTANCES_PER_KIND)
-_record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(MAX_PROFILE_CHARACTERS)
+
+class _Plugins:
+    """The plugins of this process, and the instances made of them."""
+
+    def __init__(self, overrides: Mapping[str, Callable[..., Any]]) -> None:
+        self.overrides = overrides
+        # not functools.lru_cache, which makes two instances if two threads ask for one at the same time
+        self.encoders: LruCache[str, Encoder] = LruCache(MAX_INSTANCES_PER_KIND)
+        self.drafters: LruCache[Encoder, Drafter] = LruCache(MAX_INSTANCES_PER_KIND)
+        self.teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(MAX_INSTANCES_PER_KIND)
+        self.record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(MAX_PROFILE_CHARACTERS)
+
+    def names(self, kind: str) -> frozenset[str]:
+        prefix = f"{kind}."
+        overrides = (name.removeprefix(prefix) for name in self.overrides if name.startswith(prefix))
+        return frozenset([*_entry_points(kind), *overrides])
+
+    def load(self, kind: str, name: str) -> Any:
+        if f"{kind}.{name}" in self.overrides:
+            return self.overrides[f"{kind}.{name}"]
+        if name not in _entry_points(kind):
+            raise UnknownPluginError(
+                f"There is no {kind} named {name!r}: installed are {', '.join(sorted(self.names(kind))) or 'none'}"
+            )
+        return _entry_points(kind)[name].load()
 
 
 @cache  # searching all packages takes milliseconds, and a /predict must take less than twenty
-def installed(kind: str) -> dict[str, EntryPoint]:
-    """The entry points of the plugins of one kind, by name. Imports no plugin."""
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
+    """The entry points of the installed plugins of one kind, by name."""
     prefix = f"{kind}."
     return {
         point.name.removeprefix(prefix): point
@@ -48,13 +72,33 @@ def installed(kind: str) -> dict[str, EntryPoint]:
     }
 
 
+_plugins = [_Plugins({})]  # the last one is used
+
+
+@contextmanager
+def overridden(plugins: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Inside the `with` block, all threads of the process get these plugins in the place of the installed ones with the
+    same names, or beside the installed ones. Blocks may be nested.
+
+    No instance of a plugin is shared between the inside and the outside of the block.
+
+    plugins  by `<kind>.<name>`, such as `teacher.openai`: a class, or any other callable that takes what the classes of
+             the kind take
+    """
+    _plugins.append(_Plugins({**_plugins[-1].overrides, **plugins}))
+    try:
+        yield
+    finally:
+        _plugins.pop()
+
+
+def installed(kind: str) -> frozenset[str]:
+    """The names of the plugins of one kind. Imports no plugin."""
+    return _plugins[-1].names(kind)
+
+
 def _load(kind: str, name: str) -> Any:
-    plugins = installed(kind)
-    if name not in plugins:
-        raise UnknownPluginError(
-            f"There is no {kind} named {name!r}: installed are {', '.join(sorted(plugins)) or 'none'}"
-        )
-    return plugins[name].load()
+    return _plugins[-1].load(kind, name)
 
 
 def encoder(setting: str) -> Encoder:
@@ -66,7 +110,7 @@ def encoder(setting: str) -> Encoder:
         encoder: Encoder = factory(model) if model else factory()
         return encoder
 
-    return _encoders.get(setting, make, 1)
+    return _plugins[-1].encoders.get(setting, make, 1)
 
 
 def record_encoder(profile: str, text_encoder: str) -> RecordEncoder:
@@ -78,7 +122,7 @@ def record_encoder(profile: str, text_encoder: str) -> RecordEncoder:
     def make() -> RecordEncoder:
         return _record_encoder_class()(profile, encoder(text_encoder))
 
-    return _record_encoders.get((profile, text_encoder), make, len(profile))
+    return _plugins[-1].record_encoders.get((profile, text_encoder), make, len(profile))
 
 
 def _record_encoder_class() -> RecordEncoderClass:
@@ -117,7 +161,7 @@ def drafter(encoder: Encoder) -> Drafter:
         drafter: Drafter = _load("teacher", EMBEDDED_TEACHER)(encoder.encode)
         return drafter
 
-    return _drafters.get(encoder, make, 1)
+    return _plugins[-1].drafters.get(encoder, make, 1)
 
 
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
@@ -132,7 +176,7 @@ def teacher(name: str, options: TeacherOptions) -> Teacher | None:
         teacher: Teacher = _load("teacher", name)(options)
         return teacher
 
-    return _teachers.get((name, options), make, 1)
+    return _plugins[-1].teachers.get((name, options), make, 1)
 
 
 def batch_format() -> BatchFormat:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import pytest
-from fake_encoder import FakeEncoder
+from fake_encoder import FakeEncoder, install_plugins
+from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import UnknownPluginError
-from ml_backend.core.lru_cache import LruCache
-from ml_backend.core.registry import ENTRY_POINT_GROUP
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import TeacherOptions
-
-
-@pytest.fixture
-def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    third_party_plugins = [
-        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", ENTRY_POINT_GROUP),
-        EntryPoint("acquisition.broken", "no_such_module:Nothing", ENTRY_POINT_GROUP),
-    ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: [*entry_points(group=group), *third_party_plugins])
-    monkeypatch.setattr(registry, "_encoders", LruCache(2))
-    registry.installed.cache_clear()
-    yield
-    registry.installed.cache_clear()
 
 
 def test_the_built_in_plugins_are_installed() -> None:
@@ -39,22 +28,70 @@ def test_the_built_in_plugins_are_installed() -> None:
     assert {"cluster-uncertainty", "random"} <= set(registry.installed("acquisition"))
 
 
-def test_a_third_partys_plugin_is_found_and_made_with_its_model(third_party: None) -> None:
-    assert registry.encoder("fake").name == "fake"
-    assert registry.encoder("fake:other").name == "other"
-    assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
+THIRD_PARTY = """
+from ml_backend.core import registry
+
+assert "broken" in registry.installed("acquisition")
+registry.acquisition("random")
+assert registry.encoder("fake").name == "fake"
+assert registry.encoder("fake:other").name == "other"
+"""
 
 
-def test_threads_that_ask_at_once_get_one_encoder(third_party: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_third_partys_plugin_is_found_and_a_plugin_that_is_not_used_is_not_imported(tmp_path: Path) -> None:
+    environment = install_plugins(
+        tmp_path, {"encoder.fake": "fake_encoder:FakeEncoder", "acquisition.broken": "no_such_module:Nothing"}
+    )
+    subprocess.run([sys.executable, "-c", THIRD_PARTY], env={**os.environ, **environment}, check=True)
+
+
+def test_an_encoder_is_made_once_for_each_model() -> None:
+    with registry.overridden({"encoder.fake": FakeEncoder}):
+        assert registry.encoder("fake").name == "fake"
+        assert registry.encoder("fake:other").name == "other"
+        assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
+
+
+def test_threads_that_ask_at_once_get_one_encoder() -> None:
     class SlowEncoder(FakeEncoder):
         def __init__(self) -> None:
             time.sleep(0.05)
             super().__init__()
 
-    monkeypatch.setattr(registry, "_load", lambda *_: SlowEncoder)
-    with ThreadPoolExecutor(4) as threads:
+    with registry.overridden({"encoder.slow": SlowEncoder}), ThreadPoolExecutor(4) as threads:
         encoders = list(threads.map(registry.encoder, ["slow"] * 4))
     assert all(encoder is encoders[0] for encoder in encoders)
+
+
+def test_overriding_plugins_replaces_installed_ones_and_adds_others_until_the_block_ends() -> None:
+    installed, random = registry.installed("acquisition"), type(registry.acquisition("random"))
+
+    class Mine(random):  # type: ignore[misc, valid-type]
+        pass
+
+    with registry.overridden({"acquisition.random": Mine, "acquisition.mine": Mine}):
+        with registry.overridden({"acquisition.mine": random}):
+            assert (type(registry.acquisition("random")), type(registry.acquisition("mine"))) == (Mine, random)
+        assert type(registry.acquisition("mine")) is Mine
+        assert registry.installed("acquisition") == {*installed, "mine"}
+        assert ProjectSettings(acquisition="mine").acquisition == "mine", "settings accept its name"
+    assert type(registry.acquisition("random")) is random
+    assert registry.installed("acquisition") == installed
+
+
+def test_no_instance_leaves_the_block_in_which_a_plugin_is_overridden() -> None:
+    options = TeacherOptions(model="small")
+    before = registry.teacher("batch", options)
+    with registry.overridden({"teacher.batch": lambda _: ScriptedTeacher()}):
+        inside = registry.teacher("batch", options)
+        assert isinstance(inside, ScriptedTeacher) and registry.teacher("batch", options) is inside
+    assert registry.teacher("batch", options) is before
+    with registry.overridden({"encoder.minilm": FakeEncoder}):
+        fake = registry.encoder("minilm")
+        drafter = registry.drafter(fake)
+    with registry.overridden({"encoder.minilm": FakeEncoder}):
+        assert registry.encoder("minilm") is not fake
+    assert registry.drafter(fake) is not drafter
 
 
 def test_a_teacher_is_made_once_for_the_same_options() -> None:
@@ -68,21 +105,11 @@ def test_the_files_of_a_batch_have_a_format_of_their_own() -> None:
     assert list(registry.batch_format().write([], TeacherOptions(model="small"))) == []
 
 
-def test_a_plugin_that_is_not_used_is_not_imported(third_party: None) -> None:
-    assert "broken" in registry.installed("acquisition")
-    registry.acquisition("random")
-
-
 @pytest.mark.parametrize("name", ["nothing", "", "../etc", "random.x"])
 def test_the_error_of_an_unknown_plugin_names_the_installed_ones(name: str) -> None:
     with pytest.raises(UnknownPluginError, match=r"badge, cluster-uncertainty, .*, typicality") as error:
         registry.acquisition(name)
     assert repr(name) in str(error.value)
-
-
-def test_a_kind_without_plugins_says_none() -> None:
-    with pytest.raises(UnknownPluginError, match="installed are none"):
-        registry._load("distiller", "x")
 
 
 def test_the_encoders_of_a_dozen_projects_of_records_are_cached() -> None:

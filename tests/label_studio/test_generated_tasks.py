@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit_labels, text_about
+from plugin_overrides import UseTeacher
 from projects import set_up, synthetic_tasks
 from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
@@ -93,7 +94,7 @@ def test_they_are_never_in_the_audit_sample_and_the_queue_is_full(
 
 def _loaded(store: Store, context: RoundContext, schema: TaskSchema) -> LoadedProject:
     """The project of a round, as the teacher's code gets it."""
-    return LoadedProject(store.projects.ensure(5), ProjectSettings(), schema, context.pool, registry.encoder("fake"))
+    return LoadedProject(store.projects.ensure(5), ProjectSettings(), schema, context.pool, registry.encoder("minilm"))
 
 
 def test_the_teacher_is_not_asked_to_label_its_own_texts(
@@ -209,10 +210,10 @@ def test_they_do_not_decide_which_prior_is_used(
 
 def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
-    settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, use_teacher: UseTeacher,
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(sure=1.0)
-    monkeypatch.setattr(registry, "teacher", lambda *_: teacher)
+    use_teacher(teacher)
     set_up(store, 5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
     free = list(taught)[60:]
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
@@ -236,10 +237,10 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
 
 def test_their_draft_is_the_teachers_whatever_the_confidence_of_the_learner(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
-    monkeypatch: pytest.MonkeyPatch, options: Callable[..., None],
+    use_teacher: UseTeacher, options: Callable[..., None],
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(says="metal", sure=0.4)
-    monkeypatch.setattr(registry, "teacher", lambda *_: teacher)
+    use_teacher(teacher)
     options(queue_size=100, audit_share=0.0)
     written = write(server, 6)
     texts = [server.tasks[task]["data"]["text"] for task in [*written, *list(taught)[60:66]]]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plugin_overrides import OverridePlugins
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core import registry
@@ -35,9 +36,9 @@ class InOrder:
 
 
 @pytest.fixture
-def in_order(monkeypatch: pytest.MonkeyPatch) -> InOrder:
+def in_order(override_plugins: OverridePlugins) -> InOrder:
     strategy = InOrder()
-    monkeypatch.setattr(registry, "acquisition", lambda _name: strategy)
+    override_plugins({"acquisition.margin": lambda: strategy})
     return strategy
 
 

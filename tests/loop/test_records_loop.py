@@ -99,11 +99,7 @@ def test_a_text_beside_a_record_is_one_more_field(
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
     assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
     project_row = store.projects.ensure(5)
-    encoder = (
-        feature_space.project_record_encoder(Settings(encoder="fake"), project_row)
-        if project_row.record_profile
-        else None
-    )
+    encoder = feature_space.project_record_encoder(Settings(), project_row) if project_row.record_profile else None
     assert (
         encoder is not None and {field["name"]: field["kind"] for field in encoder.field_summaries()}["note"] == "text"
     )
@@ -124,7 +120,7 @@ def test_fields_in_tags_of_their_own_make_a_record(
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     project_row = store.projects.ensure(5)
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), project_row)
+    encoder = feature_space.project_record_encoder(Settings(), project_row)
     assert encoder is not None
     kinds = {field["name"]: field["kind"] for field in encoder.field_summaries()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
@@ -146,7 +142,7 @@ def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing
         for number, task in enumerate(server.tasks.values()):
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
-        encoder = feature_space.project_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+        encoder = feature_space.project_encoder(Settings(), store.projects.ensure(5))
         pseudo_labels = distillation.pseudo_labels_of_names(schema, encoder)
         assert pseudo_labels.vectors.shape == (named, encoder.dim) and pseudo_labels.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
@@ -162,7 +158,7 @@ def test_a_title_of_few_words_is_a_text_if_the_question_is_about_it(
     for number in range(30):
         server.add_tasks([""], title=f"blue shoe {number}", code=f"C{number}")
     run_round(make_round(server))
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(), store.projects.ensure(5))
     assert encoder is not None and encoder.texts == ("title",)
 
 
@@ -217,7 +213,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
 ) -> None:
     def kinds() -> dict[str, Any]:
         run_round(make_round(server))
-        encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+        encoder = feature_space.project_record_encoder(Settings(), store.projects.ensure(5))
         assert encoder is not None
         return {field["name"]: field["kind"] for field in encoder.field_summaries()}
 
@@ -285,7 +281,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(), store.projects.ensure(5))
     assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
 
 
@@ -300,7 +296,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
         server.add_tasks([""], record={"income": n * 7, "member": ["yes", "no"][n % 2]})
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(), store.projects.ensure(5))
     assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
     for n in range(2):  # vector spaces that are not needed any more are removed
         for added in list(server.tasks.values()):

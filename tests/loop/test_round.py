@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, config_with
+from plugin_overrides import OverridePlugins
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
@@ -230,10 +231,10 @@ def test_several_choices_may_hold_at_once(
 
 def test_an_encoder_change_learns_anew_over_the_new_vectors(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
-    monkeypatch: pytest.MonkeyPatch,
+    override_plugins: OverridePlugins,
 ) -> None:  # fmt: skip
     other = FakeEncoder("other", 24)
-    monkeypatch.setattr(registry, "encoder", lambda _setting: other)
+    override_plugins({"encoder.minilm": lambda: other})
     run_round(make_round(server, pool=ProjectPool(store, 5, other)))
     assert active(store).learner == active(store).number == 3
     assert "encoded in another way since version 2 (fake, now other): the learner is fitted again" in remarks_text(
@@ -294,7 +295,7 @@ def test_the_share_of_audit_places_is_right_on_average(
 
 def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
-    single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
+    single: TaskSchema, monkeypatch: pytest.MonkeyPatch, override_plugins: OverridePlugins,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(queue_builder, "MAX_COMPARED_TASKS", 20)
     shown: list[tuple[Pool, Selection]] = []
@@ -305,7 +306,7 @@ def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
             shown.append((pool, strategy.select(pool, k, seed)))
             return shown[-1][1]
 
-    monkeypatch.setattr(registry, "acquisition", lambda _: RecordingStrategy())
+    override_plugins({"acquisition.cluster-uncertainty": RecordingStrategy})
     for _ in range(2):
         store.publications.request(5)
         learn(server, taught, single, 1)

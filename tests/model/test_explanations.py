@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from plugin_overrides import OverridePlugins
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.core.types import TaskSchema, record_text
@@ -29,8 +30,9 @@ def pool(n: int = 200) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def model_with(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> FittedModel:
-    """A model whose head has this weight for yes."""
+@pytest.fixture(autouse=True)
+def linear_head(override_plugins: OverridePlugins) -> None:
+    """Installs the learner "head", which predicts with the weights that it is given."""
 
     class Head:
         def fit(self, train: TrainingSet, seed: int) -> Fit:
@@ -42,7 +44,11 @@ def model_with(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> FittedModel:
         def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
             return linear(tensors, vectors)
 
-    monkeypatch.setattr("ml_backend.core.registry.learner", lambda _: Head())
+    override_plugins({"learner.head": Head})
+
+
+def model_with(weight: Floats) -> FittedModel:
+    """A model whose head has this weight for yes."""
     tensors = {
         "weight": np.stack([0 * weight, weight], axis=1),
         "bias": np.zeros(2, np.float32),
@@ -54,14 +60,14 @@ def model_with(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> FittedModel:
     return FittedModel(1, snapshot, tensors, np.empty((0, 2), np.float32))
 
 
-def test_effects_of_a_linear_head_are_weight_times_value_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_effects_of_a_linear_head_are_weight_times_value_by_field() -> None:
     records = pool()
     encoder = TabularEncoder(TabularEncoder.profile(records, {}))
     texts = [record_text(record) for record in records[:40]]
     vectors = encoder.encode(texts)
     weight = np.random.default_rng(1).normal(size=encoder.dim).astype(np.float32) * 3
     weight[-1] = 0
-    learner = model_with(weight, monkeypatch)
+    learner = model_with(weight)
     probabilities = learner.predict(SCHEMA, vectors)
     chosen = probabilities >= probabilities.max(axis=1, keepdims=True)
     explanations = explain_drafts(learner, SCHEMA, encoder, texts, vectors, chosen)
@@ -82,7 +88,7 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field(monkeypatch: p
             assert str(json.loads(texts[row])[name]).startswith(value.rstrip("…")[:10])
 
 
-def test_missing_and_long_values_are_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_long_values_are_shortened() -> None:
     records: list[dict[str, object]] = [{"a": None if n % 3 else "x" * 90, "b": float(n)} for n in range(60)]
     encoder = TabularEncoder(TabularEncoder.profile(records, {"a": "categorical"}))
     texts = [record_text(records[1]), record_text(records[0])]
@@ -91,18 +97,18 @@ def test_missing_and_long_values_are_shortened(monkeypatch: pytest.MonkeyPatch) 
     for row, expected in ((0, "a missing"), (1, "a " + "x" * 23 + "…")):
         weight = np.zeros(encoder.dim, np.float32)
         weight[columns] = 9 * vectors[row, columns]
-        learner = model_with(weight, monkeypatch)
+        learner = model_with(weight)
         chosen = np.array([[False, True]])
         assert explain_drafts(learner, SCHEMA, encoder, texts[row : row + 1], vectors[row : row + 1], chosen) == [
             (expected,)
         ]
 
 
-def test_a_draft_that_no_field_supports_has_no_explanation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_that_no_field_supports_has_no_explanation() -> None:
     records = pool(30)
     encoder = TabularEncoder(TabularEncoder.profile(records, {}))
     texts = [record_text(record) for record in records[:3]]
     vectors = encoder.encode(texts)
-    learner = model_with(np.zeros(encoder.dim, np.float32), monkeypatch)
+    learner = model_with(np.zeros(encoder.dim, np.float32))
     assert explain_drafts(learner, SCHEMA, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
     assert explain_drafts(learner, SCHEMA, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []

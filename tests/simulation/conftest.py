@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
+from plugin_overrides import OverridePlugins
 from simulations import NearestMeanLearner, SimulationFolder
 
 from ml_backend.cli import main as cli
 from ml_backend.cli import simulate
-from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.simulation import replay
 
 
 @pytest.fixture
-def quick_encoder(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
-    monkeypatch.setattr(registry, "learner", lambda _name: NearestMeanLearner())
+def quick_encoder(
+    monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder, override_plugins: OverridePlugins
+) -> FakeEncoder:
+    override_plugins({"learner.logistic": NearestMeanLearner})
     monkeypatch.setattr(replay, "MAX_CLUSTERS", 4)
     return fake_encoder
 

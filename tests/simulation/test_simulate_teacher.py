@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from plugin_overrides import OverridePlugins
 from scripted_teacher import ScriptedTeacher
 from simulations import SimulationFolder
 
-from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
@@ -39,9 +39,9 @@ class Writer(ScriptedTeacher):
 
 
 @pytest.fixture
-def writer(simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch) -> Writer:
+def writer(simulation: SimulationFolder, override_plugins: OverridePlugins) -> Writer:
     teacher = Writer()
-    monkeypatch.setattr(registry, "teacher", lambda name, _: teacher if name == "openai" else None)
+    override_plugins({"teacher.openai": lambda _options: teacher})
     simulation.settings.teacher_url = "http://127.0.0.1:9/v1"
     simulation.settings.defaults = ProjectSettings(
         teacher="openai", teacher_input_price=1000.0, teacher_budget=0.0, teacher_daily_budget=0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.registry import ENTRY_POINT_GROUP
 
 
 @cache
@@ -71,12 +72,19 @@ class Weightless(FakeEncoder):
         raise ApprenticeError("there are no weights")
 
 
-def weightless(folder: Path) -> dict[str, str]:
-    """Installs `Weightless` as a package in the folder. Returns the environment variables for processes that use it."""
+def install_plugins(folder: Path, entry_points: Mapping[str, str]) -> dict[str, str]:
+    """Installs this module as a package in the folder, with entry points such as `{"encoder.fake":
+    "fake_encoder:FakeEncoder"}`. Returns the environment variables for processes that use it."""
     installed = folder / "fake_encoder-1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-encoder\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[apprentice.plugins]\nencoder.weightless = fake_encoder:Weightless\n")
+    lines = [f"{name} = {place}\n" for name, place in entry_points.items()]
+    (installed / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\n{''.join(lines)}")
     shutil.copy(__file__, folder)
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
-    return {"PYTHONPATH": path, "APPRENTICE_ENCODER": "weightless"}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))}
+
+
+def weightless(folder: Path) -> dict[str, str]:
+    """Installs `Weightless` as a package in the folder. Returns the environment variables for processes that use it."""
+    environment = install_plugins(folder, {"encoder.weightless": "fake_encoder:Weightless"})
+    return {**environment, "APPRENTICE_ENCODER": "weightless"}

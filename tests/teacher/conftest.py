@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from authors import Author
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
+from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound
 
-from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskContent, TaskSchema
 from ml_backend.label_studio.generated_tasks import import_generated_texts
@@ -22,9 +22,9 @@ from ml_backend.teacher.project_context import load_project_context
 
 
 @pytest.fixture
-def teacher(monkeypatch: pytest.MonkeyPatch) -> Author:
+def teacher(use_teacher: UseTeacher) -> Author:
     author = Author()
-    monkeypatch.setattr(registry, "teacher", lambda *_: author)
+    use_teacher(author)
     return author
 
 

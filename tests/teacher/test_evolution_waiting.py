@@ -148,7 +148,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
     confused: FakeLabelStudio, settings: Settings, store: Store, teacher: Author, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
-    monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"synthetic_share": 0.2}')
+    monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"synthetic_share": 0.2, "teacher": "openai", "teacher_model": "m"}')
     monkeypatch.setattr(commands, "make_client", lambda _: FakeClient(confused))
 
     def run(*more: str) -> str:
@@ -184,7 +184,7 @@ def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
 def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it_would_orphan(
     evolving: Callable[..., EvolutionRun], options: Callable[..., None], store: Store, name: str
 ) -> None:
-    options(teacher=name)
+    options(teacher=name, teacher_model="")
     with pytest.raises(ApprenticeError, match=rf"The teacher of project 5 \({name}\) has no model: set teacher_model"):
         evolving()
     assert rounds_of(store) == () and store.questions.all(5) == []

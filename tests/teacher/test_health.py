@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from plugin_overrides import OverridePlugins
 from projects import set_up
 
-from ml_backend.core import registry
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import Answer, Call
+from ml_backend.core.teacher_types import Answer, Call, TeacherOptions
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.demo.server import free_port
 from ml_backend.monitoring import doctor
@@ -186,12 +186,12 @@ def test_questions_that_wait_for_a_batch_are_told_with_the_command(
 
 
 def test_a_teacher_that_cannot_be_loaded_says_what_is_missing(
-    examine: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    examine: Callable[..., list[str]], override_plugins: OverridePlugins
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(_: TeacherOptions) -> None:
         raise ImportError("No module named 'openai'")
 
-    monkeypatch.setattr(registry, "teacher", fail)
+    override_plugins({"teacher.openai": fail})
     (findings,) = examine(openai())
     assert findings.startswith("wrong: openai cannot be loaded (No module named 'openai'): install what it needs")
 

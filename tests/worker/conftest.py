@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio
+from plugin_overrides import UseTeacher
 from round_fixtures import MakeRound
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
 from worker_harness import WorkerHarness
 
-from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.storage import Store, quote_erasure
 from ml_backend.worker import teacher_runner
@@ -38,9 +38,9 @@ def harness(
 
 
 @pytest.fixture
-def teacher(monkeypatch: pytest.MonkeyPatch) -> ScriptedTeacher:
+def teacher(use_teacher: UseTeacher) -> ScriptedTeacher:
     scripted = ScriptedTeacher()
-    monkeypatch.setattr(registry, "teacher", lambda *_: scripted)
+    use_teacher(scripted)
     return scripted
 
 

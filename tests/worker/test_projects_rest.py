@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 from fake_label_studio import MULTIPLE, SINGLE, FakeLabelStudio, add_labelled_tasks, submit_labels
+from plugin_overrides import UseTeacher
 from round_fixtures import MakeRound, queue
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
 
-from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema
@@ -59,11 +59,12 @@ def come_to_rest(teacher_harness: TeacherHarness, store: Store) -> int:
 @pytest.mark.parametrize("seed", range(6))
 def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_said(
     seed: int, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema,
-    options: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
+    options: Callable[..., None], use_teacher: UseTeacher, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     random = np.random.default_rng(seed)
     teacher = RandomTeacher(seed)
-    monkeypatch.setattr(registry, "teacher", lambda *_: teacher if seed % 4 else None)
+    if seed % 4:
+        use_teacher(teacher)
     options(
         queue_size=int(random.integers(1, 70)),
         audit_share=float(random.choice([0.0, 0.2])),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, submit_labels
 from patient_records import TABLE, add_patients
+from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
@@ -57,9 +58,9 @@ class PatientTeacher(ScriptedTeacher):
 
 
 @pytest.fixture
-def patient_teacher(monkeypatch: pytest.MonkeyPatch) -> PatientTeacher:
+def patient_teacher(use_teacher: UseTeacher) -> PatientTeacher:
     patient_teacher = PatientTeacher()
-    monkeypatch.setattr(registry, "teacher", lambda *_: patient_teacher)
+    use_teacher(patient_teacher)
     return patient_teacher
 
 
@@ -148,10 +149,10 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
 
 
 def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
-    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, options: Callable[..., None]
 ) -> None:
     teacher_harness, truth = clinic
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     refreshed(teacher_harness)
     teacher_harness.finish()
     labelled(teacher_harness, truth, 20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,9 @@ def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_
 
 
 def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 3)
@@ -117,9 +117,9 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
 
 
 def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     prior = []
     for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
@@ -140,9 +140,9 @@ def test_cues_of_a_person_are_never_replaced_by_the_teachers(teacher_harness: Te
 
 
 def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
@@ -185,7 +185,7 @@ def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_g
 
 
 def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
     distil = distillation.distil
 
@@ -196,7 +196,7 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
 
     monkeypatch.setattr(distillation, "distil", meanwhile)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
     project_row = store.projects.ensure(5)
     assert (project_row.made_at, project_row.distillation, project_row.teacher) == ("2026-11-22", None, None)
@@ -218,9 +218,9 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
 
 
 def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
@@ -247,7 +247,7 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
     schema, pool, encoder = (
         read_schema(project_row.label_config),
         teacher_harness.context.pool,
-        registry.encoder("fake"),
+        registry.encoder("minilm"),
     )
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
@@ -284,12 +284,12 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: Teache
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     teacher_harness.finish()
     prior = store.projects.ensure(5).distillation
     assert prior is not None and prior["made_of"]["taught"] > 0
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     for _ in range(3):
         teacher_harness.step()
     assert store.projects.ensure(5).distillation == prior
@@ -300,13 +300,13 @@ def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
 
 
 def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the text of a task")
 
     monkeypatch.setattr(distillation, "distil", fail)
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, distillation=None)
     teacher_harness.step()
     assert (

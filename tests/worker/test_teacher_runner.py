@@ -114,7 +114,7 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
     for _ in range(6):
         teacher_harness.step()
     waiting = store.questions.waiting(5)
-    assert teacher_harness.teacher.asked == [] and store.questions.counts(5, "scripted") == {
+    assert teacher_harness.teacher.asked == [] and store.questions.counts(5, "batch:m") == {
         ("describe", "waiting"): 1, ("label", "waiting"): 40,
     }  # fmt: skip
     answered = {
@@ -129,7 +129,7 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
 def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_told(
     teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
-    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="", teacher_ahead=5, teacher_labels=40)
     for _ in range(3):
         teacher_harness.step()
     assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in teacher_harness.state()["problem"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import active, learn
 from scripted_teacher import ScriptedTeacher
@@ -90,20 +91,20 @@ def test_the_unexpected_is_told_by_its_kind_alone(
 
 
 def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, use_teacher: UseTeacher, options: Any
 ) -> None:
     teacher_harness.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
     teacher_harness.step()
     assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == ("scripted", "the key is wrong")
     other_teacher = ScriptedTeacher()
     other_teacher.name = "another"
-    monkeypatch.setattr(registry, "teacher", lambda *_: other_teacher)
+    use_teacher(other_teacher)
     teacher_harness.step()
     assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == (
         "another",
         "",
     ) and other_teacher.asked
-    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
     assert teacher_harness.store.projects.ensure(5).teacher is None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from fake_encoder import FakeEncoder
+from plugin_overrides import OverridePlugins
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
@@ -12,20 +12,21 @@ from ml_backend.worker.warmup import warm
 
 
 def test_every_plugin_of_a_round_is_used(
-    settings: Settings, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, fake_encoder: FakeEncoder, override_plugins: OverridePlugins
 ) -> None:
     used: list[str] = []
-    for kind in ("learner", "acquisition"):
-        plugin_of = getattr(registry, kind)
-        monkeypatch.setattr(registry, kind, lambda name, find=plugin_of: used.append(name) or find(name))
+    for kind, find in (("learner", registry.learner), ("acquisition", registry.acquisition)):
+        name = FORM_DEFAULTS["text"][kind]
+        plugin = find(name)
+        override_plugins({f"{kind}.{name}": lambda name=name, plugin=plugin: used.append(name) or plugin})
     warm(settings)
     assert fake_encoder.encoded and fake_encoder.sketched
     assert used == [*FORM_DEFAULTS["text"].values()]
 
 
-def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: str) -> None:
+def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, override_plugins: OverridePlugins) -> None:
+    def missing() -> None:
         raise ApprenticeError("the weights are missing")
 
-    monkeypatch.setattr(registry, "encoder", missing)
+    override_plugins({"encoder.minilm": missing})
     warm(settings)
