@@ -25,20 +25,20 @@ def encode_usable(encode: EncodeFunction, texts: Sequence[str]) -> tuple[Floats,
 
 
 def encode_checked(
-    encode_texts: EncodeFunction, texts: Sequence[str], names: Sequence[object], encoder: str, noun: str = "task"
+    encode: EncodeFunction, texts: Sequence[str], names: Sequence[object], encoder: str, noun: str = "task"
 ) -> Floats:
-    """The vectors (n, d) that the method `encode_texts` of an encoder makes of texts, all of which are needed.
+    """The vectors (n, d) that the method `encode` of an encoder makes of texts, all of which are needed.
 
-    noun     the kind of thing that has a text, for the error
-    names    the name of each thing, mostly the id of a task
+    names    a name for each text in the error, mostly the id of a task
     encoder  the name of the encoder
+    noun     the noun before such a name in the error
 
     Raises ApprenticeError with the first name whose vector is not finite.
     """
-    vectors, usable = encode_usable(encode_texts, texts)
+    vectors, usable = encode_usable(encode, texts)
     if not usable.all():
         raise ApprenticeError(
             f"The encoder {encoder} gives {noun} {names[int(usable.argmin())]!r} a vector that is not finite: "
-            "change its text or choose another encoder"
+            "change the text or choose another encoder"
         )
     return vectors

@@ -23,7 +23,7 @@ class NearestLabelled:
         self._labelled: Ints = np.empty(0, np.int64)  # slots in the order of their labels; -1: not labelled any more
         self._distance: Floats = np.full(slots, np.inf, np.float32)
         self._nearest: Ints = np.full(slots, -1, np.int64)  # index into _labelled
-        self._n_compared: Ints = np.zeros(slots, np.int64)  # number of the first entries of _labelled compared with
+        self._n_compared: Ints = np.zeros(slots, np.int64)  # by slot: number of entries of _labelled compared with it
         self.compared = 0
 
     def follow(self, labelled: Ints) -> None:
@@ -40,8 +40,8 @@ class NearestLabelled:
         """(m,) squared distance of each of `slots` (m,) to the nearest labelled slot; infinite if there is none."""
         n_missing = len(self._labelled) - self._n_compared[slots]
         outdated, first = np.unique(slots[n_missing > 0], return_index=True)
-        # a block makes as many comparisons as its slot that lacks most: slots that lack about the same number of them
-        # share a block
+        # all slots of a block are compared with as many labelled slots as the slot with most missing comparisons needs,
+        # so only slots with about the same number of missing ones share a block
         magnitudes = np.log2(n_missing[n_missing > 0][first]).astype(np.int64)
         for magnitude in np.unique(magnitudes):
             block = outdated[magnitudes == magnitude]
@@ -50,6 +50,7 @@ class NearestLabelled:
         return self._distance[slots]
 
     def _update(self, matrix: Floats, slots: Ints) -> None:
+        """Compares `slots` with all labelled slots that any of them was not compared with."""
         vectors = matrix[slots]
         squared_norms = np.square(vectors).sum(axis=1)
         first = int(self._n_compared[slots].min())

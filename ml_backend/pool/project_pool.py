@@ -25,8 +25,10 @@ from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 ENCODED = "encoded"
-MIN_ENCODED_FOR_QUEUE = 500  # encoded tasks that may be served, from which number on no sketches are used
-MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000  # tasks, about a second on one core; FAST: quick encoders
+MIN_ENCODED_FOR_QUEUE = 500  # number of encoded tasks that may be served from which on no sketches are used
+MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000
+"""Number of tasks that are encoded in about a second on one core, by other encoders and by quick ones (see
+`Encoder.quick`)."""
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
 ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
 MAX_CLUSTERS = 30  # clusters of a pool: a person can still review them
@@ -84,8 +86,8 @@ class ProjectPool:
 
     def _start(self, encoder: Encoder) -> None:
         self.space = encoder.name
-        self._is_fast = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
-        self.at_once = MAX_ENCODED_PER_ROUND_FAST if self._is_fast else MAX_ENCODED_PER_ROUND
+        self._is_quick = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
+        self.at_once = MAX_ENCODED_PER_ROUND_FAST if self._is_quick else MAX_ENCODED_PER_ROUND
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
@@ -206,12 +208,12 @@ class ProjectPool:
         self._n_used_slots += len(without_slot)
         return slots
 
-    def sketch_ahead(self, examples: Sequence[TaskContent]) -> None:
+    def sketch_ahead(self, contents: Sequence[TaskContent]) -> None:
         """Sketches tasks that the pool will have after the next `refresh`, unless they are few, or so many vectors are
         on disk that the queue needs no sketches."""
-        if len(examples) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
-            vectors = self._make_sketches([example.text for example in examples])
-            self._early_sketches.update(zip((example.key for example in examples), vectors, strict=True))
+        if len(contents) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
+            vectors = self._make_sketches([content.text for content in contents])
+            self._early_sketches.update(zip((content.key for content in contents), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
         """The rows of `tasks`, in the order of `tasks`; tasks that the pool does not have are left out."""
@@ -279,8 +281,8 @@ class ProjectPool:
             self.flush()
 
     def draw(self, n: int) -> EncodingBatch:
-        """A batch of up to n random tasks that are not encoded yet. Once a thread has encoded the batch,
-        `store_vectors` stores the vectors."""
+        """A batch of up to n random tasks that are not encoded yet. The caller encodes the batch, perhaps in another
+        thread, and passes the vectors to `store_vectors`."""
         return self._batch(self._random_rows(self.missing, n))
 
     def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
@@ -313,7 +315,7 @@ class ProjectPool:
 
     def view(self, free: Mask, with_learner: bool) -> PoolView:
         """The rows that the next queue is drawn from: the encoded rows, or all usable rows with their sketches as long
-        as too few are encoded. Before, encodes up to `at_once` rows if these are the last ones, or if the view would
+        as too few are encoded. First encodes up to `at_once` rows, if no more rows are missing or if the view would
         have too few encoded rows.
 
         free          (n,) bool: rows that may be served, of which the view must have enough
@@ -322,7 +324,7 @@ class ProjectPool:
         n_ready = int((self.encoded & free).sum())
         if int(self.missing.sum()) <= self.at_once:
             self.encode_some(self.at_once)
-        elif (with_learner and n_ready < MAX_ENCODED_PER_ROUND) or (self._is_fast and n_ready < MIN_ENCODED_FOR_QUEUE):
+        elif (with_learner and n_ready < MAX_ENCODED_PER_ROUND) or (self._is_quick and n_ready < MIN_ENCODED_FOR_QUEUE):
             self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(MIN_ENCODED_FOR_QUEUE, int(free.sum())):
             self._sketches, self._early_sketches = None, {}

@@ -37,7 +37,7 @@ def test_the_distances_are_those_to_all_labelled_slots(
                 assert distance == pytest.approx(min(exact, default=np.inf), abs=1e-5)
 
 
-def test_one_more_label_is_compared_with_the_requested_slots_alone() -> None:
+def test_a_new_label_is_compared_with_the_requested_slots_alone() -> None:
     cache, all_slots = NearestLabelled(SLOTS), np.arange(SLOTS)
     cache.follow(all_slots[:20])
     cache.distances(MATRIX, all_slots)

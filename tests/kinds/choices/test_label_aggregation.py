@@ -69,7 +69,7 @@ def annotation_lists(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
 @pytest.mark.parametrize("schema", [SINGLE, MULTIPLE], ids=["single", "multiple"])
 @given(data=st.data())
 @hypothesis_settings(max_examples=300)
-def test_it_agrees_with_counting_by_hand(schema: TaskSchema, data: st.DataObject) -> None:
+def test_the_targets_equal_votes_counted_by_hand(schema: TaskSchema, data: st.DataObject) -> None:
     drawn = data.draw(annotation_lists(5 if schema.multiple else 1))
     expected = by_hand(schema, drawn)
     aggregated = aggregate_annotations(schema, drawn)
@@ -97,7 +97,7 @@ def test_only_the_latest_annotation_of_an_annotator_counts() -> None:
     assert aggregate_annotations(SINGLE, [new, old]).targets.tolist() == [[0, 1, 0]]
 
 
-def test_a_skipped_task_is_touched_and_has_no_target() -> None:
+def test_a_skipped_task_counts_as_skipped_and_has_no_target() -> None:
     aggregated = aggregate_annotations(SINGLE, [Annotation(1, 7, 1, (), cancelled=True)])
     assert (aggregated.tasks.tolist(), aggregated.annotated_or_skipped.tolist()) == ([], [7])
     assert aggregated.targets.shape == (0, 3)
