@@ -19,7 +19,7 @@ MAX_FIELDS = 3
 MIN_EFFECT, MIN_EFFECT_SHARE = 0.02, 0.05
 """A field explains a draft if its effect is above both: in log-odds, and as a share of all positive effects."""
 MIN_PROBABILITY = 1e-6
-MAX_ROWS_PER_PREDICTION = 4096
+MAX_ROWS_PER_PREDICTION = 4096  # records with an occluded field whose vectors are in memory at the same time
 
 
 def explain_drafts(

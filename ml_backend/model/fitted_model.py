@@ -70,10 +70,10 @@ class TrainingSnapshot:
         None if the labels or `multiple` differ."""
         if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
             return None
-        return _on_tasks(self.targets, self, new)
+        return _aligned_values(self.targets, self, new)
 
 
-def _on_tasks(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> Floats:
+def _aligned_values(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> Floats:
     """(n of `new`, c) the `values` of the tasks of `old`, in the rows and columns of `new`, which has the same labels;
     NaN for tasks that `old` does not have."""
     out = np.full(new.targets.shape, np.nan, np.float32)
@@ -106,7 +106,7 @@ class FittedModel:
     def held_out_for(self, new: TrainingSnapshot) -> Floats:
         """(n of `new`, c) held-out probabilities of the tasks of a snapshot with the same labels; NaN for tasks that
         the model was not fitted on."""
-        return _on_tasks(self.held_out, self.snapshot, new)
+        return _aligned_values(self.held_out, self.snapshot, new)
 
     def errors(self, tasks: Ints) -> Floats:
         """(m,) the held-out probability of a wrong label for `tasks` (m,), ascending; with several labels, the mean
@@ -215,9 +215,9 @@ def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: Training
 
 
 def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSnapshot) -> Floats | None:
-    """(n, c) probabilities of the serving model for the rows of a snapshot, none from a fit on the row itself: its
-    held-out probabilities for rows that it was fitted on, and its predictions for new rows. None if the snapshot has
-    other labels than the serving model, or if the serving model's plugin is not installed."""
+    """(n, c) probabilities of the serving model for the rows of a snapshot: held-out probabilities for rows that the
+    model was fitted on, and predictions for new rows. None if the snapshot has other labels than the serving model, or
+    if the serving model's plugin is not installed."""
     if train.earlier is None or serving.snapshot.plugin not in registry.installed("learner"):
         return None
     held_out = serving.held_out_for(snapshot)

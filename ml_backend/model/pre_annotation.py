@@ -26,7 +26,8 @@ class DraftedTasks:
     vectors                (n, d) their vectors
     teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
                            NaN in rows without a teacher label; None without a teacher
-    is_generated           (n,) bool: texts that the teacher wrote, for which its draft always holds; None for none
+    is_generated           (n,) bool: texts that the teacher wrote. They get the teacher's draft if there is one. None
+                           without such texts
     """
 
     texts: Sequence[str]
@@ -44,8 +45,8 @@ def make_drafts(
 ) -> list[Draft | None]:
     """A draft for each task: the learner's, or the teacher's where the teacher is more likely to be right.
 
-    Before there is a learner, the embedded teacher drafts where the teacher has no label. It cannot draft records:
-    their draft is None then.
+    Before there is a learner, the embedded teacher drafts where the teacher has no label. The embedded teacher cannot
+    draft records, whose draft is None then.
 
     record_encoder  the encoder of records, with which the learner's drafts are explained
     """
@@ -76,10 +77,10 @@ def make_drafts(
         explanations = explain_drafts(learner, schema, record_encoder, texts, vectors, chosen)
     rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
-        Draft(tuple(labels[mask].tolist()), float(certainty), author, explanation if author == "learner" else ())
+        Draft(tuple(labels[mask].tolist()), float(row_confidence), author, explanation if author == "learner" else ())
         if learner or from_teacher or not schema.is_record
         else None
-        for mask, certainty, author, explanation, from_teacher in rows
+        for mask, row_confidence, author, explanation, from_teacher in rows
     ]
 
 

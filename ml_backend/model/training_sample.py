@@ -55,8 +55,8 @@ def random_rows(tasks: Ints, max_rows: int) -> Ints:
 
 
 def _sample_weights(targets: Floats, new: Mask, sampled: Mask) -> Floats:
-    """(n,) the number of rows for each sampled row, in strata by the rarest label of a row and whether the row is
-    new."""
+    """(n,) the number of rows that each sampled row represents: the number of rows in its stratum divided by the number
+    of sampled ones. The rows of a stratum have the same rarest label, and all or none of them are new."""
     label_counts = (targets > 0).sum(axis=0)
     rarest = np.where(targets > 0, label_counts, len(targets) + 1).argmin(axis=1)
     stratum = 2 * np.where((targets > 0).any(axis=1), rarest, targets.shape[1]) + new

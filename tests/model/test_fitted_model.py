@@ -69,7 +69,7 @@ def test_a_version_without_an_artifact_cannot_be_loaded(store: Store) -> None:
         fitted_model.load(store, 5, 1)
 
 
-def test_columns_follow_the_labels_when_their_order_changes() -> None:
+def test_probabilities_follow_the_order_of_the_labels() -> None:
     out = model().predict(schema("animal", "fruit", "metal"), np.eye(3, dtype=np.float32))
     assert out.argmax(axis=1).tolist() == [1, 2, 0]
     assert np.allclose(out.sum(axis=1), 1)
@@ -82,7 +82,7 @@ def test_an_added_label_is_never_the_most_probable_and_a_removed_one_is_gone() -
     assert (out[:, 1] < 0.01).all()
 
 
-def test_when_no_label_is_left_all_are_as_likely() -> None:
+def test_without_any_fitted_label_all_labels_are_equally_likely() -> None:
     out = model().predict(schema("x", "y"), np.eye(3, dtype=np.float32))
     assert np.allclose(out, 0.5)
 
@@ -103,7 +103,7 @@ def test_earlier_targets_are_found_by_task_and_label() -> None:
 
 
 @pytest.mark.parametrize("labels", [("fruit", "metal"), ("fruit", "metal", "beast"), (*LABELS, "new")])
-def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]) -> None:
+def test_there_are_no_earlier_targets_for_other_labels(labels: tuple[str, ...]) -> None:
     targets = np.zeros((4, len(labels)), np.float32)
     assert snapshot().targets_for(snapshot(labels=labels, targets=targets)) is None
     assert snapshot().targets_for(snapshot(multiple=True)) is None
@@ -134,7 +134,7 @@ def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None
     assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, None)
 
 
-def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
+def test_a_damaged_model_is_replaced_by_the_newest_older_one_that_is_intact(store: Store, settings: Settings) -> None:
     versions = [add(store, model(number)) for number in (1, 2, 3, 4)]
     folder: Path = settings.data_dir / "artifacts" / "5"
     [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")

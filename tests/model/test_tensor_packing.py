@@ -37,7 +37,7 @@ def model_of(targets: Floats, held_out: Floats, multiple: bool = False) -> Fitte
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_an_artifact_of_many_answers_takes_less_than_half_of_what_it_took(
+def test_an_artifact_of_many_targets_takes_less_than_half_of_the_unpacked_size(
     store: Store, settings: Settings, multiple: bool, rng: np.random.Generator
 ) -> None:
     n, c = 2000, 77

@@ -50,7 +50,7 @@ def test_one_more_target_hardly_changes_the_sample() -> None:
     assert len(np.setdiff1d(before.rows, now.rows)) <= 2
 
 
-def test_the_weights_make_every_label_as_frequent_as_it_is() -> None:
+def test_the_weights_restore_the_frequency_of_every_label() -> None:
     tasks, targets = labelled_tasks(30_000)
     sample = training_sample(tasks, targets, np.arange(30_000) % 500 == 7)
     assert sample is not None
