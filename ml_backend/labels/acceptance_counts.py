@@ -1,4 +1,5 @@
-"""Counts task by task which drafts were accepted: the cost of one more annotation does not grow with their number."""
+"""Counts task by task which drafts were accepted: the cost of one more annotation does not grow with the number of
+annotations."""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ AUTHORS = ("teacher", "learner")
 class _Outcome:
     """The outcome of one published and annotated task.
 
-    author   "teacher" or "learner", None if the task was published without a draft
-    fate     what happened to the draft (see `draft_acceptance.fate`), "" without a draft
-    seconds  that the annotation took, None if unknown
+    author         "teacher" or "learner", None if the task was published without a draft
+    draft_outcome  the result of `draft_acceptance.draft_outcome`, "" without a draft
+    seconds        that the annotation took, None if unknown
     """
 
     author: str | None
-    fate: str
+    draft_outcome: str
     seconds: float | None
 
 
@@ -34,7 +35,7 @@ class AcceptanceCounts:
     def __init__(self) -> None:
         self._published: set[int] = set()
         self._outcomes: dict[int, _Outcome] = {}
-        self._counts: Counter[tuple[str | None, str]] = Counter()
+        self._counts: Counter[tuple[str | None, str]] = Counter()  # by author and outcome of the draft
         self._accepted_seconds: list[float] = []  # of annotations with an accepted draft, ascending
         self._blind_seconds: list[float] = []  # of annotations of tasks without a draft, ascending
 
@@ -59,12 +60,12 @@ class AcceptanceCounts:
             )
         previous = self._outcomes.pop(task, None)
         if previous is not None:
-            self._counts[previous.author, previous.fate] -= 1
+            self._counts[previous.author, previous.draft_outcome] -= 1
             if (seconds := self._seconds_of(previous)) is not None and previous.seconds is not None:
                 del seconds[bisect_left(seconds, previous.seconds)]
         if outcome is not None:
             self._outcomes[task] = outcome
-            self._counts[outcome.author, outcome.fate] += 1
+            self._counts[outcome.author, outcome.draft_outcome] += 1
             if (seconds := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
                 insort(seconds, outcome.seconds)
 
@@ -73,15 +74,15 @@ class AcceptanceCounts:
         counts, accepted, blind = self._counts, self._accepted_seconds, self._blind_seconds
         excluded = [self._outcomes[task] for task in tasks if task in self._outcomes]
         if excluded:
-            counts = counts - Counter((outcome.author, outcome.fate) for outcome in excluded)
+            counts = counts - Counter((outcome.author, outcome.draft_outcome) for outcome in excluded)
             accepted = _without_outcomes(
                 accepted, (outcome for outcome in excluded if self._seconds_of(outcome) is self._accepted_seconds)
             )
             blind = _without_outcomes(
                 blind, (outcome for outcome in excluded if self._seconds_of(outcome) is self._blind_seconds)
             )
-        fates = DraftAcceptance.__dataclass_fields__
-        acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
+        names = DraftAcceptance.__dataclass_fields__
+        acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in names}) for author in AUTHORS}
         n_accepted = sum(by_author.accepted for by_author in acceptance.values())
         return DraftUse(self.published_count, acceptance, time_saved(n_accepted, accepted, blind))
 
@@ -89,7 +90,7 @@ class AcceptanceCounts:
         """The list that has the seconds of an outcome, None if the outcome is not in a list."""
         if outcome.author is None:
             return self._blind_seconds
-        return self._accepted_seconds if outcome.fate == "accepted" else None
+        return self._accepted_seconds if outcome.draft_outcome == "accepted" else None
 
 
 def _without_outcomes(seconds: list[float], outcomes: Iterable[_Outcome]) -> list[float]:

@@ -1,5 +1,5 @@
 """Aggregates the labels of a project task by task as annotations change: the cost of one more annotation does not grow
-with their number. The result equals `aggregate_annotations` of all annotations, bit for bit.
+with the number of annotations. The result equals `aggregate_annotations` of all annotations, bit for bit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LabelSnapshot:
     """The labels of a project at a revision of its annotations.
 
     aggregated  the aggregated labels
-    digest      hash of them, which is the same for the same labels
+    digest      a hash, which is the same for the same aggregated labels
     """
 
     revision: int
@@ -106,7 +106,7 @@ class LabelAggregator:
         """Replaces the data of some tasks.
 
         annotations, drafts  all that these tasks have now
-        changed              ids of the tasks that have changed; they may have neither annotations nor drafts any more
+        changed              ids of the tasks, needed for tasks that have neither annotations nor drafts any more
         """
         by_task: dict[int, list[Annotation]] = defaultdict(list)
         for annotation in annotations:

@@ -19,8 +19,9 @@ from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
 MIN_TIMED_ANNOTATIONS = 5
-"""Timed annotations with an accepted draft, and of those without a draft, that an estimate of the saved time needs."""
-TEACHER_AGREEMENT_SOURCE = "answered tasks that it has labelled"
+"""Number of timed annotations with an accepted draft, and of those without a draft, that an estimate of the saved time
+needs."""
+TEACHER_AGREEMENT_SOURCE = "annotated tasks that the teacher has labelled"
 MAX_ANNOTATION_SECONDS = 600.0
 """An annotation that took longer is not counted as timed: the annotator probably took a break."""
 
@@ -56,7 +57,8 @@ class TimeSaved:
 
     seconds                        None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost
                                    time
-    accepted                       number of accepted drafts; `timed` of their annotations have a time
+    accepted                       number of accepted drafts
+    timed                          number of timed annotations with an accepted draft
     blind                          number of timed annotations of tasks that were published without a draft, which are
                                    the audit sample
     median_accepted, median_blind  median seconds of an annotation, None if no annotation is timed
@@ -131,7 +133,7 @@ def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
     fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
     if model is None:
         return Agreement()
-    snapshot, source = model.snapshot, "its own labels, cross-validated"
+    snapshot, source = model.snapshot, "the labels that the learner was fitted on, cross-validated"
     is_counted = ~np.isin(snapshot.tasks, excluded)
     probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)

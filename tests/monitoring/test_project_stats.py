@@ -100,7 +100,7 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
+    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "annotated tasks that the teacher has labelled")
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
     share = learner_draft_share(store.published_drafts.of(5, "v2"))
 
