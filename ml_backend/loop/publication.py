@@ -18,7 +18,7 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring import project_stats
 
-EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries the method that was slower
+EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher measures the slower method of publishing again
 
 log = structlog.get_logger()
 

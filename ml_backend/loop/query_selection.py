@@ -27,9 +27,9 @@ def with_predictions(pool: Pool, learner: FittedModel | None, schema: TaskSchema
 
 
 def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
-    """Selects k rows by the project's query strategy. `balance` is the share of rows that come from the groups whose
-    mean error is above that of all labelled rows. The groups are the clusters, or, if the project names a field,
-    `groups` (n,) numbered from 0."""
+    """Selects k rows by the project's query strategy. The setting `balance` is the share of rows that come from the
+    groups whose mean error is above that of all labelled rows. `groups` (n,): the group of each row, numbered from 0,
+    if the project names a field; None to take the clusters as groups."""
     strategy = registry.acquisition(options.acquisition)
     groups = groups if groups is not None or pool.clustering is None else pool.clustering.assignment
     is_weak = None if groups is None else _in_weak_groups(pool, groups)

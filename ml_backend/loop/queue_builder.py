@@ -24,8 +24,8 @@ from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
 MAX_COMPARED_TASKS = 20_000
-"""Maximum number of free tasks that a query strategy selects from. If there are more, it gets a random sample of this
-size, another one after each annotation."""
+"""Maximum number of free tasks that a query strategy selects from. If there are more, the strategy gets a random sample
+of this size, another one after each annotation."""
 MAX_QUEUE_SCORE = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
 
 
@@ -105,9 +105,11 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     selected = _selected_tasks(store, pool, context, free, len(is_audit_place) - len(audited))
     without_draft = ((task, None, "") for task in audited.tolist())
     queue = [
-        item for is_audit in is_audit_place if (item := next(without_draft if is_audit else selected, None)) is not None
+        entry
+        for is_audit in is_audit_place
+        if (entry := next(without_draft if is_audit else selected, None)) is not None
     ]
-    queue += [*without_draft, *selected]  # the rest of one kind where the other kind has too few tasks
+    queue += [*without_draft, *selected]  # tasks of one kind that were left because the other kind has too few
     return [
         Prediction(task, MAX_QUEUE_SCORE * position / len(queue), task_draft, reason)
         for position, (task, task_draft, reason) in enumerate(queue)
@@ -117,7 +119,8 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
 def _selected_tasks(
     store: Store, pool: ProjectPool, context: RankingContext, free: Mask, n: int
 ) -> Iterator[tuple[int, Draft | None, str]]:
-    """The n tasks that the query strategy selects from the `free` (n,) ones, with their drafts and reasons."""
+    """At most n tasks that the query strategy selects, with their drafts and reasons. `free`: a mask of the pool's rows
+    that may be selected."""
     view = pool.view(free, with_learner=context.learner is not None)
     clustering = pool.clusters(view, registry.clusterer())
     compared = _compared_rows(free[view.rows], context.seed)
@@ -173,5 +176,5 @@ def _reasons(
     for row, uncertainty, task_draft in zip(rows, uncertainties, drafts, strict=True):
         origin = f"{task_draft.author}'s draft{explanation_text(task_draft)}" if task_draft else "no draft"
         cluster = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
-        certainty = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
-        yield f"{', '.join(filter(None, [origin, cluster, selection.ground, certainty]))} ({context.name})"
+        measure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
+        yield f"{', '.join(filter(None, [origin, cluster, selection.ground, measure]))} ({context.name})"

@@ -47,5 +47,7 @@ def _find_version(store: Store, project: int, to: str | None) -> ModelVersion:
     version = store.versions.named(project, to) or (store.versions.get(project, int(number)) if is_number else None)
     if version is None or version.learner not in learners:
         available = ", ".join(map(str, learners)) or "none"
-        raise UnknownVersionError(f"Project {project} has no learner of version {to!r}; kept are: {available}")
+        raise UnknownVersionError(
+            f"Project {project} has no learner of version {to!r}. Versions whose learner is kept: {available}"
+        )
     return version

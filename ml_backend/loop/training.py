@@ -21,8 +21,8 @@ class Promotion:
     """The result of the promotion gate.
 
     learner      the learner of the new version, None before there is one
-    accuracy     its accuracy
-    remark       why it serves, None if there is nothing to say
+    accuracy     the accuracy of the learner, None if it is unknown
+    remark       why the learner serves, None if there is nothing to say
     is_promoted  whether the learner is the candidate of this round
     """
 
@@ -33,8 +33,8 @@ class Promotion:
 
 
 def train(context: RoundContext, inputs: RoundInputs, number: int) -> tuple[FittedModel, Fit] | None:
-    """Fits the learner of version `number`, and returns the model with its fit. Returns None if the fit would be the
-    same as the serving learner's, if the targets do not differ, or during a rollback."""
+    """Fits the learner of version `number`, and returns the model with its fit. Returns None during a rollback, if the
+    fit would be the same as the serving learner's, or if nothing can be fitted (see `fit_model`)."""
     pool, labels, schema = context.pool, inputs.labels, inputs.schema
     labelled = pool.rows_of(labels.tasks)
     pool.encode_missing(labelled, pool.at_once)
@@ -80,8 +80,8 @@ def promote(context: RoundContext, inputs: RoundInputs, candidate: tuple[FittedM
 
 
 def _stored_accuracy(context: RoundContext, inputs: RoundInputs) -> Estimate | None:
-    """The accuracy of the serving learner that the version which fitted it has. All versions that it serves have the
-    same."""
+    """The accuracy of the serving learner, as stored with the version that fitted the learner: all versions that the
+    learner serves have the same accuracy."""
     fitting_version = context.store.versions.get(context.project, inputs.serving.number) if inputs.serving else None
     version = fitting_version or inputs.serving_version
     return version.accuracy if version else None

@@ -136,7 +136,7 @@ def test_a_worker_that_wakes_at_the_switch_does_not_go_back_to_its_own_version(
     )
 
 
-def test_a_version_number_that_is_taken_hands_the_round_back(workers: Workers) -> None:
+def test_a_version_number_that_is_taken_is_not_overwritten(workers: Workers) -> None:
     first = workers.active()
     lease = workers.claim("another")
     with pytest.raises(LeaseLostError, match="version 1"):

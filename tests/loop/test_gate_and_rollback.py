@@ -20,7 +20,7 @@ from ml_backend.monitoring.messages import remarks_text
 from ml_backend.storage import Store
 
 
-def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
+def test_a_learner_of_many_wrong_annotations_does_not_replace_the_serving_one(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     """After 40 fruits and 40 metals, an annotator labels a dozen fruits as animals, which no word explains."""
@@ -42,7 +42,7 @@ def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
     assert server.settings["model_version"] == version.name
 
 
-def test_the_gate_keeps_the_learner_that_answers_more_right(
+def test_the_gate_keeps_the_learner_that_is_right_more_often(
     server: FakeLabelStudio,
     make_round: MakeRound,
     taught: dict[int, str],

@@ -63,7 +63,7 @@ def test_an_earlier_data_folder_serves_the_learner_that_it_holds(
     assert prediction.draft.author == "learner"
 
 
-def test_an_earlier_data_folder_goes_on_learning(
+def test_a_learner_is_fitted_in_an_earlier_data_folder(
     earlier: dict[str, Any], server: FakeLabelStudio, store: Store, make_round: Callable[..., RoundContext],
     single: TaskSchema,
 ) -> None:  # fmt: skip

@@ -130,7 +130,7 @@ def test_without_balance_the_selection_is_that_of_the_strategy(name: str) -> Non
 
 
 @pytest.mark.parametrize("balance", [0.1, 0.25, 0.5, 1.0])
-def test_that_share_of_places_goes_to_the_weak_group(in_order: InOrder, balance: float) -> None:
+def test_the_share_balance_of_the_rows_comes_from_the_weak_group(in_order: InOrder, balance: float) -> None:
     pool, group = pool_with_a_weak_group()
     chosen = select_queries(options(balance), pool, group, 20, 0)
     assert (group[chosen.rows] == 3).sum() == round(balance * 20)
@@ -138,7 +138,7 @@ def test_that_share_of_places_goes_to_the_weak_group(in_order: InOrder, balance:
     assert chosen.ground == "in order"
 
 
-def test_a_share_that_is_less_than_half_a_place_keeps_none(in_order: InOrder) -> None:
+def test_a_share_of_less_than_half_a_row_reserves_none(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     assert (
         select_queries(options(0.04), pool, group, 10, 0).rows.tolist() == InOrder().select(pool, 10, 0).rows.tolist()
@@ -154,7 +154,7 @@ def test_a_share_that_is_less_than_half_a_place_keeps_none(in_order: InOrder) ->
     named=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
-def test_no_row_twice_and_no_place_lost_whatever_the_groups(
+def test_with_any_groups_no_row_is_selected_twice_and_none_is_missing(
     in_order: InOrder, n: int, k: int, groups: int, balance: float, seed: int, named: bool
 ) -> None:
     in_order.calls.clear()
@@ -179,7 +179,7 @@ def test_no_row_twice_and_no_place_lost_whatever_the_groups(
         assert [row for row in rows if row not in first] == rest
 
 
-def test_fewer_weak_rows_than_places_leave_the_rest_to_others(in_order: InOrder) -> None:
+def test_if_there_are_too_few_weak_rows_other_rows_are_selected(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     free = pool.available & ((group != 3) | (np.cumsum(group == 3) > 27))
     n_weak = int((free & (group == 3)).sum())
@@ -191,7 +191,7 @@ def test_fewer_weak_rows_than_places_leave_the_rest_to_others(in_order: InOrder)
     assert none.rows.tolist() == np.flatnonzero(pool.available & (group != 3))[:20].tolist()
 
 
-def test_the_kept_places_are_spread_over_the_queue(in_order: InOrder) -> None:
+def test_the_reserved_places_are_spread_over_the_queue(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group(400)
     seeds, k, reserved = 300, 40, 10
     weak_counts = np.zeros(k)
@@ -227,7 +227,7 @@ def test_a_text_of_the_first_part_is_not_served_again_in_the_second() -> None:
         assert len(set(text[rows].tolist())) == 16, name
 
 
-def test_a_named_field_goes_before_the_clusters(in_order: InOrder) -> None:
+def test_the_groups_of_a_field_take_precedence_over_the_clusters(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     mixed = clustered(pool, np.arange(120) % 4, 4)
     chosen = select_queries(options(0.5), mixed, group, 20, 0)

@@ -70,7 +70,7 @@ def test_records_are_learnt_from_and_their_drafts_say_why(
     assert sum("noise" in reason for reason in reasons) < 6
 
 
-def test_a_request_for_a_draft_is_answered_from_the_same_space(
+def test_the_predictor_uses_the_vector_space_of_the_round(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
 ) -> None:
     predictor = Predictor(settings, store)
@@ -105,9 +105,7 @@ def test_a_text_beside_a_record_is_one_more_field(
     )
 
 
-def test_fields_in_tags_of_their_own_make_a_record(
-    server: FakeLabelStudio, make_round: MakeRound, store: Store
-) -> None:
+def test_fields_in_separate_tags_make_a_record(server: FakeLabelStudio, make_round: MakeRound, store: Store) -> None:
     server.label_config = (
         '<View><Text name="who" value="Age: $record.age, from $record.city"/><HyperText name="note" value="$note"/>'
         '<Choices name="label" toName="who"><Choice value="no"/><Choice value="yes"/></Choices></View>'
@@ -133,7 +131,7 @@ def test_fields_in_tags_of_their_own_make_a_record(
     assert {draft["to_name"] for draft in drafts} == {"who"}
 
 
-def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing(
+def test_records_with_a_text_have_pseudo_labels_from_label_names_and_other_records_have_none(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     add_patients(server, 60)
@@ -162,7 +160,7 @@ def test_a_title_of_few_words_is_a_text_if_the_question_is_about_it(
     assert encoder is not None and encoder.texts == ("title",)
 
 
-def test_a_table_that_was_shown_as_a_text_is_read_anew_when_that_is_mended(
+def test_tasks_are_read_again_when_a_text_tag_is_corrected_to_a_table_tag(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     server.label_config = TABLE.replace("<Table", "<Text")
@@ -174,7 +172,7 @@ def test_a_table_that_was_shown_as_a_text_is_read_anew_when_that_is_mended(
     assert all(store.tasks.texts(5, tasks.tolist())) and remarks_text(active(store).remarks) == ""
 
 
-def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(
+def test_without_a_value_in_any_tag_the_error_names_what_a_task_needs(
     server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
     server.label_config = MIXED.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$age"/>')
@@ -183,7 +181,7 @@ def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(
         run_round(make_round(server))
 
 
-def test_what_is_no_record_is_told_and_the_others_go_on(
+def test_tasks_without_a_record_are_reported_and_the_others_are_learnt_from(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     odd_records: tuple[Any, ...] = ("no record", 7, None, [1, 2], {})
@@ -199,7 +197,7 @@ def test_what_is_no_record_is_told_and_the_others_go_on(
     assert active(store).learner is not None and len(queue(server)) == 12
 
 
-def test_a_pool_without_any_record_says_what_a_task_needs(
+def test_without_any_record_the_error_names_what_a_task_needs(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None]
 ) -> None:
     server.label_config = TABLE
@@ -208,7 +206,7 @@ def test_a_pool_without_any_record_says_what_a_task_needs(
         run_round(make_round(server))
 
 
-def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
+def test_field_types_of_the_extra_params_apply_and_wrong_ones_are_reported(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
 ) -> None:
     def kinds() -> dict[str, Any]:
@@ -231,7 +229,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
     ) and "no record has a field 'shoes'" in remarks_text(active(store).remarks)
 
 
-def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
+def test_a_pool_that_doubles_gets_a_new_profile_and_a_new_learner(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     run_round(make_round(server))
@@ -259,7 +257,7 @@ def test_a_group_is_a_value_of_a_field_or_a_quarter_of_its_numbers(
     assert set(context.pool.group_names("nothing", rows)) == {""}
 
 
-def test_a_project_that_becomes_one_of_texts_forgets_its_records(
+def test_a_project_that_becomes_one_of_texts_loses_its_record_profile(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     context = make_round(server)
@@ -272,7 +270,7 @@ def test_a_project_that_becomes_one_of_texts_forgets_its_records(
     assert store.projects.ensure(5).record_profile is None and context.pool.space == "fake"
 
 
-def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
+def test_another_record_field_gets_a_new_profile(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     run_round(make_round(server))
@@ -285,7 +283,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
 
 
-def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
+def test_replaced_records_get_a_new_profile(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
 ) -> None:
     run_round(make_round(server))
@@ -308,7 +306,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
     assert len(left) <= 2 and not left & before
 
 
-def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
+def test_a_rollback_keeps_the_vector_space_of_its_learner(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     run_round(make_round(server))
@@ -323,7 +321,7 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
     assert learner(store).snapshot.space != held_space and active(store).learner == active(store).number
 
 
-def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
+def test_the_previous_vector_space_serves_until_the_round_completes(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
 ) -> None:
     run_round(make_round(server))
@@ -348,7 +346,7 @@ def _busy(method: str, path: str) -> None:
         raise UnreachableError("busy")
 
 
-def test_texts_are_not_answered_from_the_space_of_records_that_were_there(
+def test_texts_get_no_draft_from_the_vector_space_of_earlier_records(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
 ) -> None:
     run_round(make_round(server))
@@ -358,7 +356,7 @@ def test_texts_are_not_answered_from_the_space_of_records_that_were_there(
     assert one.draft is None and other.draft is None
 
 
-def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
+def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None], settings: Settings
 ) -> None:
     server.label_config = TABLE.replace('<Choice value="yes"/>', '<Choice value="yes"/><Choice value="maybe"/>')

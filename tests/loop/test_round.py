@@ -47,7 +47,7 @@ def test_the_first_round_serves_drafts_of_the_teacher(
     assert set(record.stages) == {"reconcile", "encode", "fit", "assess", "rank", "publish"}
 
 
-def test_later_rounds_serve_drafts_of_the_learner_for_tasks_without_an_answer(
+def test_later_rounds_serve_drafts_of_the_learner_for_tasks_without_an_annotation(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     version = active(store)
@@ -61,7 +61,7 @@ def test_later_rounds_serve_drafts_of_the_learner_for_tasks_without_an_answer(
     assert all(version.name in row["result"][0]["meta"]["text"][0] for row in rows)
 
 
-def test_nothing_changed_is_no_round_and_writes_nothing(
+def test_without_a_change_no_round_runs_and_nothing_is_written(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, settings: Settings
 ) -> None:
     checked = make_round(server)
@@ -74,7 +74,7 @@ def test_nothing_changed_is_no_round_and_writes_nothing(
     assert active(store).number == 2
 
 
-def test_a_skip_takes_the_task_out_of_the_queue_but_teaches_nothing(
+def test_a_skip_removes_the_task_from_the_queue_and_is_not_learnt_from(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     first = queue(server)[0]
@@ -84,7 +84,7 @@ def test_a_skip_takes_the_task_out_of_the_queue_but_teaches_nothing(
     assert (active(store).learner, active(store).labelled) == (2, 30)
 
 
-def test_one_class_alone_teaches_nothing(
+def test_no_learner_is_fitted_on_a_single_class(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     truth = add_labelled_tasks(server, 30)
@@ -94,7 +94,7 @@ def test_one_class_alone_teaches_nothing(
     assert (active(store).learner, active(store).labelled) == (None, 5)
 
 
-def test_a_label_that_is_added_can_be_drafted_once_it_has_answers(
+def test_an_added_label_can_be_drafted_once_it_has_annotations(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", "other")
@@ -119,7 +119,7 @@ def test_a_label_that_is_renamed_is_never_drafted_by_its_old_name(
     assert active(store).labelled == 20, "answers with the old name do not count"
 
 
-def test_when_all_labels_are_replaced_the_queue_goes_on(
+def test_a_queue_is_published_after_all_labels_were_replaced(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     server.label_config = config_with("yes", "no")
@@ -185,7 +185,7 @@ def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
     ]
 
 
-def test_a_version_that_something_else_switched_off_is_published_again(
+def test_a_version_that_was_switched_off_in_label_studio_is_published_again(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     server.settings["model_version"] = ""
@@ -229,7 +229,7 @@ def test_several_choices_may_hold_at_once(
     assert any(len(draft) == 2 for draft in drafts) or any(draft == [] for draft in drafts)
 
 
-def test_an_encoder_change_learns_anew_over_the_new_vectors(
+def test_after_a_change_of_the_encoder_the_learner_is_fitted_on_the_new_vectors(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
     override_plugins: OverridePlugins,
 ) -> None:  # fmt: skip
@@ -242,7 +242,7 @@ def test_an_encoder_change_learns_anew_over_the_new_vectors(
     )
 
 
-def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(
+def test_the_audit_sample_alone_is_served_without_drafts(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
     options(queue_size=20, audit_share=0.3)
@@ -258,7 +258,7 @@ def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(
     assert slice_
 
 
-def test_the_last_tasks_are_served_even_if_all_of_them_wait_in_the_audit_slice(
+def test_the_last_tasks_are_served_even_if_all_of_them_are_in_the_audit_sample(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
     options(queue_size=20, audit_share=0.05)

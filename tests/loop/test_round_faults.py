@@ -44,7 +44,7 @@ def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_s
     assert "damaged" in remarks_text(active(store).remarks)
 
 
-def test_a_lost_artifact_is_learnt_again(
+def test_a_learner_whose_artifact_is_missing_is_fitted_again(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, settings: Settings
 ) -> None:
     artifact_of(store, settings, 2).unlink()
