@@ -58,7 +58,7 @@ def test_clusters_are_cut_anew_when_more_than_a_tenth_has_changed(
     assert thirds.cuts == cuts
 
 
-def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used(
+def test_changes_are_counted_since_the_pool_was_clustered_not_since_the_last_use(
     pool: ProjectPool, store: Store, thirds: Thirds
 ) -> None:
     pool.refresh(put(store, *range(1, 101)))

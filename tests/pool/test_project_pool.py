@@ -100,7 +100,7 @@ def test_a_full_disk_loses_no_vector(
 
 
 @given(tasks=st.sets(st.integers(1, 30)), requested=st.sets(st.integers(1, 35)))
-def test_rows_of_tasks_are_those_of_a_search(tasks: set[int], requested: set[int], pool: ProjectPool) -> None:
+def test_rows_of_tasks_equal_those_of_a_linear_search(tasks: set[int], requested: set[int], pool: ProjectPool) -> None:
     pool.tasks = np.array(sorted(tasks), np.int64)
     all_tasks = pool.tasks.tolist()
     assert pool.rows_of(np.array(sorted(requested), np.int64)).tolist() == [
@@ -155,7 +155,7 @@ def test_no_sketch_is_made_ahead_where_vectors_are_cached(
 
 
 @pytest.mark.parametrize("with_learner", [True, False])
-def test_tasks_with_an_answer_do_not_count_for_those_that_may_be_served(
+def test_annotated_tasks_do_not_count_as_tasks_that_may_be_served(
     pool: ProjectPool, store: Store, *, with_learner: bool
 ) -> None:
     pool.refresh(put(store, *range(1, 2001)))
@@ -165,7 +165,7 @@ def test_tasks_with_an_answer_do_not_count_for_those_that_may_be_served(
     assert free[view.rows].sum() >= module.MAX_ENCODED_PER_ROUND
 
 
-def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
+def test_with_a_learner_a_view_has_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 1001)))
     pool.encoded_vectors(np.array([5]))
     view = full_view(pool, with_learner=True)
@@ -183,7 +183,7 @@ def test_encoding_in_batches_reaches_all_tasks(pool: ProjectPool, store: Store, 
     assert len(store.vectors(5, "fake")) == 100
 
 
-def test_a_batch_encoded_while_the_pool_changed_gives_vectors_to_unchanged_tasks(
+def test_a_batch_encoded_while_the_pool_changes_gives_vectors_to_unchanged_tasks(
     pool: ProjectPool, store: Store
 ) -> None:
     pool.refresh(put(store, 10, 20, 30, 40))
@@ -245,9 +245,7 @@ class CountingTasks(Tasks):
         return ids
 
 
-def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_where_they_are(
-    pool: ProjectPool, store: Store
-) -> None:
+def test_a_new_or_changed_task_gets_a_slot_and_moves_no_other_vector(pool: ProjectPool, store: Store) -> None:
     store.tasks = counting = CountingTasks(store.tasks)
     pool.refresh(put(store, *range(1, 301)))
     pool.encoded_vectors(np.arange(300))

@@ -51,7 +51,7 @@ def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encode
     assert other.encoded.all()
 
 
-def test_an_unusable_task_is_forgotten_with_its_task_and_with_its_encoder(
+def test_an_unusable_row_is_forgotten_with_its_task_and_with_its_encoder(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     fake_encoder.useless = {"text number 10", "text number 20"}
