@@ -246,7 +246,7 @@ def test_nothing_is_looked_for_again_while_no_task_changes(
     quiet(harness, 6)
     assert len(looks) == 2
     harness.receive_event(harness.server.delete_task(1))
-    quiet(harness, 6)
+    quiet(harness, 12)  # the search for quotes takes one step or a few
     assert len(looks) == 4, "at once where a task was deleted: one look that drops, one that finds no more"
     harness.time += maintenance.UNCHANGED_SWEEP_SECONDS
     quiet(harness, 3)
