@@ -102,7 +102,7 @@ class TrainingSet:
         """(n, c) `earlier` if it is cross-validated, else None."""
         return self.earlier if self.validates_earlier else None
 
-    def of(self, rows: Ints) -> TrainingSet:
+    def take(self, rows: Ints) -> TrainingSet:
         """The training set of these rows alone."""
         return replace(
             self,
@@ -139,7 +139,7 @@ class Fit:
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
 
-    def of(self, rows: Mask) -> Fit:
+    def take(self, rows: Mask) -> Fit:
         """The same fit with the held-out probabilities of the rows (n,) that the mask selects."""
         earlier = None if self.held_out_earlier is None else self.held_out_earlier[rows]
         return replace(self, held_out=self.held_out[rows], held_out_earlier=earlier)
@@ -152,7 +152,7 @@ class Clustering:
     centroids: Floats
     assignment: Ints
 
-    def of(self, rows: Ints) -> Clustering:
+    def take(self, rows: Ints) -> Clustering:
         """The clustering of these rows alone."""
         return Clustering(self.centroids, self.assignment[rows])
 

@@ -125,7 +125,7 @@ def _selected_tasks(
     clustering = pool.clusters(view, registry.clusterer())
     compared = _compared_rows(free[view.rows], context.seed)
     if compared is not None:
-        view, clustering = view.subset(compared), clustering and clustering.of(compared)
+        view, clustering = view.subset(compared), clustering and clustering.take(compared)
     labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
     query_pool = Pool(
         vectors=view.vectors,

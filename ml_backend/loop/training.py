@@ -69,7 +69,7 @@ def promote(context: RoundContext, inputs: RoundInputs, candidate: tuple[FittedM
     snapshot = model.snapshot
     audited = np.array(context.store.versions.audited(context.project), np.int64)
     is_real = context.pool.is_not_generated(snapshot.tasks)
-    fit, tasks, targets = fit.of(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
+    fit, tasks, targets = fit.take(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
     decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
     counts = {name: value for name, value in asdict(decision).items() if name != "promote"}
     if not decision.promote:

@@ -129,9 +129,10 @@ class FittedModel:
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities of the labels of `schema`; 0 for a label that the model was not fitted on."""
-        return self._predict(schema.labels, schema.multiple, vectors)
+        return self.predict_labels(schema.labels, schema.multiple, vectors)
 
-    def _predict(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
+    def predict_labels(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
+        """(n, c) probabilities of `labels`; 0 for a label that the model was not fitted on."""
         fitted_labels = self.snapshot.labels
         probabilities = registry.learner(self.snapshot.plugin).predict(self.tensors, vectors)
         if labels == fitted_labels:
@@ -205,7 +206,7 @@ def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: Training
     """A fit on the rows of a sample. The fitted tensors predict the held-out probabilities of the other rows, on which
     they were not fitted."""
     learner = registry.learner(snapshot.plugin)
-    fit = learner.fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
+    fit = learner.fit(replace(train.take(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
     held_out[sample.rows] = fit.held_out
     others = np.setdiff1d(np.arange(len(held_out)), sample.rows, assume_unique=True)
@@ -223,7 +224,7 @@ def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSna
     held_out = serving.held_out_for(snapshot)
     new_rows = np.flatnonzero(np.isnan(held_out).any(axis=1))
     for rows in np.array_split(new_rows, len(new_rows) // ROWS_PER_BATCH + 1) if len(new_rows) else ():
-        held_out[rows] = serving._predict(snapshot.labels, snapshot.multiple, train.vectors[rows])
+        held_out[rows] = serving.predict_labels(snapshot.labels, snapshot.multiple, train.vectors[rows])
     return held_out
 
 
