@@ -171,12 +171,16 @@ class SimulatedTeacher:
     def _label_candidates(self, learner: FittedModel) -> None:
         """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
         context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
-        touched = aggregate_annotations(context.schema, store.annotations.of(PROJECT_ID)).annotated_or_skipped
+        annotated_or_skipped = aggregate_annotations(
+            context.schema, store.annotations.of(PROJECT_ID)
+        ).annotated_or_skipped
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
             answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
-            tasks = candidates.tasks_to_distil(context, learner, answered_keys, asked_tasks, touched, remaining)
+            tasks = candidates.tasks_to_distil(
+                context, learner, answered_keys, asked_tasks, annotated_or_skipped, remaining
+            )
             if not len(tasks):
                 return
             asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow

@@ -88,7 +88,7 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
                 counts[outcome] += 1
                 if outcome in ("failed", "dropped"):
                     problems[answer.problem] += 1
-                # of records, `feature_scores.adopt_answers` adopts the answers
+                # for records, `feature_scores.adopt_answers` adopts the answers
                 is_description = questions[answer.question].purpose == "describe" and not schema.is_record
                 if outcome == "answered" and answer.content and is_description:
                     try:

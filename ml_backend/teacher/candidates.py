@@ -26,9 +26,8 @@ from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
 from ml_backend.teacher.loaded_project import LoadedProject
 
-MAX_TASKS_PER_SELECTION = (
-    32  # tasks chosen at a time for distillation, because the queue's head changes in the meantime
-)
+MAX_TASKS_PER_SELECTION = 32
+"""Number of tasks that are chosen at a time for distillation: the queue's head changes while they are asked about."""
 MAX_EXAMPLE_TASKS, MAX_EXAMPLE_RECORDS = 30, 3  # tasks in a question for label descriptions; records in one for scores
 QuestionsWithKeys = list[tuple[Question, bytes | None]]
 """Questions with the content keys of the tasks that they are about; None: the question is about no single task."""
@@ -68,9 +67,9 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
 def remaining_labels(
     store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
-    """How many labels the teacher has still to give to reach the setting `teacher_labels`, and the content keys of the
-    tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch count as
-    answered. Tasks that another teacher has not answered are asked about again."""
+    """The number of labels that the teacher must still give to reach the setting `teacher_labels`, and the content keys
+    of the tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch
+    count as answered. The labels of other teachers do not count."""
     questions = store.questions
     labelled_keys = questions.cached_replies(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BATCH_TEACHER:
@@ -83,14 +82,14 @@ def tasks_to_distil(
     learner: FittedModel | None,
     labelled_keys: list[bytes],
     excluded: Ints,
-    touched: Ints,
+    annotated_or_skipped: Ints,
     left: int,
 ) -> Ints:
     """The ids of the next tasks to label for distillation, at most `left`. The teacher's query strategy chooses them.
 
-    labelled_keys  content keys of the tasks that the teacher has labelled, which count as labelled
-    excluded       ids of tasks that are not chosen
-    touched        ids of tasks with an annotation or a skip, which count as labelled
+    labelled_keys         content keys of the tasks that the teacher has labelled, which count as labelled
+    excluded              ids of tasks that are not chosen
+    annotated_or_skipped  ids of tasks with an annotation or a skip, which count as labelled
     """
     pool, schema = project.pool, project.schema
     view = pool.encoded_view()
@@ -98,7 +97,7 @@ def tasks_to_distil(
         return np.empty(0, np.int64)
     labelled_rows, _ = pool.rows_with(labelled_keys)
     tasks = pool.tasks[view.rows]
-    is_labelled = np.isin(tasks, touched) | np.isin(view.rows, labelled_rows)
+    is_labelled = np.isin(tasks, annotated_or_skipped) | np.isin(view.rows, labelled_rows)
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
     strategy_pool = Pool(
         vectors=view.vectors,

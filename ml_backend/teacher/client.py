@@ -106,7 +106,7 @@ class TeacherClient:
         self._teacher = teacher
         self._budget = budget
         self.problem = ""
-        """The reason for which the latest question to which no reply came has no answer, "" if there is none."""
+        """The problem of the latest question that got no reply, "" if there is none."""
 
     @property
     def teacher(self) -> str:

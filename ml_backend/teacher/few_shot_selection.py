@@ -16,6 +16,7 @@ MAX_EXAMPLES = 6
 MAX_ERROR_PROBABILITY = 0.8
 """Held-out probability of a wrong prediction above which an annotation counts as a probable labelling error."""
 REDUNDANCY_WEIGHT = 0.5
+"""Factor with which the similarity to the nearest chosen example is subtracted from the similarity to the text."""
 
 
 def choose(vector: Floats, vectors: Floats, error_probabilities: Floats, k: int = MAX_EXAMPLES) -> Ints:

@@ -1,4 +1,4 @@
-"""A project that was read from the store, with its pool: what questions and distillation are made from."""
+"""A project as it was read from the store, with its pool: the input of questions and of distillation."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from ml_backend.teacher.loaded_project import LoadedProject
 
 @dataclass(frozen=True, slots=True)
 class ProjectSnapshot(LoadedProject):
-    """What the teacher's thread needs of a project.
+    """The input of the teacher's thread from one project.
 
-    teacher_client  None without a teacher that can be asked
+    teacher_client  the client of the project's teacher, None without a teacher that can be asked
     change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
     """
 
@@ -36,7 +36,7 @@ def take_snapshot(
     project_row: ProjectRow,
     options: ProjectSettings,
     teacher_client: TeacherClient | None,
-    mark: tuple[object, ...],
+    change_marker: tuple[object, ...],
     encoder: Encoder,
 ) -> ProjectSnapshot:
     """Takes a snapshot in constant time, whatever the size of the pool: the snapshot shares the pool's arrays, which
@@ -46,11 +46,11 @@ def take_snapshot(
     frozen_pool.encoded, frozen_pool.unusable = pool.encoded.copy(), pool.unusable.copy()
     schema = read_schema(project_row.label_config, project_row.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    return ProjectSnapshot(project_row, options, schema, frozen_pool, encoder, teacher_client, mark)
+    return ProjectSnapshot(project_row, options, schema, frozen_pool, encoder, teacher_client, change_marker)
 
 
 def is_still_served(store: Store, project_row: ProjectRow) -> bool:
-    """Whether the project of a row that was read earlier still exists and is served. Its id may belong to another
-    project by now."""
+    """Whether the project of a row that was read earlier still exists and is served: another project may have its id
+    by now."""
     current = store.projects.get(project_row.id)
     return current is not None and bool(current.published) and current.made_at == project_row.made_at

@@ -14,13 +14,14 @@ from ml_backend.core.types import TaskSchema
 VERSION = "1"
 """The version of all prompts: after a change of it, every question is asked anew."""
 MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
-TOKENS_PER_LABEL = 24
-MAX_CUES, MAX_PATTERNS = 10, 6  # phrases of a label; patterns in a diagnosis
-MAX_SCORES_PER_REPLY, MAX_REPLIES_PER_ESTIMATE = (
-    300,
-    5,
-)  # scores of fields and their values in one reply; replies for one estimate
-VALUE_COUNTS, MAX_VALUE_LENGTH = (12, 6, 3), 60  # values of a category, the most that fit; characters of a value
+TOKENS_PER_LABEL = 24  # tokens that a reply may have for each label
+MAX_CUES, MAX_PATTERNS = 10, 6  # phrases of a label in one reply; patterns in a diagnosis
+MAX_SCORES_PER_REPLY, MAX_REPLIES_PER_ESTIMATE = 300, 5
+"""Number of scores, of fields and of their values, in one reply; and number of replies for one estimate."""
+VALUE_COUNTS = (12, 6, 3)
+"""Maximum numbers of values of a category that are scored. The first number is used with which one reply has room for
+the scores of all fields, or else the last one."""
+MAX_VALUE_LENGTH = 60  # characters of a value
 
 
 def label_question(
@@ -100,8 +101,8 @@ def description_question(schema: TaskSchema, texts: Sequence[str], teacher: str)
 
 def field_portions(schema: TaskSchema, fields: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
     """Splits the fields of records into portions, each for one question with at most MAX_SCORES_PER_REPLY scores in its
-    reply. Categories have as many of their values as fit. `fields`: `name`, `kind`, `values` and perhaps `description`
-    of each."""
+    reply. A category has at most one of VALUE_COUNTS values. There are at most MAX_REPLIES_PER_ESTIMATE portions;
+    further fields are left out. `fields`: `name`, `kind`, `values` and perhaps `description` of each."""
     max_scores = max(MAX_SCORES_PER_REPLY // len(_scored_labels(schema)), 1)
     value_count = VALUE_COUNTS[-1]
     for value_count in VALUE_COUNTS:
@@ -126,7 +127,7 @@ def feature_score_question(
     """The question for the scores with which the fields of a record indicate each label (LAAT, arXiv 2502.20268:
     several estimates for each project).
 
-    fields    one of the `portions` of the fields
+    fields    one of the `field_portions`
     examples  some records
     number    of the estimate
 

@@ -29,12 +29,12 @@ class QuestionScheduler:
         """By project: the monotonic time in seconds before which no label descriptions or field scores are asked for.
         """
 
-    def questions(self, snapshot: ProjectSnapshot, teacher: str, touched: Ints) -> QuestionsWithKeys:
+    def questions(self, snapshot: ProjectSnapshot, teacher: str, annotated_or_skipped: Ints) -> QuestionsWithKeys:
         """The next questions of a project: about the queue's head, else for label descriptions or field scores, else
-        for distillation. A teacher that answers by file is asked all kinds at once except about the queue's head,
-        because the head is another one by the time of the answers.
+        for distillation. A teacher that answers by file is asked for descriptions or scores and for distillation at
+        once, and not about the queue's head, because the head is another one by the time of the answers.
 
-        touched  ids of the tasks with an annotation or a skip
+        annotated_or_skipped  ids of the tasks with an annotation or a skip
         """
         project_row, store, project = snapshot.project_row, self._store, snapshot.project_row.id
         learner, _ = fitted_model.load_best(store, store.versions.active(project), snapshot.pool.space)
@@ -42,16 +42,17 @@ class QuestionScheduler:
         if snapshot.options.teacher == registry.BATCH_TEACHER:
             if ("describe", "waiting") in store.questions.counts(project, teacher):
                 cues = []
-            return cues + self._for_distillation(snapshot, learner, teacher, touched)
+            return cues + self._for_distillation(snapshot, learner, teacher, annotated_or_skipped)
         if about_head := self._label(
             snapshot, learner, teacher, candidates.queue_head(store, project_row, snapshot.options)
         ):
             return about_head
         if time.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
-        return cues or self._for_distillation(snapshot, learner, teacher, touched)
+        return cues or self._for_distillation(snapshot, learner, teacher, annotated_or_skipped)
 
     def forget_all_but(self, projects: Collection[int]) -> None:
+        """Forgets the chosen tasks and the pauses of all other projects."""
         for state in (self._chosen, self._no_cues_before):
             for project in state.keys() - projects:
                 del state[project]
@@ -62,7 +63,7 @@ class QuestionScheduler:
         self._no_cues_before[project] = time.monotonic() + seconds
 
     def _for_distillation(
-        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, touched: Ints
+        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, annotated_or_skipped: Ints
     ) -> QuestionsWithKeys:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
@@ -70,13 +71,14 @@ class QuestionScheduler:
         left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
-        excluded = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
+        audited = np.array(self._store.versions.audited(project), np.int64)
+        excluded = np.concatenate([annotated_or_skipped, audited])
         tasks = self._chosen.pop(project, NO_TASKS)
         tasks = tasks[~np.isin(tasks, excluded)]
         # without a learner, and so without examples: see `TeacherLabels.may_be_distilled`
         while not (questions := self._label(snapshot, None, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
-            tasks = candidates.tasks_to_distil(snapshot, learner, labelled_keys, excluded, touched, left)
+            tasks = candidates.tasks_to_distil(snapshot, learner, labelled_keys, excluded, annotated_or_skipped, left)
             if not len(tasks):
                 return []
         if options.teacher != registry.BATCH_TEACHER:  # by file, all of the questions are stored at once

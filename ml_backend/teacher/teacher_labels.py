@@ -1,4 +1,4 @@
-"""The teacher's labels of a project's tasks, row by row, with the annotators' labels that they let expect."""
+"""The teacher's labels of a project's tasks, row by row, with the annotators' labels that are expected from them."""
 
 from __future__ import annotations
 
@@ -83,25 +83,24 @@ def load_teacher_labels(
     rows, shares_of_rows = replies.shares(schema.labels)
     probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
     was_without_examples = replies.alone[reply_rows]
-    is_real = pool.is_not_generated(
-        aggregated_labels.tasks
-    )  # the teacher knew the intended label of a text that it wrote
+    # without generated texts, because the teacher knew the label that it intended for them
+    is_real = pool.is_not_generated(aggregated_labels.tasks)
     _, teacher_rows, annotator_rows = np.intersect1d(
         tasks, aggregated_labels.tasks[is_real], assume_unique=True, return_indices=True
     )
     compared = probabilities[teacher_rows], aggregated_labels.targets[is_real][annotator_rows]
-    measured, drafting = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
+    distillation_confusion, draft_confusion = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
     return TeacherLabels(
         tasks,
         probabilities=probabilities,
-        expected=corrected(probabilities, drafting, multiple),
-        corrected=corrected(probabilities, measured, multiple),
-        distillation_confusion=measured,
+        expected=corrected(probabilities, draft_confusion, multiple),
+        corrected=corrected(probabilities, distillation_confusion, multiple),
+        distillation_confusion=distillation_confusion,
         may_be_distilled=was_without_examples & ~np.isin(tasks, aggregated_labels.annotated_or_skipped),
         compared=len(teacher_rows),
         teacher=teacher,
         label_count=len(replies.keys),
-        draft_confusion=drafting,
+        draft_confusion=draft_confusion,
         digest=sha256(tasks.tobytes() + probabilities.tobytes()).hexdigest(),
     )
 
@@ -146,9 +145,9 @@ def expected_labels_of_texts(
 def no_teacher_labels(schema: TaskSchema) -> TeacherLabels:
     """The empty labels of a teacher that has labelled no task."""
     empty = np.empty((0, len(schema.labels)), np.float32)
-    record = confusion(empty, empty, schema.multiple, trust=1.0)
+    distillation_confusion = confusion(empty, empty, schema.multiple, trust=1.0)
     return TeacherLabels(
-        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "", 0,
+        np.empty(0, np.int64), empty, empty, empty, distillation_confusion, np.empty(0, np.bool_), 0, "", 0,
         confusion(empty, empty, schema.multiple), "",
     )  # fmt: skip
 

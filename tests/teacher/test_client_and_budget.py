@@ -52,7 +52,7 @@ def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     return [prompts.label_question(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
 
 
-def test_what_was_answered_is_never_asked_again(store: Store) -> None:
+def test_an_answered_question_is_never_asked_again(store: Store) -> None:
     teacher = Scripted()
     client = TeacherClient(store, 5, teacher, FREE)
     asked, keys = ask_for(3)
@@ -62,7 +62,7 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     assert set(client.stored_answers(asked)) == {question.id for question in asked}
 
 
-def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
+def test_other_labels_texts_teachers_and_hints_make_another_question_and_descriptions_do_not() -> None:
     key = content_key("a text")
     plain = prompts.label_question(SCHEMA, key, "a text", "scripted", {})
     others = {
@@ -76,7 +76,7 @@ def test_another_label_text_teacher_or_hint_makes_another_question_but_better_wo
     assert prompts.label_question(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
 
 
-def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_can_be_asked_at_once(
+def test_when_the_teacher_becomes_unavailable_earlier_answers_are_kept_and_the_rest_may_be_asked(
     store: Store,
 ) -> None:
     asked, keys = ask_for(5)
@@ -87,7 +87,7 @@ def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_
     assert second_teacher.asked == [question.id for question in asked[2:]]
 
 
-def test_whoever_stops_listening_gives_back_what_was_not_answered(store: Store) -> None:
+def test_a_caller_that_stops_iterating_gives_back_the_unanswered_questions(store: Store) -> None:
     asked, keys = ask_for(5)
     answers = TeacherClient(store, 5, Scripted(), FREE).ask(asked, keys)
     next(answers)
@@ -95,7 +95,7 @@ def test_whoever_stops_listening_gives_back_what_was_not_answered(store: Store) 
     assert len(list(TeacherClient(store, 5, Scripted(), FREE).ask(asked, keys))) == 4
 
 
-def test_a_question_that_nobody_answered_waits_and_one_that_was_answered_badly_is_dropped(store: Store) -> None:
+def test_a_question_without_a_reply_waits_and_one_with_an_unusable_reply_is_dropped(store: Store) -> None:
     asked, keys = ask_for(1)
     assert list(TeacherClient(store, 5, Scripted(outcome="failed"), PRICED).ask(asked, keys)) == []
     assert store.questions.waiting(5) and store.ledger.outcomes(5)[""] == {"failed": 1}
@@ -104,7 +104,7 @@ def test_a_question_that_nobody_answered_waits_and_one_that_was_answered_badly_i
     assert store.ledger.spent(5)["label"].cost == pytest.approx(0.24)
 
 
-def test_a_question_that_nobody_answered_in_the_end_waits_though_an_earlier_call_was_paid(store: Store) -> None:
+def test_a_question_whose_last_call_failed_waits_even_if_an_earlier_call_was_paid(store: Store) -> None:
     class Halfway(Scripted):
         def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
             calls = Call("m", 0.1, 100, 10, "malformed"), Call("m", 60.0, 0, 0, "failed")
@@ -133,7 +133,7 @@ class Dear(Scripted):
 
 @pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
 @pytest.mark.parametrize("replies", [1, 6])
-def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, replies: int) -> None:
+def test_no_cap_is_exceeded_by_concurrent_clients(store: Store, cap: str, replies: int) -> None:
     asked, keys = ask_for(5 * QUESTIONS_PER_BUDGET_CHECK)
     budget = replace(PRICED, replies=replies)
     most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
@@ -148,9 +148,7 @@ def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, 
     assert store.questions.waiting(5), "what the budget does not allow goes on waiting"
 
 
-def test_what_a_process_that_died_was_asking_is_no_longer_kept_free_for_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reservation_of_a_process_that_died_expires(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
     store.questions.add(5, "scripted", [(asked[0], keys[0])])
@@ -160,7 +158,7 @@ def test_what_a_process_that_died_was_asking_is_no_longer_kept_free_for_it(
     assert len(list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys))) == 1
 
 
-def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: Store) -> None:
+def test_a_question_that_is_too_expensive_does_not_block_others(store: Store) -> None:
     asked, keys = ask_for(2)
     dear = replace(asked[0], id="dear", longest=10**6)
     budget = replace(PRICED, project=3 * PRICED.expected(asked[0]))
@@ -173,7 +171,7 @@ def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: 
 
 
 @pytest.mark.parametrize("cap", ["teacher_budget", "teacher_daily_budget", "teacher_daily_calls"])
-def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) -> None:
+def test_zero_means_no_cap_and_the_description_of_the_setting_says_so(store: Store, cap: str) -> None:
     asked, keys = ask_for(2)
     tight = {"teacher_budget": 1e-9, "teacher_daily_budget": 1e-9, "teacher_daily_calls": 1}
     for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
@@ -184,14 +182,16 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
     assert "0: no limit" in (ProjectSettings.model_fields[cap].description or "")
 
 
-def test_a_text_is_reckoned_by_its_bytes() -> None:
+def test_the_expected_cost_of_a_text_depends_on_its_bytes() -> None:
     asked, _ = ask_for(1)
     budget = replace(PRICED, output_price=0.0)
     more = budget.expected(replace(asked[0], text="猫" * 900)) - budget.expected(replace(asked[0], text=""))
     assert more == pytest.approx(budget.calls(asked[0]) * 900 * 1000.0 / 1e6)
 
 
-def test_a_question_that_takes_long_is_not_asked_by_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_takes_long_is_not_asked_by_another_client(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Slow(Scripted):
         def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
             time.sleep(0.8)
@@ -205,7 +205,7 @@ def test_a_question_that_takes_long_is_not_asked_by_another(store: Store, monkey
     assert len(list(TeacherClient(store, 5, Slow(), FREE).ask(asked, keys))) == 3 and not other.asked
 
 
-def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_cost(store: Store) -> None:
+def test_a_budget_that_does_not_cover_the_next_question_is_reported_with_its_maximum_cost(store: Store) -> None:
     asked, keys = ask_for(3)
     most = PRICED.expected(asked[2])
     client = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
@@ -216,7 +216,7 @@ def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_co
     assert "does not cover" in message and "teacher_budget" in message and f"{most:g}" in message
 
 
-def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
+def test_a_spent_budget_is_reported_with_its_setting_and_a_day_ends_at_midnight(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, keys = ask_for(2)

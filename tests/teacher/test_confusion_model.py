@@ -18,7 +18,7 @@ def sure(labels: npt.NDArray[Any], c: int) -> Floats:
     return np.asarray(np.eye(c, dtype=np.float32)[labels])
 
 
-def test_before_anybody_answered_it_is_believed_as_much_as_the_prior_says() -> None:
+def test_without_annotations_the_confusion_matrix_is_the_prior() -> None:
     matrix = confusion(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32), multiple=False)
     assert matrix.diagonal() == pytest.approx([TRUST] * 4)
     assert matrix.sum(axis=1) == pytest.approx([1] * 4)
@@ -26,7 +26,7 @@ def test_before_anybody_answered_it_is_believed_as_much_as_the_prior_says() -> N
 
 
 @given(n=st.integers(0, 40), c=st.integers(1, 5), seed=st.integers(0, 99))
-def test_it_is_the_dirichlet_posterior_counted_by_hand(n: int, c: int, seed: int) -> None:
+def test_the_confusion_matrix_is_the_dirichlet_posterior_counted_by_hand(n: int, c: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     labels, truth = random.integers(0, c, n), random.integers(0, c, n)
     matrix = confusion(sure(labels, c), sure(truth, c), multiple=False)
@@ -47,7 +47,9 @@ def test_a_systematic_mistake_is_corrected(rng: np.random.Generator) -> None:
     assert expected_labels[1, 1] == pytest.approx(0.5, abs=0.1) and expected_labels[1, 2] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_teacher_that_guesses_fades_out_however_sure_it_says_it_is(rng: np.random.Generator) -> None:
+def test_labels_of_a_guessing_teacher_become_nearly_uniform_however_confident_they_are(
+    rng: np.random.Generator,
+) -> None:
     truth, labels = rng.integers(0, 4, 2000), rng.integers(0, 4, 2000)
     matrix = confusion(sure(labels, 4), sure(truth, 4), multiple=False)
     assert corrected(sure(labels[:50], 4), matrix, multiple=False).max() < 0.4

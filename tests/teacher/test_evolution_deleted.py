@@ -70,7 +70,7 @@ def deleting(teacher: Author, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("way", "purpose"), [(TASKS, "diagnose"), (TAUGHT, "diagnose"), (POOL, "label")])
-def test_a_text_that_is_deleted_while_a_round_is_under_way_does_not_come_back(
+def test_a_text_that_is_deleted_during_a_round_is_stored_nowhere_again(
     evolving: Callable[..., EvolutionRun],
     deleting: Callable[[str, int], list[str]],
     store: Store,
@@ -89,7 +89,7 @@ def test_a_text_that_is_deleted_while_a_round_is_under_way_does_not_come_back(
     assert tables_with(store, text) == set()
 
 
-def test_a_task_of_the_pool_that_is_deleted_while_it_is_labelled_is_left_out_of_the_round(
+def test_a_task_that_is_deleted_while_the_teacher_labels_it_is_left_out_of_the_round(
     evolving: Callable[..., EvolutionRun], deleting: Callable[[str, int], list[str]], confused: FakeLabelStudio
 ) -> None:
     texts = deleting("label", 3)

@@ -41,7 +41,7 @@ def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
     assert (spent.calls, spent.input_tokens) == (14, 1400)
 
 
-def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
+def test_a_task_made_of_a_text_has_the_teachers_label_as_its_draft(
     evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
     options: Callable[..., None],
 ) -> None:  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
         assert region["meta"]["text"][0].startswith("teacher's draft")
 
 
-def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anything_is_paid(
+def test_synthetic_share_limits_the_tasks_and_a_full_quota_is_reported_before_anything_is_paid(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, options: Callable[..., None]
 ) -> None:
     first, second = evolving().run(2)
@@ -70,13 +70,13 @@ def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anythi
     assert third.used == 3 and len(synthetic(confused)) == 15
 
 
-def test_texts_for_annotators_are_hard_and_easy_in_turn_and_the_students_mistakes_first() -> None:
+def test_texts_for_annotators_are_hard_and_easy_in_turns_with_the_learners_mistakes_first() -> None:
     texts = [GeneratedText(f"{kind}{n}", kind, right=n < 2) for kind in (HARD, EASY) for n in range(3)]
     assert [text.text for text in steps.for_annotators(texts, 4)] == ["hard2", "easy2", "hard0", "easy0"]
     assert len(steps.for_annotators(texts, 10)) == 6
 
 
-def test_nobody_who_writes_sees_a_text_that_is_measured_by(
+def test_the_teacher_sees_no_text_of_the_audit_sample(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     answered = [number for number, task in confused.tasks.items() if task["annotations"]]
@@ -86,7 +86,7 @@ def test_nobody_who_writes_sees_a_text_that_is_measured_by(
     assert not [task for task in answered if f'"{confused.tasks[task]["data"]["text"]}"' in shown.replace('\\"', '"')]
 
 
-def test_from_the_pool_as_many_tasks_of_the_weak_slices_are_labelled_as_would_have_been_written(
+def test_a_round_from_the_pool_takes_as_many_calls_as_a_round_that_writes_texts(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     first, second = evolving(POOL, per_round=4).run(2)
@@ -99,7 +99,7 @@ def test_from_the_pool_as_many_tasks_of_the_weak_slices_are_labelled_as_would_ha
     assert not synthetic(confused)
 
 
-def test_the_nearest_to_each_kind_of_mistake_come_in_proportion() -> None:
+def test_tasks_nearest_to_mistakes_are_chosen_in_proportion_to_each_kind() -> None:
     angles = np.array([0.0, 0.1, 0.2, 1.5, 1.4, 1.3])
     pool = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     mistakes = [pool[[0]], np.array([[0.0, 1.0]], np.float32)]

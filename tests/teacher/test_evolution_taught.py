@@ -27,7 +27,7 @@ from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, Gen
 from ml_backend.teacher.project_context import load_project_context
 
 
-def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
+def test_the_learner_predicts_texts_before_it_is_trained_on_them_and_the_result_is_the_next_feedback(
     evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     first, second = evolving(TAUGHT).run(2)
@@ -41,7 +41,7 @@ def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds
         assert text.right == (text.said == text.label)
 
 
-def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
+def test_texts_for_distillation_become_no_tasks_and_stay_in_the_pseudo_labels(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store, settings: Settings
 ) -> None:
     first, second = evolving(TAUGHT).run(2)
@@ -60,7 +60,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     assert data.origin.taught == len(data.taught.vectors) == 24
 
 
-def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
+def test_the_learner_of_the_next_round_is_distilled_from_the_texts_of_the_last(
     evolving: Callable[..., EvolutionRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
@@ -74,7 +74,7 @@ def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
     assert sizes == [12], "before the first round, nothing was taught that the learner which serves does not know"
 
 
-def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
+def test_texts_of_another_teacher_are_not_corrected_by_this_teachers_confusion_matrix(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
     list(evolving(TAUGHT).run(1))
@@ -104,7 +104,7 @@ def test_a_cue_without_a_vector_is_named(
         distillation.distil(data, False, context.encoder, 0)
 
 
-def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
+def test_unusable_texts_are_dropped_and_reported_with_the_reason(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio
 ) -> None:
     existing_text = next(iter(confused.tasks.values()))["data"]["text"]
@@ -130,7 +130,7 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     assert len(round_.texts) == 17 - 5 - unclear
 
 
-def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set(
+def test_texts_with_an_unsure_label_are_dropped_and_a_round_that_keeps_none_names_the_setting(
     evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     teacher.sure = 0.55
@@ -144,7 +144,7 @@ def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set
     assert "nothing is kept: the teacher's reply had no texts" in "\n".join(report_text.round_lines(round_, Spending()))
 
 
-def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistakes_first() -> None:
+def test_feedback_has_hard_and_easy_texts_with_the_learners_predictions_and_mistakes_first() -> None:
     texts = [
         GeneratedText(f"{kind} {n}", kind, ("fruit",), said=("fruit",) if n < 4 else ("metal",), right=n < 4)
         for kind in (HARD, EASY)
@@ -165,7 +165,7 @@ def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistake
     )
 
 
-def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_and_never_what_is_measured_by(
+def test_examples_for_writing_are_annotated_tasks_of_each_label_and_none_of_the_audit_sample(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     answers = {
@@ -192,7 +192,7 @@ def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_
     )
 
 
-def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
+def test_report_and_status_show_how_many_annotated_tasks_the_teacher_saw(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
     context = load_project_context(settings, store, 5)
@@ -208,7 +208,7 @@ def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
     )
 
 
-def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
+def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, settings: Settings
 ) -> None:
     context = load_project_context(settings, store, 5)
@@ -219,14 +219,16 @@ def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
     assert json.loads(teacher.asked[0].text)["figures"] == "\n".join(report)
 
 
-def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
+def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: TaskSchema) -> None:
     plain = prompts.label_question(single, b"key", "a text", "t", {})
     free = prompts.label_question(single, b"key", "a text", "t", {}, "unclear")
     assert free.labels == (*single.labels, "unclear") and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
 
 
-def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sure(multiple: TaskSchema) -> None:
+def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision_must_be_confident(
+    multiple: TaskSchema,
+) -> None:
     asked = [prompts.label_question(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]

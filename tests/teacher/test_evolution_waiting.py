@@ -25,7 +25,7 @@ from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
 from ml_backend.teacher.project_context import ProjectContext, load_project_context
 
 
-def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
+def test_a_step_without_a_usable_reply_ends_the_round_without_an_error(
     evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     teacher.failing = {"diagnose", "write"}
@@ -38,7 +38,7 @@ def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])
-def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_is_asked_twice(
+def test_a_round_resumes_where_it_was_interrupted_and_asks_nothing_twice(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, calls: int
 ) -> None:
     teacher.calls = calls
@@ -55,7 +55,7 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
     assert len(synthetic(confused)) == 12 == len({data["text"] for data in synthetic(confused).values()})
 
 
-def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_its_answer_comes(
+def test_the_tasks_shown_are_those_of_the_stored_question_however_late_its_answer_comes(
     evolving: Callable[..., EvolutionRun],
     teacher: Author,
     confused: FakeLabelStudio,
@@ -81,7 +81,7 @@ def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_i
     assert all(confused.tasks[task]["data"]["text"] in writing.text for task in set(round_.shown) - quoted)
 
 
-def test_a_spent_budget_makes_it_wait_and_says_which(
+def test_a_spent_budget_makes_the_round_wait_and_names_the_setting(
     evolving: Callable[..., EvolutionRun], options: Callable[..., None], teacher: Author
 ) -> None:
     options(teacher_daily_calls=19)
@@ -91,7 +91,7 @@ def test_a_spent_budget_makes_it_wait_and_says_which(
     assert [round_.done for round_ in evolving().run(1)] == [True] and len(teacher.asked) == 14
 
 
-def test_killed_after_the_import_no_text_becomes_two_tasks(
+def test_after_an_interruption_behind_the_import_no_text_becomes_two_tasks(
     evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = store.tasks.put
@@ -109,7 +109,7 @@ def test_killed_after_the_import_no_text_becomes_two_tasks(
     assert round_.used == 6 == len(synthetic(confused))
 
 
-def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with_the_next_round(
+def test_if_an_import_returns_no_task_ids_the_next_round_reads_the_tasks(
     evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -123,7 +123,7 @@ def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with
     assert synthetic_tasks(store, 5) == sorted(synthetic(confused))
 
 
-def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(
+def test_a_waiting_round_is_resumed_after_rounds_of_another_teacher_or_kind(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store
 ) -> None:
     teacher.calls = 3
@@ -172,7 +172,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
     assert both.exit_code == 2
 
 
-def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
+def test_for_a_teacher_that_cannot_be_asked_the_error_names_the_settings(
     taught: dict[int, str], settings: Settings, store: Store
 ) -> None:
     context: ProjectContext = load_project_context(settings, store, 5)
@@ -181,7 +181,7 @@ def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
 
 
 @pytest.mark.parametrize("name", ["batch", "openai"])
-def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it_would_orphan(
+def test_a_teacher_without_a_model_is_an_error_before_a_round_begins(
     evolving: Callable[..., EvolutionRun], options: Callable[..., None], store: Store, name: str
 ) -> None:
     options(teacher=name, teacher_model="")
@@ -190,7 +190,7 @@ def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it
     assert rounds_of(store) == () and store.questions.all(5) == []
 
 
-def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
+def test_waiting_questions_of_the_round_and_of_the_loop_are_counted_separately(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: TaskSchema
 ) -> None:
     teacher.calls = 0
@@ -202,7 +202,7 @@ def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
     assert len(store.questions.waiting(5, "scripted")) == 2
 
 
-def test_two_commands_never_evolve_one_project_and_none_loses_the_rounds_of_the_other(
+def test_two_commands_cannot_run_rounds_of_one_project_at_once_and_none_loses_rounds(
     evolving: Callable[..., EvolutionRun], store: Store
 ) -> None:
     first, second = evolving(TAUGHT).run(2), evolving(TAUGHT)

@@ -28,7 +28,7 @@ def test_examples_are_those_of_greedy_marginal_relevance_the_best_one_last(n: in
     assert choose(text, vectors, errors, k).tolist() == expected[::-1]
 
 
-def test_an_unknown_error_is_no_sign_of_a_slip() -> None:
+def test_an_example_with_an_unknown_error_may_be_chosen() -> None:
     vectors = np.eye(3, dtype=np.float32)
     errors = np.array([np.nan, 0.9, 0.1], np.float32)
     assert sorted(choose(vectors[1], vectors, errors).tolist()) == [0, 2]

@@ -35,7 +35,7 @@ changes = st.one_of(
 
 @given(history=st.lists(changes, max_size=20))
 @hypothesis_settings(max_examples=50)
-def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_somebody_looked(
+def test_the_cached_shown_tasks_equal_those_of_all_rounds(
     any_store: Store, history: list[tuple[str, list[int]]]
 ) -> None:
     project, rounds = next(_projects), list[EvolutionRound]()
@@ -57,7 +57,7 @@ def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_som
 
 
 @pytest.mark.parametrize("n", [3, 60])
-def test_a_look_at_what_was_shown_reads_as_much_of_many_rounds_as_of_few(
+def test_a_read_of_the_shown_tasks_reads_only_new_and_open_rounds(
     store: Store, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     for number in range(1, n + 1):

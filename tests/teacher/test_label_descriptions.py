@@ -47,12 +47,12 @@ def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_sc
     assert "says nothing" not in rows
 
 
-def test_with_several_choices_what_speaks_against_a_label_says_nothing_of_the_others() -> None:
+def test_with_several_choices_a_cue_against_a_label_is_neutral_for_the_others() -> None:
     phrases = label_phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
     assert phrases.targets[phrases.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 
-def test_a_label_that_was_removed_since_is_passed_over_wherever_it_is_named() -> None:
+def test_a_removed_label_is_ignored_in_cues() -> None:
     left = replace(SCHEMA, labels=("fruit", "metal"))
     phrases = label_phrases(CUES, left)
     assert phrases.targets[phrases.texts.index("the apple of his eye")].tolist() == [0, 1], "of all others alike"
@@ -65,7 +65,7 @@ def test_without_cues_the_labels_have_their_names_and_hints() -> None:
     assert phrases.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and phrases.weights.tolist() == [1, 1, 1]
 
 
-def test_a_hint_of_the_project_comes_before_the_teachers_description() -> None:
+def test_a_hint_of_the_label_configuration_takes_precedence_over_the_teachers_description() -> None:
     hinted = replace(SCHEMA, hints=("an edible one", "", ""))
     assert descriptions(CUES, hinted) == {"fruit": "an edible one"}
     assert descriptions(CUES, SCHEMA) == {"fruit": "grows on trees"}
@@ -87,12 +87,12 @@ def test_a_hint_of_the_project_comes_before_the_teachers_description() -> None:
         ({"fruit": {"cues": [["sweet", -5, "stone"]]}}, "fruit"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_label(wrong: Any, named: str) -> None:
+def test_the_error_for_invalid_cues_names_the_label(wrong: Any, named: str) -> None:
     with pytest.raises(ApprenticeError, match=named):
         checked(wrong, SCHEMA)
 
 
-def test_blanks_are_tidied_and_empty_or_too_many_cues_left_out() -> None:
+def test_white_space_is_normalised_and_empty_or_too_many_cues_are_left_out() -> None:
     many = [[f"cue {n}", 1] for n in range(MAX_CUES + 5)]
     cues = checked({"fruit": {"description": " sweet ", "cues": [["  an \n apple ", 3], [" ", 5], *many]}}, SCHEMA)
     assert cues["fruit"]["description"] == "sweet"
@@ -112,7 +112,7 @@ def test_a_reply_that_fits_the_question_is_read() -> None:
     assert np.isfinite(label_phrases(cues, SCHEMA).weights).all()
 
 
-def test_cues_as_text_are_read_again_as_they_were_and_every_label_has_its_place() -> None:
+def test_cues_written_as_text_are_parsed_unchanged_and_every_label_is_listed() -> None:
     text = label_descriptions_to_text(CUES, SCHEMA)
     assert [*json.loads(text)] == ["fruit", "metal", "animal"]
     assert '      ["the apple of his eye", -5, "animal"]\n' in text, "a cue a line"
@@ -120,12 +120,12 @@ def test_cues_as_text_are_read_again_as_they_were_and_every_label_has_its_place(
     assert label_descriptions_from_text(label_descriptions_to_text({}, SCHEMA), SCHEMA) == {}
 
 
-def test_what_is_no_json_is_told_with_its_place() -> None:
+def test_the_error_for_invalid_json_names_the_place() -> None:
     with pytest.raises(ApprenticeError, match=r"not JSON: .* at line 2, column 12"):
         label_descriptions_from_text('{\n  "fruit": oops\n}', SCHEMA)
 
 
-def test_other_words_scores_or_labels_have_another_digest() -> None:
+def test_other_phrases_or_scores_have_another_digest() -> None:
     cue: dict[str, Any] = {"fruit": {"description": "", "cues": [["an apple", 5]]}}
     others = [[["an appl", 5]], [["an apple", 6]], [["an apple", 5], ["a pear", 5]]]
     digests = {label_phrases({"fruit": {"description": "", "cues": cues}}, SCHEMA).digest for cues in others}

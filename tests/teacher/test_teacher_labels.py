@@ -63,7 +63,7 @@ def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Te
     )
 
 
-def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
+def test_annotated_tasks_are_not_distilled_whether_they_are_in_the_queue_or_not(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
     store.published_drafts.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
@@ -75,7 +75,7 @@ def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
     assert teacher_labels.compared == 1
 
 
-def test_what_was_said_with_answers_in_sight_is_not_distilled(
+def test_labels_given_with_few_shot_examples_are_not_distilled(
     remember: Callable[..., TeacherLabels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
@@ -87,7 +87,7 @@ def test_what_was_said_with_answers_in_sight_is_not_distilled(
     assert not np.isnan(teacher_labels.of(np.array([20]))).any(), "it is a draft all the same"
 
 
-def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., TeacherLabels]) -> None:
+def test_a_reply_to_a_question_without_all_present_labels_is_ignored(remember: Callable[..., TeacherLabels]) -> None:
     other = TaskSchema(("fruit", "stone"), False, "c", "t", "text")
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
@@ -97,7 +97,9 @@ def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: 
     )
 
 
-def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., TeacherLabels]) -> None:
+def test_annotators_who_contradict_the_teacher_are_expected_to_do_so_again(
+    remember: Callable[..., TeacherLabels],
+) -> None:
     before = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
     after = remember({}, dict.fromkeys(TEXTS, "metal"))
     assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(
@@ -116,7 +118,7 @@ SCHEMAS = [TaskSchema(tuple(labels), False, "c", "t", "text") for labels in ("ab
     )
 )
 @hypothesis_settings(max_examples=30)
-def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in_between(
+def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_labels(
     any_store: Store, fake_encoder: FakeEncoder, replies: list[tuple[TaskSchema, str, float]]
 ) -> None:
     project, texts = next(_projects), ["apple", "zinc"]
@@ -137,7 +139,7 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 
 
-def test_a_label_that_went_and_came_back_brings_the_reply_of_then_back(
+def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_restored(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")

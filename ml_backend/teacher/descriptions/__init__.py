@@ -1,1 +1,1 @@
-"""What a teacher says of labels and of the fields of records, to be read and edited."""
+"""The teacher's descriptions of labels and scores of the fields of records, which people can read and edit."""

@@ -29,10 +29,10 @@ from ml_backend.teacher.project_snapshot import is_still_served
 
 ESTIMATE_COUNT = 3
 """Number of estimates that the teacher is asked for."""
-MAX_SCORE = 10
+MAX_SCORE = 10  # a field with this score makes the label nearly certain, one with its negative rules the label out
 BY_HAND, BY_TEACHER = "hand", "teacher"
 VALUES = "values"
-MISSING = "(missing)"  # may be scored like a value
+MISSING = "(missing)"  # the encoder's name for missing values, which may be scored like a value
 Estimate = dict[str, FieldScores]
 FeatureScores = dict[str, Any]
 

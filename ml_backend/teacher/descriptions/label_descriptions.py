@@ -23,8 +23,8 @@ from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.prompts import description_question
 
-MAX_CUES = 20
-MAX_SCORE = 10
+MAX_CUES = 20  # of a label that are stored; a teacher is asked for fewer
+MAX_SCORE = 10  # a phrase with this score makes its label certain
 
 LabelDescriptions = dict[str, dict[str, Any]]
 

@@ -97,7 +97,7 @@ class EvolutionRun:
             yield current
 
     def room(self) -> int:
-        """The number of tasks that may still be generated under the setting `synthetic_share`."""
+        """The number of tasks that may still be created from generated texts under the setting `synthetic_share`."""
         pool, annotated = self._context.pool, self._aggregated_labels().tasks
         allowed = self._context.options.synthetic_share * int(pool.is_not_generated(annotated).sum())
         return max(0, int(allowed + 1e-9) - int(pool.synthetic.sum()))
@@ -263,9 +263,8 @@ class EvolutionRun:
         return current
 
     def _learner(self) -> FittedModel:
-        """The learner whose mistakes are analysed: the serving learner by default. If the learner is trained on the
-        teacher's labels directly, a worker may not have fitted it with those of the latest rounds yet; it is fitted
-        here then."""
+        """The learner whose mistakes are analysed: the serving learner by default. If rounds distil the teacher's
+        labels directly, and no worker has fitted the learner with those of the latest rounds yet, it is fitted here."""
         if self._fixed_learner is not None:
             return self._fixed_learner
         learner, context = load_serving_learner(self._context), self._context
@@ -301,8 +300,8 @@ class EvolutionRun:
         )
 
     def _audited(self) -> Ints:
-        """The ids of the tasks of the audit sample. The teacher must not see these tasks: they measure the learner, and
-        the learner would be trained on texts that the teacher writes after their example."""
+        """The ids of the tasks of the audit sample. The teacher must not see these tasks: the learner is measured on
+        them, and would be trained on texts that the teacher writes after their example."""
         return np.array(self._context.store.versions.audited(self._context.project_row.id), np.int64)
 
 

@@ -42,10 +42,10 @@ class DroppedText(NamedTuple):
 class GeneratedText:
     """One text of a round. `kind`: HARD or EASY, as the teacher meant the text, or POOL for a task's text.
 
-    label   the teacher's labels, and `shares` their probabilities; both are empty until the teacher has labelled the
-            text
-    said    the labels that the learner predicted before the text was used for training; `right`: whether the learner
-            and the teacher agree
+    label   the teacher's labels, empty until the teacher has labelled the text
+    shares  the teacher's probability of each label, empty until then
+    said    the labels that the learner predicted before the text was used for training
+    right   whether the learner and the teacher agree
     """
 
     text: str

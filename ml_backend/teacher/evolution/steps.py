@@ -40,7 +40,7 @@ from ml_backend.teacher.teacher_labels import shares
 MIN_LABEL_CONFIDENCE = 0.6
 """Least probability of the teacher's label for a text that it wrote; with several choices, of each label's decision."""
 REFUSAL = "none of them, or ambiguous"
-MAX_QUOTED_MISTAKES = 30  # mistakes in the question for a diagnosis
+MAX_QUOTED_MISTAKES = 30  # in the question for a diagnosis
 EXAMPLE_COUNT = 8  # texts of the project in the question for texts
 FEEDBACK_TEXTS, LATEST_FEEDBACK_TEXTS = 2, 6
 """Texts of each kind in the feedback: of every earlier round, and of the latest round."""
@@ -214,8 +214,8 @@ def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText
 def from_pool(
     context: ProjectContext, mistakes: Sequence[Sequence[int]], current: EvolutionRound, excluded: Ints
 ) -> QuestionsWithKeys:
-    """The questions for the labels of tasks in the weak slices of the pool, for as many calls as a round that writes
-    texts needs. Chooses the tasks nearest to the learner's mistakes, in proportion to the size of each kind.
+    """The questions for the labels of the pool's tasks that are nearest to the learner's mistakes, for as many calls as
+    a round that writes texts needs. Each kind of mistake gets tasks in proportion to the number of its mistakes.
 
     mistakes  the task ids of each kind of mistake
     excluded  ids of tasks that are not chosen; tasks that the teacher has labelled are not chosen either
@@ -232,8 +232,8 @@ def from_pool(
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
-    """At most n rows of `pool` (m, d), the nearest first to a mistake of a kind. `mistakes`: the vectors (k, d) of each
-    kind. Each kind gets rows in proportion to its k, allotted by D'Hondt's method."""
+    """At most n rows of `pool` (m, d), for each kind of mistake the nearest to one of its mistakes. `mistakes`: the
+    vectors (k, d) of the mistakes of each kind. Each kind gets rows in proportion to its k, by D'Hondt's method."""
     orders = [iter(np.argsort(-(pool @ kind.T).max(axis=1), kind="stable").tolist()) for kind in mistakes]
     allotted = [0] * len(mistakes)
     chosen: dict[int, None] = {}

@@ -25,7 +25,8 @@ from ml_backend.teacher.project_context import ProjectContext
 LENGTH_SAMPLE_SIZE = 2000
 """Number of the project's texts whose lengths are measured."""
 LENGTH_TOLERANCE = 1.5
-"""Factor by which a text may be shorter than the 1st percentile, or longer than the 99th, of the project's lengths."""
+"""Factor by which a text may be shorter than the 1st percentile, or longer than the 99th, of the lengths of the
+project's texts."""
 
 
 def filter_texts(
