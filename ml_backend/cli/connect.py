@@ -21,7 +21,8 @@ def connect(
     """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
     from ml_backend.label_studio.setup import connect as connect_project
     from ml_backend.monitoring.health_check import wait_for_backend
-    from ml_backend.monitoring.text_sample import question_and_text_sentences
+    from ml_backend.monitoring.text_sample import check_first_tasks
+    from ml_backend.rendering.project_text import question_and_text_sentences
     from ml_backend.storage import Store, read_credentials, save_credentials
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
@@ -31,7 +32,7 @@ def connect(
     client.project(project)  # raises an error unless the key is valid; only a valid key is stored for the worker
     save_credentials(settings.data_dir, *read_credentials(settings))
     schema = connect_project(client, store, settings, project, print_indented)
-    for sentence in question_and_text_sentences(client, project, schema):
+    for sentence in question_and_text_sentences(schema, check_first_tasks(client, project, schema)):
         print_indented(sentence)
     out.print(f"Project {project} is connected. `apprentice status --project {project}` shows the first round.")
 

@@ -93,14 +93,17 @@ def simulate(
             from ml_backend.core.exceptions import ApprenticeError
 
             try:  # the finished repetitions are reported
-                _print_simulation(simulator.conclude(), out_folder)
+                _report(simulator, out_folder)
             except ApprenticeError as error:
                 if str(error) != str(failure):  # `main` prints the failure
                     out.print(str(error), highlight=False, markup=False)
         raise
-    _print_simulation(simulator.conclude(), out_folder)
+    _report(simulator, out_folder)
 
 
-def _print_simulation(recommendation: str, folder: Path) -> None:
-    for line in (recommendation, f"The curves are in {folder / 'report.html'}."):
+def _report(simulator: Simulator, folder: Path) -> None:
+    from ml_backend.rendering.simulation_report import REPORT, write_report
+
+    recommendation = write_report(simulator.conclude(), folder)
+    for line in (recommendation, f"The curves are in {folder / REPORT}."):
         out.print(line, highlight=False, markup=False)

@@ -39,7 +39,7 @@ def status(
 
 
 def _print_status(status: Status) -> None:
-    from ml_backend.monitoring.status import status_lines
+    from ml_backend.rendering.status_text import status_lines
 
     out.print(f"[bold]Project {status.project}[/]")
     for name, sentence in status_lines(status):

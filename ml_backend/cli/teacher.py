@@ -50,7 +50,7 @@ def report(
     """Show the learner's errors: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
     from dataclasses import asdict
 
-    from ml_backend.teacher.evolution import report_text
+    from ml_backend.rendering.evolution_text import report_lines
     from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
     from ml_backend.teacher.project_context import load_project_context
 
@@ -60,7 +60,7 @@ def report(
     if as_json:
         typer.echo(json.dumps(asdict(analysis), indent=2, ensure_ascii=False))
         return
-    for line in [*report_text.error_analysis_lines(analysis), *filter(None, [report_text.caveat(analysis)])]:
+    for line in report_lines(analysis):
         out.print(line, highlight=False, markup=False)
 
 
@@ -86,9 +86,9 @@ def evolve(
     from ml_backend.core import registry
     from ml_backend.core.exceptions import RepliesAwaitedError
     from ml_backend.label_studio.generated_tasks import import_generated_texts
+    from ml_backend.rendering.evolution_text import round_lines
     from ml_backend.teacher.evolution.evolution_run import EvolutionRun, check_texts_can_be_written
     from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
-    from ml_backend.teacher.evolution.report_text import round_lines
     from ml_backend.teacher.project_context import load_project_context
 
     if train_directly and from_pool:

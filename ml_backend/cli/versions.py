@@ -14,8 +14,8 @@ from ml_backend.cli.common import DataDir, Project, open_store, out, read_settin
 
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """List the model versions of a project, newest first."""
-    from ml_backend.monitoring.messages import remarks_text
     from ml_backend.monitoring.status import read_status
+    from ml_backend.rendering.remarks_text import remarks_text
 
     store = open_store(read_settings(data_dir=data_dir))
     read_status(store, project)  # raises an error if the project is unknown

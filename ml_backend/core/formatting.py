@@ -1,28 +1,6 @@
-"""Formats numbers for sentences."""
+"""Formats a number with its noun, for messages of any layer."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-
-def format_points(share: float) -> str:
-    """A share in percentage points with its sign: one decimal, or, below 0.1 points, one significant digit."""
-    return f"{100 * share:+.1f}" if abs(share) >= 0.001 else f"{100 * share + 0.0:+.1g}"
-
-
-def format_interval(interval: Sequence[float]) -> str:
-    """The bounds of an interval, in percentage points."""
-    return " to ".join(map(format_points, interval))
-
-
-def format_p_value(p_value: float) -> str:
-    """A p-value with its sign of comparison: `= 0.02` or `< 0.001`."""
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
-
-
-def format_confidence(significance_level: float) -> str:
-    """The confidence, in per cent, of an interval or a test at a significance level."""
-    return f"{100 * (1 - significance_level):.1f} %"
 
 
 def format_count(n: int, noun: str) -> str:

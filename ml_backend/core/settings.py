@@ -11,6 +11,7 @@ import ipaddress
 import json
 import math
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -135,6 +136,19 @@ class ProjectSettings(BaseModel):
         return name
 
 
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """Why a value of a project's extra params is ignored, or all of them. `rendering.settings_text` words it.
+
+    name    the setting, "" if the extra params are not an object
+    detail  of an unknown setting the most similar name, "" if none is similar; of an invalid value the error message
+    """
+
+    code: Literal["not an object", "unknown", "invalid"]
+    name: str = ""
+    detail: str = ""
+
+
 class Settings(BaseSettings):
     """Settings of an installation."""
 
@@ -244,25 +258,25 @@ class Settings(BaseSettings):
         """The URL under which Label Studio reaches this backend, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
-    def for_project(self, extra_params: Any) -> tuple[ProjectSettings, str]:
-        """The project's settings, and the problems of its extra params ("" if none): bad values are ignored.
+    def for_project(self, extra_params: Any) -> tuple[ProjectSettings, tuple[SettingProblem, ...]]:
+        """The project's settings, and the problems of its extra params: bad values are ignored.
 
         `extra_params` are those that Label Studio sends, or those that `project_params` returned.
         """
         overrides = project_params(extra_params)
         unknown_names = overrides.pop(UNKNOWN_NAMES_KEY, [])
-        problems = ["extra params are not a JSON object; ignored"] if unknown_names is None else []
+        problems = [SettingProblem("not an object")] if unknown_names is None else []
         for name in unknown_names or ():
             near = difflib.get_close_matches(name, ProjectSettings.model_fields, 1)
-            problems.append(f"extra params: there is no setting {name!r}{f', did you mean {near[0]}?' if near else ''}")
+            problems.append(SettingProblem("unknown", name, near[0] if near else ""))
         values = {**self.defaults.model_dump(), **overrides}
         try:
-            return ProjectSettings.model_validate(values), "; ".join(problems)
+            return ProjectSettings.model_validate(values), tuple(problems)
         except ValidationError as error:
             invalid = {str(item["loc"][0]): _without_prefix(item["msg"]) for item in error.errors()}
             valid = {name: value for name, value in overrides.items() if name not in invalid}
-            problems.append("extra params: " + "; ".join(f"{name}: {message}" for name, message in invalid.items()))
-            return ProjectSettings.model_validate({**self.defaults.model_dump(), **valid}), "; ".join(problems)
+            problems += [SettingProblem("invalid", name, message) for name, message in invalid.items()]
+            return ProjectSettings.model_validate({**self.defaults.model_dump(), **valid}), tuple(problems)
 
 
 def _without_prefix(message: str) -> str:

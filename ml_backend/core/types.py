@@ -203,9 +203,8 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What users should know about a version, as a code and the values of its sentence. `monitoring.messages` words it.
-
-    `values` can be stored as JSON.
+    """What users should know about a version, as a code and the values of its sentence, which can be stored as JSON.
+    `rendering.remarks_text` words it.
     """
 
     code: str

@@ -37,8 +37,10 @@ from ml_backend.label_studio.testing_client import (
     next_task,
     submit_annotation,
 )
-from ml_backend.monitoring.status import read_status, status_lines
-from ml_backend.monitoring.text_sample import question_and_text_sentences
+from ml_backend.monitoring.status import read_status
+from ml_backend.monitoring.text_sample import check_first_tasks
+from ml_backend.rendering.project_text import question_and_text_sentences
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.storage.files import alone
 
@@ -100,7 +102,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
                 store.feature_scores.put(project, expert_scores())  # as if an expert had written them
             out.print("connecting the project:")
             schema = connect(client, store, settings, project, _print_indented)
-            for sentence in question_and_text_sentences(client, project, schema):
+            for sentence in question_and_text_sentences(schema, check_first_tasks(client, project, schema)):
                 _print_indented(sentence)
             _wait_for_first_queue(store, project)
             if annotations:

@@ -58,6 +58,11 @@ class Coverage:
     unread: tuple[UnreadAnnotations, ...]
     same_answer: tuple[str, ...] | None
 
+    @property
+    def lacks_second_label(self) -> bool:
+        """Whether there are targets and no two of them differ, so that no learner can be fitted."""
+        return self.same_answer is not None or self.labelled == 1
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSize:

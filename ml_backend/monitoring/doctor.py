@@ -1,36 +1,93 @@
-"""`apprentice doctor`: checks the installation and its projects, and says what to do about each problem."""
+"""The checks of `apprentice doctor`: of the installation and of its projects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.client import PRIVATE_ADDRESS_HINT, LabelStudioClient
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, PublishTimings
-from ml_backend.monitoring import messages, project_stats
+from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.health_check import is_answering
-from ml_backend.monitoring.status import set_aside_sentence
 from ml_backend.monitoring.text_sample import check_first_tasks
 from ml_backend.storage import ProjectRow, Store, read_credentials
 from ml_backend.teacher import health
-from ml_backend.teacher.health import HealthState
+from ml_backend.teacher.health import HealthState, TeacherCode
 
 TESTED_RELEASE = "1.23"  # of Label Studio: the behaviour that this backend relies on was measured with it
 
 
+class Subject(StrEnum):
+    """What a check is about."""
+
+    ENCODER = "encoder"
+    STORE = "store"
+    WORKER = "worker"
+    BACKEND = "backend"
+    LABEL_STUDIO = "Label Studio"
+    PROJECTS = "projects"
+    PROJECT = "project"
+    TEACHER = "teacher"
+
+
+class Code(StrEnum):
+    """What a check finds. The comments name the values of each finding."""
+
+    ERROR = "error"  # message: that of the ApprenticeError that prevents the check
+    ENCODER_VERIFIED = "encoder verified"  # encoder, detail: the result of `Encoder.verify`
+    NOT_WRITABLE = "not writable"  # folder, error: that of the operating system
+    WRITABLE = "writable"  # folder
+    WORKERS_ALIVE = "workers alive"  # count
+    NO_WORKER = "no worker"
+    BACKEND_SILENT = "backend silent"  # address
+    BACKEND_ANSWERS = "backend answers"  # address, has_secret
+    LABEL_STUDIO_ANSWERS = "Label Studio answers"  # version, url, token_kind
+    UNTESTED_VERSION = "untested version"
+    NO_PROJECT = "no project"
+    NOT_CONNECTED = "not connected"
+    OTHER_ADDRESS = "other address"  # connected_address, address
+    QUESTION = "question"  # schema
+    TEXT_PROBLEMS = "text problems"  # check, schema
+    UNUSED_ANNOTATIONS = "unused annotations"  # coverage, schema
+    NO_SECOND_LABEL = "no second label"  # coverage
+    SET_ASIDE = "set aside"  # codes: see `Status.set_aside`
+    REACHABLE = "reachable"  # address
+    NO_ML_BACKEND = "no ML backend"
+    UNREACHABLE = "unreachable"  # address, error: that of Label Studio
+    NO_WEBHOOK = "no webhook"
+    WEBHOOK_UNAUTHENTICATED = "webhook unauthenticated"
+    WEBHOOK_EXISTS = "webhook exists"  # has_secret
+    OTHER_SAMPLING = "other sampling"  # sampling
+    NOT_PUBLISHED = "not published"
+    OTHER_MODEL_VERSION = "other model version"  # model_version, published
+    SERVES_PUBLISHED = "serves published"  # published
+    SETTINGS_PROBLEMS = "settings problems"  # problems
+    SPEED_UNKNOWN = "speed unknown"
+    PUBLISHES_NESTED = "publishes nested"  # timings
+    PUBLISHES_IN_BULK = "publishes in bulk"  # timings
+    PUBLISHES_ROWS = "publishes rows"  # timings
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: its state, the part that was checked, and a sentence about it."""
+    """The result of one check, as a code and the values of its sentence. `rendering.doctor_text` words it.
+
+    project  the id of the project, None if the finding is about the installation
+    """
 
     state: HealthState
-    about: str
-    text: str
+    subject: Subject
+    code: Code | TeacherCode
+    values: Mapping[str, Any] = field(default_factory=dict)
+    project: int | None = None
 
 
 def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
@@ -38,180 +95,162 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
 
     Raises no ApprenticeError: an error that prevents a check is a finding, too.
     """
-    yield from _guarded("encoder", lambda: _encoder(settings))
+    yield from _guarded(Subject.ENCODER, lambda: _encoder(settings))
     store: Store | None = None
     try:
         store = Store(settings, must_exist=True)
-        yield from _store(settings, store)
-        yield from _workers(store)
+        yield _store(store)
+        yield _workers(store)
     except ApprenticeError as error:
-        yield Finding("wrong", "store", str(error))
-    yield from _guarded("this backend", lambda: _backend(settings))
+        yield _error(Subject.STORE, error)
+    yield from _guarded(Subject.BACKEND, lambda: _backend(settings))
     client: LabelStudioClient | None = None
     try:
         client = LabelStudioClient(*read_credentials(settings), settings.timeout_seconds)
         yield from _label_studio(client)
     except ApprenticeError as error:
-        yield Finding("wrong", "Label Studio", str(error))
+        yield _error(Subject.LABEL_STUDIO, error)
         client = None
     if store is None:
         return
-    records = [store.projects.get(project)] if project else [*store.projects.connected()]
-    for project_row in records:
-        if project_row is None or not project_row.is_connected:
-            yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
+    project_rows = [store.projects.get(project)] if project else [*store.projects.connected()]
+    for row in project_rows:
+        if row is None or not row.is_connected:
+            yield Finding("wrong", Subject.PROJECT, Code.NOT_CONNECTED, project=project)
             continue
         if client is not None:
-            yield from _guarded(f"project {project_row.id}", lambda: _project(client, settings, store, project_row))  # noqa: B023
-        if codes := store.unusable_tasks.codes(project_row.id):
-            yield Finding("notice", f"project {project_row.id}", f"set aside: {set_aside_sentence(codes)}")
-        yield from _guarded(f"teacher of {project_row.id}", lambda: _teacher(settings, store, project_row))  # noqa: B023
-    if not records:
-        yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
+            yield from _guarded(Subject.PROJECT, lambda: _project(client, settings, store, row), row.id)  # noqa: B023
+        if codes := store.unusable_tasks.codes(row.id):
+            yield Finding("notice", Subject.PROJECT, Code.SET_ASIDE, {"codes": codes}, row.id)
+        yield from _guarded(Subject.TEACHER, lambda: _teacher(settings, store, row), row.id)  # noqa: B023
+    if not project_rows:
+        yield Finding("notice", Subject.PROJECTS, Code.NO_PROJECT)
     store.close()
 
 
-def _guarded(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(subject: Subject, check: Callable[[], Iterator[Finding]], project: int | None = None) -> Iterator[Finding]:
     try:
         yield from check()
     except ApprenticeError as error:
-        yield Finding("wrong", about, str(error))
+        yield _error(subject, error, project)
+
+
+def _error(subject: Subject, error: ApprenticeError, project: int | None = None) -> Finding:
+    return Finding("wrong", subject, Code.ERROR, {"message": str(error)}, project)
 
 
 def _encoder(settings: Settings) -> Iterator[Finding]:
     encoder = registry.encoder(settings.encoder)
-    yield Finding("good", "encoder", f"{encoder.name}: {encoder.verify()}")
+    values = {"encoder": encoder.name, "detail": encoder.verify()}
+    yield Finding("good", Subject.ENCODER, Code.ENCODER_VERIFIED, values)
 
 
-def _store(settings: Settings, store: Store) -> Iterator[Finding]:
-    if problem := store.find_write_problem():
-        yield Finding("wrong", "store", problem)
-    else:
-        yield Finding("good", "store", f"{settings.data_dir} is writable, the database answers")
+def _store(store: Store) -> Finding:
+    folder = str(store.folder)
+    if error := store.write_error():
+        return Finding("wrong", Subject.STORE, Code.NOT_WRITABLE, {"folder": folder, "error": error})
+    return Finding("good", Subject.STORE, Code.WRITABLE, {"folder": folder})
 
 
-def _workers(store: Store) -> Iterator[Finding]:
-    alive = store.jobs.workers()
-    if alive:
-        yield Finding("good", "worker", f"{len(alive)} alive")
-    else:
-        yield Finding("wrong", "worker", "none has reported for 30 s: start `apprentice serve`")
+def _workers(store: Store) -> Finding:
+    if count := len(store.jobs.workers()):
+        return Finding("good", Subject.WORKER, Code.WORKERS_ALIVE, {"count": count})
+    return Finding("wrong", Subject.WORKER, Code.NO_WORKER)
 
 
 def _backend(settings: Settings) -> Iterator[Finding]:
     if not is_answering(settings):
-        yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
+        yield Finding("wrong", Subject.BACKEND, Code.BACKEND_SILENT, {"address": settings.address})
         return
-    access = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
-    yield Finding("good", "this backend", f"answers at {settings.address}, {access}")
+    values = {"address": settings.address, "has_secret": bool(settings.secret.get_secret_value())}
+    yield Finding("good", Subject.BACKEND, Code.BACKEND_ANSWERS, values)
 
 
 def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
     version = client.version()
     client.call("GET", "api/current-user/whoami")
-    yield Finding("good", "Label Studio", f"{version} at {client.url}, by {client.token_kind}")
+    values = {"version": version, "url": client.url, "token_kind": client.token_kind}
+    yield Finding("good", Subject.LABEL_STUDIO, Code.LABEL_STUDIO_ANSWERS, values)
     if not version.startswith(TESTED_RELEASE):
-        yield Finding(
-            "notice", "Label Studio", f"tested with {TESTED_RELEASE}: report it if something behaves differently"
-        )
+        yield Finding("notice", Subject.LABEL_STUDIO, Code.UNTESTED_VERSION)
 
 
 def _project(client: LabelStudioClient, settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
-    about, reconnect = f"project {project_row.id}", f"run `apprentice connect --project {project_row.id}` again"
+    def finding(state: HealthState, code: Code, **values: Any) -> Finding:
+        return Finding(state, Subject.PROJECT, code, values, project_row.id)
+
     connection = check_connection(client, settings, project_row)
     if connection.other_address:
-        yield Finding(
-            "wrong",
-            about,
-            f"is connected to {connection.other_address}, but the backend of these settings is {settings.address}: set "
-            f"APPRENTICE_PORT (or APPRENTICE_PUBLIC_URL) as `apprentice serve` has it, or {reconnect}",
-        )
+        yield finding("wrong", Code.OTHER_ADDRESS, connected_address=connection.other_address, address=settings.address)
         return
     schema = read_schema(connection.label_config, project_row.choices)
-    yield Finding("good", about, messages.question_sentence(schema))
-    yield from _tasks_and_annotations(about, store, client, project_row, schema)
-    yield from _from_label_studio(about, settings, connection, reconnect)
+    yield finding("good", Code.QUESTION, schema=schema)
+    yield from check_tasks_and_annotations(store, client, project_row, schema)
+    yield from _from_label_studio(project_row.id, settings, connection)
+    has_secret = bool(settings.secret.get_secret_value())
     if not connection.webhooks:
-        yield Finding(
-            "wrong", about, f"its webhook is gone, so that only the periodic check finds annotations: {reconnect}"
-        )
+        yield finding("wrong", Code.NO_WEBHOOK)
     elif not connection.authenticated_webhooks:
-        yield Finding("wrong", about, f"its webhook does not send the secret and is rejected: {reconnect}")
+        yield finding("wrong", Code.WEBHOOK_UNAUTHENTICATED)
     else:
-        authenticated = " and is authenticated" if settings.secret.get_secret_value() else ""
-        yield Finding("good", about, f"its webhook exists{authenticated}")
+        yield finding("good", Code.WEBHOOK_EXISTS, has_secret=has_secret)
+    published = project_row.published
     if not connection.is_sampling_set:
-        yield Finding("wrong", about, f"sampling is {connection.sampling!r}, so the queue is not followed: {reconnect}")
-    elif not project_row.published and store.tasks.count(project_row.id):
-        yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
-    elif project_row.published and connection.model_version != project_row.published:
-        yield Finding(
-            "wrong", about, f"serves {connection.model_version!r}, not {project_row.published!r}: {reconnect}"
-        )
-    elif project_row.published:
-        yield Finding("good", about, f"sampling and model version ({project_row.published}) are as they should be")
-    _, complaint = settings.for_project(project_row.extra_params)
-    if complaint:
-        yield Finding("wrong", about, complaint)
-    yield _publishing(about, PublishTimings(**(project_row.publish_timings or {})), schema)
+        yield finding("wrong", Code.OTHER_SAMPLING, sampling=connection.sampling)
+    elif not published and store.tasks.count(project_row.id):
+        yield finding("notice", Code.NOT_PUBLISHED)
+    elif published and connection.model_version != published:
+        yield finding("wrong", Code.OTHER_MODEL_VERSION, model_version=connection.model_version, published=published)
+    elif published:
+        yield finding("good", Code.SERVES_PUBLISHED, published=published)
+    _, problems = settings.for_project(project_row.extra_params)
+    if problems:
+        yield finding("wrong", Code.SETTINGS_PROBLEMS, problems=problems)
+    timings = PublishTimings(**(project_row.publish_timings or {}))
+    code = publishing_code(timings, schema)
+    yield finding("notice" if code == Code.SPEED_UNKNOWN else "good", code, timings=timings)
 
 
-def _tasks_and_annotations(
-    about: str, store: Store, client: LabelStudioClient, project_row: ProjectRow, schema: TaskSchema
+def check_tasks_and_annotations(
+    store: Store, client: LabelStudioClient, project_row: ProjectRow, schema: TaskSchema
 ) -> Iterator[Finding]:
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
-    coverage, check = project_stats.coverage_and_texts(
-        store, project_row.id, schema, project_stats.read(store, project_row.id)
-    )
+    project = project_row.id
+    coverage, check = project_stats.coverage_and_texts(store, project, schema, project_stats.read(store, project))
     if not check.tasks:
-        check = check_first_tasks(client, project_row.id, schema)
-    for sentence in messages.text_sentences(check, schema):
-        yield Finding("wrong" if check.tasks and check.without_text == check.tasks else "notice", about, sentence)
-    for sentence in messages.unused_sentences(coverage, schema):
-        yield Finding("notice", about, sentence)
-    active = store.versions.active(project_row.id)
-    if active and active.learner is None and (sentence := messages.no_learner_sentence(coverage)):
-        yield Finding("notice", about, sentence)
+        check = check_first_tasks(client, project, schema)
+    if check.has_problems:
+        state: HealthState = "wrong" if check.tasks and check.without_text == check.tasks else "notice"
+        yield Finding(state, Subject.PROJECT, Code.TEXT_PROBLEMS, {"check": check, "schema": schema}, project)
+    if coverage.unread:
+        values = {"coverage": coverage, "schema": schema}
+        yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
+    active = store.versions.active(project)
+    if active and active.learner is None and coverage.lacks_second_label:
+        yield Finding("notice", Subject.PROJECT, Code.NO_SECOND_LABEL, {"coverage": coverage}, project)
 
 
 def _teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
-    for state, text in health.check_teacher(settings, store, project_row):
-        yield Finding(state, f"teacher of {project_row.id}", text)
+    for finding in health.check_teacher(settings, store, project_row):
+        yield Finding(finding.state, Subject.TEACHER, finding.code, finding.values, project_row.id)
 
 
-def _from_label_studio(
-    about: str, settings: Settings, connection: ConnectionReport, reconnect: str
-) -> Iterator[Finding]:
+def _from_label_studio(project: int, settings: Settings, connection: ConnectionReport) -> Iterator[Finding]:
     """Whether Label Studio reaches this backend: it has just called /health and /setup itself."""
     if connection.ml_state == "connected":
-        yield Finding("good", about, f"Label Studio reaches {settings.address}")
+        yield Finding("good", Subject.PROJECT, Code.REACHABLE, {"address": settings.address}, project)
     elif connection.ml_state == "missing":
-        yield Finding("wrong", about, f"the ML backend connection is gone: {reconnect}")
+        yield Finding("wrong", Subject.PROJECT, Code.NO_ML_BACKEND, project=project)
     else:
-        error = f" ({connection.ml_error})" if connection.ml_error else ""
-        yield Finding(
-            "wrong",
-            about,
-            f"Label Studio does not reach {settings.address}{error}. If the address is right: {PRIVATE_ADDRESS_HINT}",
-        )
+        values = {"address": settings.address, "error": connection.ml_error}
+        yield Finding("wrong", Subject.PROJECT, Code.UNREACHABLE, values, project)
 
 
-def _publishing(about: str, timings: PublishTimings, schema: TaskSchema) -> Finding:
+def publishing_code(timings: PublishTimings, schema: TaskSchema) -> Code:
+    """How the queue of a project is published, with its measured times."""
     if timings.bulk is None and timings.single is None:
-        return Finding("notice", about, "publishing speed is not measured yet")
-    measured = " and ".join(
-        f"{seconds:.2f} s {request}"
-        for seconds, request in ((timings.bulk, "a bulk import"), (timings.single, "a single row"))
-        if seconds is not None
-    )
+        return Code.SPEED_UNKNOWN
     if schema.nested:
-        reason = "Label Studio drops drafts in a tree of choices from a bulk import"
-        return Finding("good", about, f"the queue is published row by row ({measured}): {reason}")
-    if timings.write_kind(HEAD_PREDICTIONS) == "bulk":
-        return Finding("good", about, f"the queue is published by bulk import ({measured})")
-    reason = (
-        "Label Studio recounts the whole project at every bulk import, unless it is started with "
-        "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short=true"
-    )
-    return Finding("good", about, f"the first rows of the queue are published row by row ({measured}): {reason}")
+        return Code.PUBLISHES_NESTED
+    return Code.PUBLISHES_IN_BULK if timings.write_kind(HEAD_PREDICTIONS) == "bulk" else Code.PUBLISHES_ROWS

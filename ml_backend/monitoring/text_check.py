@@ -45,6 +45,11 @@ class TextCheck:
     address_in: int | None
 
     @property
+    def has_problems(self) -> bool:
+        """Whether there is no task, a task without a text, or a text that is an address."""
+        return not self.tasks or self.without_text > 0 or self.has_addresses
+
+    @property
     def has_addresses(self) -> bool:
         """Whether more than a tenth of the texts are addresses: fewer occur among real texts by chance."""
         return self.addresses * 10 > self.sample

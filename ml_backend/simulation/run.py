@@ -1,10 +1,10 @@
-"""`apprentice simulate`: runs query strategies on a user's labelled export and recommends one of them."""
+"""`apprentice simulate`: runs query strategies on a user's labelled export and measures them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -24,9 +24,7 @@ from ml_backend.simulation.cached_teacher import CachedTeacher
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS, SimulationConfig, describe_plan, make_plan
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
-from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
-from ml_backend.simulation.report import write_report
 from ml_backend.simulation.run_directory import CURVES, locked, prepare_folder, readable_errors, write_json
 from ml_backend.simulation.simulated_teacher import (
     ARMS,
@@ -53,6 +51,14 @@ INTERVALS_COVER = {
 
 Progress = Callable[[str, int, int], None]
 """Called with a description, the number that is done, and the total number."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """The measurements of the finished runs, and their summary (see `summarise`)."""
+
+    measurements: list[Measurement]
+    summary: dict[str, Any]
 
 
 class Simulator:
@@ -154,8 +160,8 @@ class Simulator:
                 append_run(file, measurements)
             done += 1
 
-    def conclude(self) -> str:
-        """Writes summary.json and report.html of the finished runs of this configuration; returns the advice."""
+    def conclude(self) -> SimulationResult:
+        """Summarises the finished runs of this configuration, and writes the summary to summary.json."""
         folder = self._config.out
         with readable_errors(folder):
             stored = read_csv(folder / CURVES)
@@ -166,10 +172,8 @@ class Simulator:
             ]
             tried = sorted({measurement.strategy for measurement in stored})
             summary = summarise(measurements, self._protocol, tried=tried)
-            recommendation = recommend(summary)
             write_json(folder / "summary.json", summary)
-            write_report(measurements, summary, recommendation, folder / "report.html")
-        return recommendation
+        return SimulationResult(measurements, summary)
 
     def _encode(self, export: Export) -> LabelledPool:
         """Encodes the texts; the vectors are cached in the folder, so that a second call is quick."""

@@ -6,10 +6,9 @@ so arms are compared and corrected apart from the strategies.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ml_backend.core.formatting import format_confidence, format_interval, format_p_value, format_points
 from ml_backend.simulation import sequential_testing, statistics
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
 
@@ -60,22 +59,3 @@ def compare_with_base(measurements: Sequence[Measurement], tried: Collection[str
         name: {**comparison, "p_holm": corrected[name], "corrected_for": len(corrected)}
         for name, comparison in comparisons.items()
     }
-
-
-def describe_arms(comparisons: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each arm of `compare_with_base`, the largest gain first."""
-    for name, arm in sorted(comparisons.items(), key=lambda item: -item[1]["gain"]):
-        evidence = f"ahead in {arm['wins']} of {arm['seeds']} repetitions"
-        if arm["seeds"] < sequential_testing.min_repetitions(arm["corrected_for"]):
-            evidence += ", which are too few to say"
-        else:
-            evidence = (
-                f"{format_confidence(arm['level'])} interval: {format_interval(arm['interval'])}; {evidence}, "
-                f"p {format_p_value(arm['p_holm'])} "
-                f"corrected for {arm['corrected_for']}, where p has to be less than {arm['level']:.2g}"
-            )
-        cost = f" at {arm['cost']:.3g}" if arm["cost"] else ""
-        yield (
-            f"{name}: {format_points(arm['gain'])} points of macro-F1 beside {arm['base']} alone ({evidence}), for "
-            f"{arm['calls']:.0f} calls and {arm['tokens']:,.0f} tokens{cost} a repetition."
-        )

@@ -78,7 +78,7 @@ class Store:
     def __init__(self, settings: Settings, *, must_exist: bool = False) -> None:
         """Opens the store, and creates it if it does not exist. Raises StoreError if `must_exist` is True and there is
         no store."""
-        self._folder = settings.data_dir
+        self.folder = settings.data_dir
         if must_exist and not settings.store_url and not settings.database_file.is_file():
             raise StoreError(
                 f"There is no store in {settings.data_dir}: run this in the folder where `apprentice serve` was "
@@ -115,17 +115,17 @@ class Store:
         )
         self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self._quotes = QuoteEraser(self.database)
-        self.artifacts = Artifacts(self._folder / "artifacts")
+        self.artifacts = Artifacts(self.folder / "artifacts")
         for folder in ("", "artifacts/*/", "vectors/*/*/"):
-            remove_old(self._folder.glob(f"{folder}{TEMPORARY}*"))
+            remove_old(self.folder.glob(f"{folder}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
         """Returns the cached vectors of a project in an encoder's feature space."""
-        return Vectors(self._folder / "vectors" / space / str(project))
+        return Vectors(self.folder / "vectors" / space / str(project))
 
     def remove_vectors(self, project: int, prefix: str, kept: Collection[str]) -> None:
         """Removes a project's vectors in all feature spaces whose names begin with `prefix`, except those in `kept`."""
-        for folder in (self._folder / "vectors").glob(f"{prefix}*"):
+        for folder in (self.folder / "vectors").glob(f"{prefix}*"):
             if folder.name not in kept:
                 shutil.rmtree(folder / str(project), ignore_errors=True)
                 with suppress(OSError):  # not empty: other projects use the space, too
@@ -140,7 +140,7 @@ class Store:
         """Removes from one shard the vectors of texts that the project no longer has. Returns the number of removed
         vectors, 0 if no shard has any. Raises StoreError, and BlockingIOError while another process merges shards."""
         kept = content_keys(self.database, project)
-        folders = (self._folder / "vectors").glob(f"*/{project}")
+        folders = (self.folder / "vectors").glob(f"*/{project}")
         return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
 
     def count_rows(self, project: int) -> dict[str, int]:
@@ -154,7 +154,7 @@ class Store:
         ledger  whether the ledger of the teacher's calls is removed as well
         """
         artifacts = self.artifacts.forget(project)
-        folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
+        folders = [folder for folder in (self.folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.remove_vectors(project, "", ())
         rows = erase_project(self.database, project, ledger=ledger)
@@ -168,19 +168,19 @@ class Store:
         """Removes the artifacts and vectors of projects that are not in the store, and empties the database's log. A
         worker that ran a round while its project was removed may have written such files."""
         for pattern in ("artifacts/*", "vectors/*/*"):
-            for folder in self._folder.glob(pattern):
+            for folder in self.folder.glob(pattern):
                 if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:
                     shutil.rmtree(folder, ignore_errors=True)
         self.database.wipe()
 
-    def find_write_problem(self) -> str:
-        """Returns a message that says why nothing can be written to the data folder, or "" if it can be written."""
+    def write_error(self) -> str:
+        """Returns the error of the operating system if nothing can be written to the data folder, else ""."""
         try:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
                 file.write(b"0" * WRITE_TEST_BYTES)
                 file.flush()
         except OSError as error:
-            return f"{self._folder} cannot be written ({error.strerror}): free space or chown it"
+            return error.strerror or str(error)
         return ""
 
     def close(self) -> None:

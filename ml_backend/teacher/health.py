@@ -4,62 +4,83 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ml_backend.core import registry
-from ml_backend.core.formatting import format_count
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.storage import ProjectRow, Store, now
 from ml_backend.teacher.client import Budget, exhausted_cap
 
 HealthState = Literal["good", "notice", "wrong"]
-Finding = tuple[HealthState, str]
-"""A state, and a sentence about it."""
-
 BY_URL = "openai"  # the teacher that uses `teacher_url`
 MODEL_LIST_TIMEOUT_SECONDS = 5.0
-MAX_LISTED_MODELS = 5
-WHERE = "in the project's extra params, or in APPRENTICE_DEFAULTS"
 
 
-def check_teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
-    """The findings on the teacher of a project, with what to set if something is wrong. There are none for the embedded
-    teacher, which needs nothing."""
+class TeacherCode(StrEnum):
+    """What a check of a teacher finds. The comments name the values of each finding."""
+
+    UNLOADABLE = "unloadable"  # teacher, error
+    NO_MODEL = "no model"  # teacher
+    KEY_NOT_PRINTABLE = "key not printable"
+    OPENAI_WITH_KEY = "OpenAI with key"
+    OPENAI_WITHOUT_KEY = "OpenAI without key"
+    NO_ANSWER = "no answer"  # host
+    KEY_REFUSED = "key refused"  # host, status
+    NO_MODEL_LIST = "no model list"  # host, status
+    MODEL_NOT_LISTED = "model not listed"  # host, model, models
+    ANSWERS = "answers"  # host, model
+    NO_PRICE = "no price"
+    BUDGET_SPENT = "budget spent"  # cap: the message of `exhausted_cap`
+    FAILING = "failing"  # problem: the stored message of the teacher; retry_in_seconds, 0.0 if it is not asked again
+    BATCH_WAITING = "batch waiting"  # project, waiting
+    ASKED = "asked"  # answered, waiting
+    NOT_ASKED = "not asked"
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFinding:
+    """The result of one check, as a code and the values of its sentence. `rendering.doctor_text` words it."""
+
+    state: HealthState
+    code: TeacherCode
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[TeacherFinding]:
+    """The findings on the teacher of a project. There are none for the embedded teacher, which needs nothing."""
     options, _ = settings.for_project(project_row.extra_params)
     if options.teacher == registry.EMBEDDED_TEACHER:
         return
     try:
         teacher = registry.teacher(options.teacher, settings.teacher_options(options))
     except ImportError as error:
-        yield "wrong", f"{options.teacher} cannot be loaded ({error}): install what it needs, or set another teacher"
+        yield TeacherFinding("wrong", TeacherCode.UNLOADABLE, {"teacher": options.teacher, "error": str(error)})
         return
     if not options.teacher_model:
-        yield "wrong", f"{options.teacher} needs a model: set teacher_model {WHERE}"
+        yield TeacherFinding("wrong", TeacherCode.NO_MODEL, {"teacher": options.teacher})
     if options.teacher == BY_URL:
-        yield from _check_server(settings, options.teacher_model)
-    yield from _check_prices(settings, options)
-    yield from _check_progress(store, project_row, options, teacher.name if teacher else "")
+        yield _check_server(settings, options.teacher_model)
+    if _has_unknown_cost(settings, options):
+        yield TeacherFinding("notice", TeacherCode.NO_PRICE)
+    yield _check_progress(store, project_row, options, teacher.name if teacher else "")
 
 
-def _check_server(settings: Settings, model: str) -> Iterator[Finding]:
+def _check_server(settings: Settings, model: str) -> TeacherFinding:
     url, key = settings.teacher_url, settings.teacher_key.get_secret_value()
     if not re.fullmatch("[!-~]*", key):
-        yield "wrong", "APPRENTICE_TEACHER_KEY has characters that no key has: set it again"
-    elif url:
-        yield _check_model(url, key, model)
-    elif key:
-        yield "good", "OpenAI's own endpoint, with a key; APPRENTICE_TEACHER_URL sets another endpoint"
-    else:
-        yield (
-            "wrong",
-            "OpenAI's own endpoint, which is used without APPRENTICE_TEACHER_URL, needs a key: set "
-            "APPRENTICE_TEACHER_KEY, or the URL of another endpoint",
-        )
+        return TeacherFinding("wrong", TeacherCode.KEY_NOT_PRINTABLE)
+    if url:
+        return _check_model(url, key, model)
+    if key:
+        return TeacherFinding("good", TeacherCode.OPENAI_WITH_KEY)
+    return TeacherFinding("wrong", TeacherCode.OPENAI_WITHOUT_KEY)
 
 
-def _check_model(url: str, key: str, model: str) -> Finding:
+def _check_model(url: str, key: str, model: str) -> TeacherFinding:
     """Whether a server answers, accepts the key and lists the model."""
     import httpx
 
@@ -68,16 +89,16 @@ def _check_model(url: str, key: str, model: str) -> Finding:
     try:
         reply = httpx.get(f"{url.rstrip('/')}/models", headers=headers, timeout=MODEL_LIST_TIMEOUT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return "wrong", f"nothing answers at {host}: start the teacher's server, or set APPRENTICE_TEACHER_URL"
+        return TeacherFinding("wrong", TeacherCode.NO_ANSWER, {"host": host})
+    answer = {"host": host, "status": reply.status_code}
     if reply.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return "wrong", f"{host} refuses the key ({reply.status_code}): set APPRENTICE_TEACHER_KEY"
+        return TeacherFinding("wrong", TeacherCode.KEY_REFUSED, answer)
     models = _model_names(reply) if reply.is_success else None
     if models is None:
-        return "notice", f"{host} answers ({reply.status_code}), but does not list its models"
+        return TeacherFinding("notice", TeacherCode.NO_MODEL_LIST, answer)
     if model and model not in models:
-        listed = ", ".join(models[:MAX_LISTED_MODELS]) or "none"
-        return "notice", f"{host} does not list the model {model!r} (it lists: {listed}): set teacher_model {WHERE}"
-    return "good", f"{host} answers" + (f" and has {model}" if model else "")
+        return TeacherFinding("notice", TeacherCode.MODEL_NOT_LISTED, {"host": host, "model": model, "models": models})
+    return TeacherFinding("good", TeacherCode.ANSWERS, {"host": host, "model": model})
 
 
 def _model_names(reply: Any) -> list[str] | None:
@@ -88,16 +109,12 @@ def _model_names(reply: Any) -> list[str] | None:
         return None
 
 
-def _check_prices(settings: Settings, options: ProjectSettings) -> Iterator[Finding]:
-    """A notice if the teacher has no price, because teacher_budget then limits nothing."""
+def _has_unknown_cost(settings: Settings, options: ProjectSettings) -> bool:
+    """Whether the teacher has a cost and no price, so that teacher_budget limits nothing."""
     if options.teacher_input_price or options.teacher_output_price:
-        return
-    if options.teacher == registry.BATCH_TEACHER or (options.teacher == BY_URL and not _is_local(settings.teacher_url)):
-        yield (
-            "notice",
-            "its cost is counted as 0, so that teacher_budget limits nothing: set teacher_input_price and "
-            f"teacher_output_price, the prices of a million tokens, {WHERE}",
-        )
+        return False
+    is_remote = options.teacher == BY_URL and not _is_local(settings.teacher_url)
+    return options.teacher == registry.BATCH_TEACHER or is_remote
 
 
 def _is_local(url: str) -> bool:
@@ -109,21 +126,19 @@ def _is_local(url: str) -> bool:
         return (bool(host) and "." not in host) or host.endswith((".local", ".internal"))
 
 
-def _check_progress(store: Store, project_row: ProjectRow, options: ProjectSettings, name: str) -> Iterator[Finding]:
+def _check_progress(store: Store, project_row: ProjectRow, options: ProjectSettings, name: str) -> TeacherFinding:
     """The state of the questions: a spent budget, a problem of the teacher, waiting questions, or answers."""
-    budget_problem, state = exhausted_cap(store, project_row.id, Budget.of(options)), project_row.teacher or {}
+    cap, state = exhausted_cap(store, project_row.id, Budget.of(options)), project_row.teacher or {}
     counts = store.questions.counts(project_row.id, name)
     waiting = store.questions.count_waiting(project_row.id, name)
-    if budget_problem:
-        yield "notice", budget_problem
-    elif state.get("name") == name and state["problem"]:
-        again = f"; it is asked again in {state['until'] - now():.0f} s" if state["until"] > now() else ""
-        yield "wrong", f"{state['problem']}{again}"
-    elif options.teacher == registry.BATCH_TEACHER and waiting:
-        questions = f"{format_count(waiting, 'question')} wait{'s' * (waiting == 1)}"
-        yield "notice", f"{questions}: `apprentice teach --project {project_row.id} --export FILE`"
-    elif counts:
+    if cap:
+        return TeacherFinding("notice", TeacherCode.BUDGET_SPENT, {"cap": cap})
+    if state.get("name") == name and state["problem"]:
+        values = {"problem": state["problem"], "retry_in_seconds": max(state["until"] - now(), 0.0)}
+        return TeacherFinding("wrong", TeacherCode.FAILING, values)
+    if options.teacher == registry.BATCH_TEACHER and waiting:
+        return TeacherFinding("notice", TeacherCode.BATCH_WAITING, {"project": project_row.id, "waiting": waiting})
+    if counts:
         answered = sum(n for (_, outcome), n in counts.items() if outcome == "answered")
-        yield "good", f"{format_count(answered, 'question')} answered, {waiting} waiting"
-    else:
-        yield "notice", "nothing has been asked yet: `apprentice serve` asks after the first round"
+        return TeacherFinding("good", TeacherCode.ASKED, {"answered": answered, "waiting": waiting})
+    return TeacherFinding("notice", TeacherCode.NOT_ASKED)

@@ -10,6 +10,7 @@ from texts import LABELS, messages
 
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.rendering.status_text import status_lines
 
 pytestmark = pytest.mark.e2e
 
@@ -74,7 +75,7 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
     project.truth = {text: "Informatics" if its == LABELS[2] else its for text, its in project.truth.items()}
     project.answer_next(6)
     version = backend.wait_for_queue(project, labelled=6)
-    assert backend.status(project).problem == ""
+    assert backend.status(project).problem is None
 
     old_config = project.seen()["label_config"]
     number = '<View><Text name="text" value="$text"/><TextArea name="topic" toName="text"/></View>'
@@ -82,14 +83,17 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
         project.client.change_project(project.number, label_config=number)
     except LabelStudioError:
         return  # refused because of the answers that are there: nothing to tell
-    until(lambda: "Choices" in backend.status(project).problem, "the status to say what is wrong")
+    until(
+        lambda: "Choices" in dict(status_lines(backend.status(project))).get("problem", ""),
+        "the status to say what is wrong",
+    )
     assert (
         backend.printed_status(project)["last_error"] is None
         or "Choices" in backend.printed_status(project)["last_error"]
     )
     assert backend.published(project) == version.name
     project.client.change_project(project.number, label_config=old_config)
-    until(lambda: backend.status(project).problem == "", "the problem to be gone")
+    until(lambda: backend.status(project).problem is None, "the problem to be gone")
     backend.wait_for_queue(project, labelled=6)
 
 

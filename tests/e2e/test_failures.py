@@ -16,7 +16,7 @@ from running_backend import Backend, Project, running_backend, until
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.monitoring.messages import remarks_text
+from ml_backend.rendering.remarks_text import remarks_text
 
 pytestmark = pytest.mark.e2e
 MANY = 200
@@ -203,7 +203,7 @@ def test_a_damaged_artifact_is_told_and_an_older_learner_serves(
     until(lambda: "damaged" in remarks_text(backend.active(project).remarks), "the status to say what is wrong")
     with backend.held_queue(project, labelled=8) as version:
         assert version.learner == earlier
-        assert "damaged" in backend.printed_status(project)["note"]
+        assert backend.printed_status(project)["remarks"][0]["code"] == "learner unreadable"
         served = project.next()
         assert served is not None and served.version == version.name
 

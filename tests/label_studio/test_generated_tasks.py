@@ -26,8 +26,8 @@ from ml_backend.loop.query_selection import select_queries
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.monitoring.messages import remarks_text
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation, prompts
 from ml_backend.teacher.client import Budget, TeacherClient

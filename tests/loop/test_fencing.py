@@ -20,8 +20,8 @@ from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop import round as round_module
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
-from ml_backend.monitoring.messages import remarks_text
 from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Lease, Store
 
 

@@ -16,7 +16,7 @@ from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
 from ml_backend.loop.rollback import LATEST, roll_back
 from ml_backend.loop.round import run_round
-from ml_backend.monitoring.messages import remarks_text
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Store
 
 

@@ -22,7 +22,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
-from ml_backend.monitoring.messages import remarks_text
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
 

@@ -20,8 +20,8 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
-from ml_backend.monitoring.messages import remarks_text
 from ml_backend.pool import feature_space
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.web.predictor import Predictor

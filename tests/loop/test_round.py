@@ -22,9 +22,10 @@ from ml_backend.loop import queue_builder
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE, RankingContext, rank
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import load_best
-from ml_backend.monitoring.messages import remarks_text
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
 from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.rendering.remarks_text import remarks_text
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 

@@ -17,7 +17,7 @@ from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import rank
 from ml_backend.loop.round import run_round
-from ml_backend.monitoring.messages import remarks_text
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.storage import Store
 
 

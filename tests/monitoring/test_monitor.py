@@ -21,9 +21,10 @@ from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import monitor
-from ml_backend.monitoring.messages import remarks_text
 from ml_backend.monitoring.monitor import MonitorInput, apply_acquisition_fallback, read_monitor_input, run_monitor
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.remarks_text import remarks_text
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from plugins.learners.logistic import Logistic
 

@@ -24,8 +24,9 @@ from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.prometheus import Metrics
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
 from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store, schema
 from ml_backend.teacher import prompts
 

@@ -9,7 +9,8 @@ import pytest
 from projects import set_up
 
 from ml_backend.core.types import Estimate
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 
 

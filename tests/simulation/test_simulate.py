@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from ml_backend.cli import main as cli
 from ml_backend.core.settings import Settings
+from ml_backend.rendering.simulation_report import write_report
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
 
@@ -165,7 +166,7 @@ def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and
     simulation: SimulationFolder, fixed: bool
 ) -> None:
     test = simulation.write(export(12, first=101), "test.json") if fixed else None
-    simulation.run(group="topic", test=test).conclude()
+    write_report(simulation.run(group="topic", test=test).conclude(), simulation.out)
     protocol = json.loads((simulation.out / "summary.json").read_text())["protocol"]
     rows = 4 if fixed else 3
     assert (protocol["test_rows"], protocol["test_rows_stay"]) == (12 if fixed else 9, fixed)

@@ -14,6 +14,8 @@ from simulations import SimulationFolder
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.rendering.recommendation_text import recommend
+from ml_backend.rendering.simulation_report import write_report
 
 ARM = "margin + evolve (1 x 3)"
 
@@ -54,7 +56,7 @@ def small(**more: Any) -> dict[str, Any]:
 
 
 def test_an_arm_is_a_run_of_its_own_whose_calls_are_counted(simulation: SimulationFolder, writer: Writer) -> None:
-    recommendation = simulation.run(**small()).conclude()
+    recommendation = recommend(simulation.run(**small()).conclude().summary)
     assert simulation.runs() == [("margin", 0), ("random", 0), (ARM, 0)]
     assert [question.purpose for question in writer.asked][:2] == ["diagnose", "write"]
     calls = [
@@ -152,7 +154,7 @@ def test_two_at_once_in_one_folder_pay_for_nothing_twice(simulation: SimulationF
 
 
 def test_the_report_has_a_row_for_each_arm_and_names_the_teacher(simulation: SimulationFolder, writer: Writer) -> None:
-    simulation.run(**small()).conclude()
+    write_report(simulation.run(**small()).conclude(), simulation.out)
     page = (simulation.out / "report.html").read_text()
     assert "<h2>With a teacher</h2>" in page and page.count(f"<td>{ARM}</td><td>margin</td>") == 1
     assert "<td>teacher</td><td>scripted</td>" in page

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ml_backend.rendering.recommendation_text import arm_sentences, recommend
 from ml_backend.simulation.learning_curves import Measurement
-from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.summary import summarise
-from ml_backend.simulation.teacher_arms import compare_with_base, describe_arms
+from ml_backend.simulation.teacher_arms import compare_with_base
 
 
 def run(strategy: str, seed: int, scores: tuple[float, float], calls: float | None = None) -> Iterator[Measurement]:
@@ -44,7 +44,7 @@ def test_an_arm_is_compared_with_its_strategy_and_not_with_random_order() -> Non
 
 
 def test_they_are_told_best_first_with_what_they_took() -> None:
-    first, second = describe_arms(compare_with_base(measured(8)))
+    first, second = arm_sentences(compare_with_base(measured(8)))
     assert first.startswith("margin + evolve: +11.8 points of macro-F1 beside margin alone (97.5 % interval: +")
     evidence = "ahead in 8 of 8 repetitions, p = 0.016 corrected for 2, where p has to be less than 0.025"
     assert first.endswith(f"{evidence}), for 8 calls and 880 tokens at 4 a repetition.")
@@ -52,7 +52,7 @@ def test_they_are_told_best_first_with_what_they_took() -> None:
 
 
 def test_of_few_repetitions_no_interval_is_given() -> None:
-    for line in describe_arms(compare_with_base(measured(3))):
+    for line in arm_sentences(compare_with_base(measured(3))):
         assert "of 3 repetitions, which are too few to say)" in line and "interval" not in line
 
 

@@ -21,7 +21,7 @@ from ml_backend.storage.deleted_texts import DeletedTexts
 from ml_backend.storage.erasure import count_rows
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import question
-from ml_backend.teacher.evolution.report_text import quoted_text
+from ml_backend.teacher.evolution.analysis_prompt import quoted_text
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
 from ml_backend.storage import EvolutionRow, RoundRow, Store
 from ml_backend.storage.schema import metadata
-from ml_backend.teacher.evolution.report_text import quoted_text
+from ml_backend.teacher.evolution.analysis_prompt import quoted_text
 
 SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
 LONG = SECRET + " and says that nobody answers, neither the police nor the town, " * 9

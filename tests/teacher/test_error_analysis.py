@@ -20,7 +20,7 @@ from ml_backend.core.types import SYNTHETIC_FIELD, Estimate, TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
-from ml_backend.teacher.evolution import report_text
+from ml_backend.teacher.evolution import analysis_prompt
 from ml_backend.teacher.evolution.confusions import MAX_TYPICAL_MISTAKES, NO_LABEL, typical_rows
 from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
 from ml_backend.teacher.project_context import ProjectContext, load_project_context
@@ -102,7 +102,7 @@ def test_what_may_not_be_quoted_still_counts(context: ProjectContext, taught: di
     texts = context.store.tasks.texts(5, list(taught)[:30])
     analysis = analyse_errors(context, learner, unquoted=list(taught)[:30])
     assert analysis.pairs[0].count == 10 and not analysis.pairs[0].typical and not analysis.right and not analysis.about
-    assert not any(text in line for text in texts for line in report_text.error_analysis_lines(analysis))
+    assert not any(text in line for text in texts for line in analysis_prompt.error_analysis_lines(analysis))
 
 
 def test_tasks_that_a_teacher_wrote_are_no_weakness(
@@ -149,9 +149,9 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
     analysis = analyse_errors(context, load_serving_learner(context))
     several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
     clusters = replace(analysis.clusters, accuracy={"several": several, "one": one})
-    text = "\n".join(report_text.error_analysis_lines(replace(analysis, clusters=clusters)))
+    text = "\n".join(analysis_prompt.error_analysis_lines(replace(analysis, clusters=clusters)))
     assert "  several: 50% of 2 right" in text and "  one: " not in text
-    alone = report_text.error_analysis_lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
+    alone = analysis_prompt.error_analysis_lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
 
@@ -173,7 +173,7 @@ def test_groups_of_a_field_are_compared_where_the_project_names_one(
     assert analysis.groups.accuracy["south"].value == 1.0
     assert any(
         line.startswith("By region, the worst first (worst is north")
-        for line in report_text.error_analysis_lines(analysis)
+        for line in analysis_prompt.error_analysis_lines(analysis)
     )
 
 
@@ -195,7 +195,7 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     context.pool.flush()
     expected = analyse_errors(context, load_serving_learner(context))
     result = CliRunner().invoke(main.app, ["report", "--project", "5"])
-    assert result.exit_code == 0 and result.stdout.splitlines()[0] == report_text.error_analysis_lines(expected)[0]
+    assert result.exit_code == 0 and result.stdout.splitlines()[0] == analysis_prompt.error_analysis_lines(expected)[0]
     assert "Labels, the worst first:" in result.stdout
     dumped = json.loads(CliRunner().invoke(main.app, ["report", "--project", "5", "--json"]).stdout)
     assert dumped == json.loads(json.dumps(asdict(expected)))
@@ -211,4 +211,4 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     ],
 )
 def test_a_text_is_quoted_in_one_line_and_a_record_by_its_fields(text: str, shown: str) -> None:
-    assert report_text.quoted_text(text) == shown
+    assert analysis_prompt.quoted_text(text) == shown

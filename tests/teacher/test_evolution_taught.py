@@ -17,10 +17,12 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import TaskSchema
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.evolution_text import report_lines, round_lines
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Spending, Store
 from ml_backend.teacher import distillation, prompts, teacher_labels
-from ml_backend.teacher.evolution import generated_texts, report_text, steps
+from ml_backend.teacher.evolution import analysis_prompt, generated_texts, steps
 from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, GeneratedText
@@ -111,7 +113,7 @@ def test_unusable_texts_are_dropped_and_reported_with_the_reason(
     teacher.extra = ["", "  ", "iron " * 200, existing_text, text_of(0, 10)]
     teacher.refuses = "zinc"
     (round_,) = evolving(TAUGHT, per_round=11).run(1)
-    output = "\n".join(report_text.round_lines(round_, Spending()))
+    output = "\n".join(round_lines(round_, Spending()))
     assert (
         round_.examples[generated_texts.WRONG_LENGTH] == ("iron " * 200).strip()
         and round_.examples[generated_texts.DUPLICATE_OF_TASK] == existing_text
@@ -136,12 +138,12 @@ def test_texts_with_an_unsure_label_are_dropped_and_a_round_that_keeps_none_name
     teacher.sure = 0.55
     (round_,) = evolving(TAUGHT).run(1)
     assert not round_.texts and dict(round_.dropped) == {generated_texts.UNSURE: 12} and round_.used == 0
-    output = "\n".join(report_text.round_lines(round_, Spending()))
+    output = "\n".join(round_lines(round_, Spending()))
     assert "nothing is kept, most of it for: unsure label." in output
     assert "set teacher_probabilities to stated or samples in the project's extra params" in output
     teacher.failing = {"write"}
     (round_,) = evolving(TAUGHT).run(1)
-    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(report_text.round_lines(round_, Spending()))
+    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(round_lines(round_, Spending()))
 
 
 def test_feedback_has_hard_and_easy_texts_with_the_learners_predictions_and_mistakes_first() -> None:
@@ -197,11 +199,11 @@ def test_report_and_status_show_how_many_annotated_tasks_the_teacher_saw(
 ) -> None:
     context = load_project_context(settings, store, 5)
     before = analyse_errors(context, load_serving_learner(context))
-    assert before.shown == 0 and report_text.caveat(before) == ""
+    assert before.shown == 0 and report_lines(before) == analysis_prompt.error_analysis_lines(before)
     (round_,) = evolving(TAUGHT).run(1)
     report = analyse_errors(context, load_serving_learner(context))
     assert 0 < report.shown == len(round_.shown) < report.n
-    assert report_text.caveat(report).startswith(f"{len(round_.shown)} of these 60 tasks were shown to the teacher")
+    assert report_lines(report)[-1].startswith(f"{len(round_.shown)} of these 60 tasks were shown to the teacher")
     write_stats_row(store)
     assert dict(status_lines(read_status(store, 5)))["seen by teacher"].startswith(
         f"{len(round_.shown)} of the 60 answers"
@@ -212,7 +214,7 @@ def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, settings: Settings
 ) -> None:
     context = load_project_context(settings, store, 5)
-    report = report_text.error_analysis_lines(
+    report = analysis_prompt.error_analysis_lines(
         analyse_errors(context, load_serving_learner(context), store.versions.audited(5))
     )
     list(evolving(TAUGHT).run(1))

@@ -17,6 +17,8 @@ from ml_backend.core.teacher_types import Answer, Call, TeacherOptions
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.demo.server import free_port
 from ml_backend.monitoring import doctor
+from ml_backend.monitoring.doctor import Finding, Subject
+from ml_backend.rendering.doctor_text import finding_sentences
 from ml_backend.storage import Store, now
 from ml_backend.teacher import prompts
 from ml_backend.teacher.health import check_teacher
@@ -69,9 +71,12 @@ def examine(make_settings: Callable[..., Settings], store: Store) -> Callable[..
 
     def check(extra_params: dict[str, Any], **values: Any) -> list[str]:
         set_up(store, 5, connection={"ml": 1}, extra_params=extra_params)
-        findings = list(check_teacher(make_settings(**values), store, store.projects.ensure(5)))
-        assert not any(KEY in text for _, text in findings)
-        return [f"{state}: {text}" for state, text in findings]
+        lines = []
+        for found in check_teacher(make_settings(**values), store, store.projects.ensure(5)):
+            finding = Finding(found.state, Subject.TEACHER, found.code, found.values, 5)
+            lines += [f"{found.state}: {sentence}" for sentence in finding_sentences(finding)]
+        assert not any(KEY in line for line in lines)
+        return lines
 
     return check
 
@@ -201,5 +206,5 @@ def test_the_doctor_looks_at_the_teacher_even_where_label_studio_does_not_answer
 ) -> None:
     monkeypatch.setattr(doctor, "_encoder", lambda _: iter(()))
     set_up(store, 5, connection={"ml": 1}, extra_params={"teacher": "batch"})
-    findings = {finding.about: finding for finding in doctor.examine(make_settings(port=free_port()), 5)}
-    assert findings["teacher of 5"].state in ("wrong", "notice")
+    findings = {finding.subject: finding for finding in doctor.examine(make_settings(port=free_port()), 5)}
+    assert findings[Subject.TEACHER].state in ("wrong", "notice")

@@ -16,10 +16,12 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.status_text import status_lines
+from ml_backend.rendering.teacher_report_text import report_lines
 from ml_backend.storage import Store, now
 from ml_backend.storage import ledger as ledger_module
-from ml_backend.teacher import prompts, report
+from ml_backend.teacher import prompts
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "openai:small"
@@ -82,7 +84,7 @@ def status_texts(store: Store) -> dict[str, str]:
 def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE)
     assert teacher_status(store) == {}
-    assert list(report.report_lines({}, 10)) == []
+    assert list(report_lines({}, 10)) == []
 
 
 def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +149,7 @@ def test_both_are_compared_with_the_annotators_and_the_worst_classes_are_named_f
     assert (agreement["learner"]["overall"]["value"], agreement["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
     words = status_texts(taught_store)
     assert words["teacher agrees"].startswith("0.667 (95 %: 0.208 to 0.939; 3 tasks): fruit 50% (9% to 91%), metal")
-    assert dict(report.report_lines(teacher_status(taught_store), 1))["teacher agrees"].endswith(
-        "(9% to 91%) and 1 more"
-    )
+    assert dict(report_lines(teacher_status(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
     assert words["learner agrees"].startswith("0.667")
 
 

@@ -23,8 +23,9 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
-from ml_backend.monitoring.status import read_status, status_lines
+from ml_backend.monitoring.status import read_status
 from ml_backend.pool import feature_space
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.teacher import batch_files, prompts
 from ml_backend.teacher.descriptions import feature_scores

@@ -34,7 +34,7 @@ from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import TeacherClient
 from ml_backend.teacher.distillation import DistillationInput
-from ml_backend.teacher.evolution import generated_texts, report_text, steps
+from ml_backend.teacher.evolution import analysis_prompt, generated_texts, steps
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS, EvolutionRound, GeneratedText
 from ml_backend.teacher.evolution.text_filter import filter_texts
@@ -182,7 +182,7 @@ class EvolutionRun:
 
         Raises NoWeaknessError if the learner has made no mistake.
         """
-        context, pairs = self._context, analysis.pairs[: report_text.MAX_LISTED]
+        context, pairs = self._context, analysis.pairs[: analysis_prompt.MAX_LISTED]
         single = [mistake.task for mistake in analysis.single]
         mistakes = [*(pair.tasks for pair in pairs), *([single] if single else [])]
         if not mistakes:

@@ -19,7 +19,7 @@ from ml_backend.storage import Reply
 from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
-from ml_backend.teacher.evolution import report_text
+from ml_backend.teacher.evolution import analysis_prompt
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
@@ -49,26 +49,26 @@ FEEDBACK_TEXTS, LATEST_FEEDBACK_TEXTS = 2, 6
 def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
     """The question for a diagnosis of the learner's mistakes in round `number`."""
     wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
-    right = [(example.text, " + ".join(example.label)) for example in analysis.right[: report_text.MAX_LISTED]]
-    return prompts.diagnose("\n".join(report_text.error_analysis_lines(analysis)), wrong, right, teacher, number)
+    right = [(example.text, " + ".join(example.label)) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
+    return prompts.diagnose("\n".join(analysis_prompt.error_analysis_lines(analysis)), wrong, right, teacher, number)
 
 
 def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:
     """The ids of the annotated tasks that the question for a diagnosis quotes with their labels."""
-    quoted = [*_mistakes(analysis), *analysis.right[: report_text.MAX_LISTED]]
+    quoted = [*_mistakes(analysis), *analysis.right[: analysis_prompt.MAX_LISTED]]
     return tuple(dict.fromkeys(answer.task for answer in quoted))
 
 
 def _mistakes(analysis: ErrorAnalysis) -> list[QuotedAnswer]:
     """The mistakes that the question for a diagnosis quotes."""
-    typical = (mistake for pair in analysis.pairs[: report_text.MAX_LISTED] for mistake in pair.typical)
+    typical = (mistake for pair in analysis.pairs[: analysis_prompt.MAX_LISTED] for mistake in pair.typical)
     return [*typical, *analysis.single][:MAX_QUOTED_MISTAKES]
 
 
 def diagnosed(answer: Answer, analysis: ErrorAnalysis) -> str:
     """The weaknesses in words: the teacher's diagnosis, or the error analysis if the teacher gave none."""
     if answer.content is None:
-        return "\n".join(report_text.error_analysis_lines(analysis))
+        return "\n".join(analysis_prompt.error_analysis_lines(analysis))
     patterns = (
         f"{', '.join(pattern['labels'])}: {pattern['weakness']} {pattern['advice']}"
         for pattern in answer.content["patterns"]
@@ -133,9 +133,9 @@ def feedback(rounds: Sequence[EvolutionRound]) -> str:
 
 
 def _outcome(text: GeneratedText) -> str:
-    label, predicted = report_text.label_names(text.label), report_text.label_names(text.said)
+    label, predicted = analysis_prompt.label_names(text.label), analysis_prompt.label_names(text.said)
     outcome = f"right: {label}" if text.right else f"wrong: it is {label}, not {predicted}"
-    return f"{report_text.quoted_text(text.text)} {outcome}"
+    return f"{analysis_prompt.quoted_text(text.text)} {outcome}"
 
 
 def label(

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.simulation.html_tables import Colours, arms_table, protocol_table, summary_table
+from ml_backend.rendering.recommendation_text import recommend
+from ml_backend.rendering.simulation_tables import Colours, arms_table, protocol_table, summary_table
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
-from ml_backend.simulation.run_directory import write_text
+from ml_backend.simulation.run import SimulationResult
+from ml_backend.simulation.run_directory import readable_errors, write_text
 from ml_backend.simulation.statistics import interval
 from ml_backend.simulation.summary import RANDOM
 
 Figure = dict[str, Any]
 
+REPORT = "report.html"
 GREY = "#7d8590"
 PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
@@ -68,9 +71,18 @@ as many easy ones. Points of macro-F1, averaged over the numbers of labels.</p>
 """
 
 
-def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], recommendation: str, path: Path) -> None:
-    """Writes the page about `summary`, with the recommendation on top. Raises OSError or StoreError if it cannot be
-    written, and leaves an earlier page as it was."""
+def write_report(result: SimulationResult, folder: Path) -> str:
+    """Writes the page of a simulation, with the recommendation on top, as report.html, and returns the recommendation.
+
+    Raises ApprenticeError if it cannot be written, and leaves an earlier page as it was.
+    """
+    recommendation = recommend(result.summary)
+    with readable_errors(folder):
+        write_text(folder / REPORT, _page(result.measurements, result.summary, recommendation))
+    return recommendation
+
+
+def _page(measurements: Sequence[Measurement], summary: dict[str, Any], recommendation: str) -> str:
     from plotly.io import to_html
 
     colours, protocol = _colours(summary), summary["protocol"]
@@ -105,8 +117,7 @@ def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], r
     tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
     arm_rows = arms_table(protocol["against_base"])
     tables["arms"] = ARMS_SECTION.format(rows=arm_rows) if arm_rows else ""
-    page = PAGE.format(font=FONT, recommendation=paragraphs, coverage=coverage, charts=charts, **tables)
-    write_text(path, page)
+    return PAGE.format(font=FONT, recommendation=paragraphs, coverage=coverage, charts=charts, **tables)
 
 
 def _colours(summary: dict[str, Any]) -> Colours:

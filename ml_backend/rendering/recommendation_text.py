@@ -1,13 +1,12 @@
-"""The recommendation of a simulation, in plain words."""
+"""Words the recommendation of a simulation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from ml_backend.core.formatting import format_confidence, format_interval, format_p_value, format_points
-from ml_backend.simulation import teacher_arms
+from ml_backend.rendering.formatting import format_confidence, format_interval, format_p_value, format_points
 from ml_backend.simulation.sequential_testing import MAX_REPETITIONS, MIN_USEFUL_GAIN, min_repetitions
 from ml_backend.simulation.summary import RANDOM
 
@@ -99,7 +98,7 @@ def _repetitions_advice(name: str, summary: dict[str, Any]) -> str:
 def _cautions(summary: dict[str, Any]) -> list[str]:
     """The gains of the teacher arms, and the limits of the numbers."""
     protocol = summary["protocol"]
-    lines = [*teacher_arms.describe_arms(protocol["against_base"])]
+    lines = [*arm_sentences(protocol["against_base"])]
     if protocol["ends_alike"]:
         lines.append(
             f"All {protocol['measured_at'][-1]} tasks to choose from were labelled in the end, where all strategies "
@@ -119,6 +118,25 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
             f"Not counted: {protocol['unpaired_seeds']} repetitions (seeds) that not every strategy has finished."
         )
     return lines
+
+
+def arm_sentences(comparisons: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each arm of `compare_with_base`, the largest gain first."""
+    for name, arm in sorted(comparisons.items(), key=lambda item: -item[1]["gain"]):
+        evidence = f"ahead in {arm['wins']} of {arm['seeds']} repetitions"
+        if arm["seeds"] < min_repetitions(arm["corrected_for"]):
+            evidence += ", which are too few to say"
+        else:
+            evidence = (
+                f"{format_confidence(arm['level'])} interval: {format_interval(arm['interval'])}; {evidence}, "
+                f"p {format_p_value(arm['p_holm'])} "
+                f"corrected for {arm['corrected_for']}, where p has to be less than {arm['level']:.2g}"
+            )
+        cost = f" at {arm['cost']:.3g}" if arm["cost"] else ""
+        yield (
+            f"{name}: {format_points(arm['gain'])} points of macro-F1 beside {arm['base']} alone ({evidence}), for "
+            f"{arm['calls']:.0f} calls and {arm['tokens']:,.0f} tokens{cost} a repetition."
+        )
 
 
 def _saving(name: str, summary: dict[str, Any]) -> str:

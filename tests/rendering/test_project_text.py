@@ -17,8 +17,12 @@ from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
-from ml_backend.monitoring.status import read_status, status_lines
-from ml_backend.monitoring.text_sample import question_and_text_sentences
+from ml_backend.monitoring.doctor import Finding, Subject
+from ml_backend.monitoring.status import read_status
+from ml_backend.monitoring.text_sample import check_first_tasks
+from ml_backend.rendering.doctor_text import finding_sentences
+from ml_backend.rendering.project_text import question_and_text_sentences
+from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.storage.annotations import Annotations
 
@@ -42,7 +46,7 @@ def connect_messages(server: FakeLabelStudio, store: Store, settings: Settings) 
     messages: list[str] = []
     client = FakeClient(server)
     schema = connect(client, store, settings, 5, messages.append)
-    return [*messages, *question_and_text_sentences(client, 5, schema)]
+    return [*messages, *question_and_text_sentences(schema, check_first_tasks(client, 5, schema))]
 
 
 def drafts(server: FakeLabelStudio) -> list[Any]:
@@ -365,10 +369,9 @@ def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations
     monkeypatch.setattr(Annotations, "of", lambda *_: pytest.fail("all annotations were read"))
     project_row = store.projects.require(5)
     schema = read_schema(project_row.label_config, project_row.choices)
-    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), project_row, schema))
-    assert [finding.text for finding in findings] == [lines_by_name(store)["not used"]] and "3 annotations" in findings[
-        0
-    ].text
+    findings = list(doctor.check_tasks_and_annotations(store, FakeClient(server), project_row, schema))
+    sentences = [sentence for finding in findings for sentence in finding_sentences(finding)]
+    assert sentences == [lines_by_name(store)["not used"]] and "3 annotations" in sentences[0]
 
 
 def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
@@ -379,8 +382,9 @@ def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
     connect_messages(server, store, settings)
     project_row = store.projects.require(5)
     schema = read_schema(SINGLE, "")
-    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), project_row, schema))
-    assert [finding.state for finding in findings] == ["notice"] and "1 of 30 tasks" in findings[0].text
+    findings = list(doctor.check_tasks_and_annotations(store, FakeClient(server), project_row, schema))
+    assert [finding.state for finding in findings] == ["notice"]
+    assert "1 of 30 tasks" in finding_sentences(findings[0])[0]
 
 
 def test_a_project_without_tasks_is_named_but_not_before_they_were_read(
@@ -400,7 +404,8 @@ def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store
 
 
 def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:
-    tree, flat = (
-        doctor._publishing("", PublishTimings(0.2, 0.1), read_schema(config)).text for config in (NESTED, SINGLE)
-    )
+    timings = PublishTimings(0.2, 0.1)
+    codes = [doctor.publishing_code(timings, read_schema(config)) for config in (NESTED, SINGLE)]
+    findings = [Finding("good", Subject.PROJECT, code, {"timings": timings}, 5) for code in codes]
+    [tree], [flat] = map(finding_sentences, findings)
     assert "tree of choices" in tree and "by bulk import" in flat

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from ml_backend.core.types import PARTLY_READABLE, Remark, TaskSchema, shorten
+from ml_backend.core.types import PARTLY_READABLE, TaskSchema, shorten
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
 from ml_backend.monitoring.text_check import TextCheck
+from ml_backend.rendering.formatting import and_more
 
 MAX_LISTED_NAMES = 8
 MAX_CHOICE_LETTERS = 40
@@ -23,6 +23,12 @@ def question_sentence(schema: TaskSchema) -> str:
     others = _listed(schema.other_controls)
     verb = "is" if len(schema.other_controls) == 1 else "are"
     return f"{learnt}; {others} {verb} not learnt (the setting `choices` names another <Choices> to learn)"
+
+
+def question_and_text_sentences(schema: TaskSchema, check: TextCheck) -> Iterator[str]:
+    """Names the control that a connected project learns, and describes problems with its texts."""
+    yield question_sentence(schema)
+    yield from text_sentences(check, schema)
 
 
 def text_sentences(check: TextCheck, schema: TaskSchema) -> Iterator[str]:
@@ -105,57 +111,12 @@ def _reason(unread: UnreadAnnotations, schema: TaskSchema) -> str:
 
 
 def no_learner_sentence(coverage: Coverage) -> str:
-    """Says why no learner was fitted although there are annotations; "" if nothing prevents it."""
+    """Says why no learner was fitted although there are annotations, if `coverage.lacks_second_label`."""
     if coverage.same_answer is not None:
         labels = _listed(coverage.same_answer) if coverage.same_answer else "that no label applies"
         return f"nothing is learnt yet: every annotation is {labels}; training needs two different labels"
-    if coverage.labelled == 1:
-        return "nothing is learnt yet: training needs annotations with two different labels"
-    return ""
+    return "nothing is learnt yet: training needs annotations with two different labels"
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
-    return ", ".join(map(repr, names[:MAX_LISTED_NAMES])) + more
-
-
-def remarks_text(remarks: Iterable[Remark]) -> str:
-    """The remarks of a version in one line, "" if there are none."""
-    return "; ".join(_remark(remark) for remark in remarks)
-
-
-def _remark(remark: Remark) -> str:
-    word = _REMARKS.get(remark.code)
-    return word(remark.values) if word else remark.code
-
-
-def _compared(values: Mapping[str, Any]) -> str:
-    return f"{values['compared']}{' audited tasks' if values['is_audited'] else ''}"
-
-
-def _changed_labels(values: Mapping[str, Any]) -> str:
-    changes = [f"{change} {', '.join(values[change])}" for change in ("added", "removed") if values[change]]
-    return f"labels changed: {'; '.join(changes)}"
-
-
-_REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "first learner": lambda _: "first learner on these labels",
-    "candidate promoted": lambda values: (
-        f"won {values['won']}, lost {values['lost']} of {_compared(values)} against the earlier learner"
-    ),
-    "candidate rejected": lambda values: (
-        f"kept the earlier learner: the new one lost {values['lost']} and won {values['won']} of {_compared(values)}"
-    ),
-    "no labels left": lambda _: "no labels are left: drafts come from the teacher",
-    "acquisition fallback": lambda values: (
-        f"random order: {values['acquisition']} is not winning here (acquisition_fallback)"
-    ),
-    "learner unreadable": lambda values: str(values["problem"]),
-    "space changed": lambda values: (
-        f"the tasks are encoded in another way since version {values['version']} ({values['fitted']}, now "
-        f"{values['now']}): the learner is fitted again"
-    ),
-    "labels changed": _changed_labels,
-    "record problems": lambda values: str(values["text"]),
-    "text": lambda values: str(values["text"]),  # the note of a version that was made before there were codes
-}
+    return ", ".join(map(repr, names[:MAX_LISTED_NAMES])) + and_more(names, MAX_LISTED_NAMES)

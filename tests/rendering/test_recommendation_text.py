@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_curves import BUDGETS, measured
 
-from ml_backend.simulation.recommendation import recommend
+from ml_backend.rendering.recommendation_text import recommend
 from ml_backend.simulation.summary import summarise
 
 

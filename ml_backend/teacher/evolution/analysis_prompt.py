@@ -1,7 +1,4 @@
-"""The error analysis and the rounds of `apprentice evolve` in words: for people and, in a prompt, for the teacher.
-
-The lines of the analysis are part of a prompt: a change of their words asks the teacher anew.
-"""
+"""Words the error analysis for the teacher, as part of a prompt. A change of these words asks the teacher anew."""
 
 from __future__ import annotations
 
@@ -9,20 +6,8 @@ from collections.abc import Sequence
 
 from ml_backend.core.types import Estimate, read_record
 from ml_backend.evaluation.group_metrics import GroupMetrics
-from ml_backend.storage import Spending
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
-from ml_backend.teacher.evolution.generated_texts import (
-    EASY,
-    HARD,
-    POOL,
-    REFUSED,
-    TAUGHT,
-    UNSURE,
-    UNUSABLE,
-    WRONG_LENGTH,
-    EvolutionRound,
-)
 
 MAX_LISTED = 10
 """Pairs, labels, clusters and groups that are listed, of each kind; the output as JSON has all of them."""
@@ -31,16 +16,6 @@ MAX_SINGLE_MISTAKES = 5
 MIN_CLUSTER_SIZE = 2
 """Annotated tasks of a cluster that is listed: a single task says nothing about a cluster."""
 MAX_QUOTE_LENGTH = 160  # characters of a text in a line
-DUPLICATE_REMEDY = "The teacher repeats itself less with a larger teacher_model, or with fewer texts (--per-round)"
-REMEDIES = {
-    UNSURE: "A label needs a probability of at least 60 %, and a single reply without probabilities counts for less: "
-    "set teacher_probabilities to stated or samples in the project's extra params",
-    REFUSED: "The teacher cannot tell which label its texts have: say in `apprentice cues --edit` what the labels mean",
-    UNUSABLE: "`apprentice ledger` lists the outcome of each call; another teacher_model may keep to the format",
-    WRONG_LENGTH: "The texts are shorter or longer than the project's texts: a larger teacher_model keeps to the "
-    "examples",
-}
-"""What to do if most texts of a round are dropped for a reason; for any other reason, DUPLICATE_REMEDY."""
 
 
 def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
@@ -72,48 +47,6 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     if analysis.groups:
         out += _groups(analysis.group_by, analysis.groups)
     return out
-
-
-def caveat(analysis: ErrorAnalysis) -> str:
-    """A limitation of the figures for people, "" if there is none. It is not part of a prompt."""
-    if not analysis.shown:
-        return ""
-    return (
-        f"{analysis.shown} of these {analysis.n} tasks were shown to the teacher before it wrote texts: the learner "
-        "may do better on them than on others. No task of the audit sample was shown"
-    )
-
-
-def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
-    """A round of `apprentice evolve`: the weaknesses, the outcome of its texts, the learner's predictions, the cost."""
-    dropped = ", ".join(f"{n} {reason}" for reason, n in round_.dropped.items()) or "none"
-    if round_.way == POOL:
-        right, n = round_.score(POOL)
-        out = [f"{n} tasks of the pool labelled, dropped: {dropped}; the learner predicted the same for {right}"]
-    else:
-        use = f"{round_.used} are used for training directly" if round_.way == TAUGHT else f"{round_.used} became tasks"
-        (hard, hard_total), (easy, easy_total) = round_.score(HARD), round_.score(EASY)
-        out = [
-            f"{round_.written} texts written, {len(round_.texts)} kept, dropped: {dropped}; {use}",
-            f"before it was trained on them, the learner had {hard} of {hard_total} hard texts and {easy} of "
-            f"{easy_total} easy texts right",
-        ]
-    out += [f"{reason}, such as {quoted_text(text)}" for reason, text in round_.examples.items() if text.strip()]
-    if not round_.texts:
-        out.append(_reason_for_nothing(round_))
-    tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
-    out.append(f"{spending.calls} calls, {tokens}, cost {spending.cost:g}")
-    return [f"Round {round_.number}", *(f"  {line}" for line in [*round_.weaknesses.splitlines(), *out])]
-
-
-def _reason_for_nothing(round_: EvolutionRound) -> str:
-    """Why a round has kept no text, and what to do."""
-    if not round_.dropped and round_.way == POOL:
-        return "nothing is labelled: no task without an answer or a label of the teacher is left"
-    if not round_.dropped:
-        return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` lists the outcome of each call"
-    reason = max(round_.dropped, key=lambda name: round_.dropped[name])
-    return f"nothing is kept, most of it for: {reason}. {REMEDIES.get(reason, DUPLICATE_REMEDY)}"
 
 
 def quoted(answer: QuotedAnswer) -> str:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from ml_backend.rendering.recommendation_text import recommend
+from ml_backend.rendering.simulation_report import GREY, write_report
 from ml_backend.simulation.learning_curves import Measurement
-from ml_backend.simulation.recommendation import recommend
-from ml_backend.simulation.report import GREY, write_report
+from ml_backend.simulation.run import SimulationResult
 from ml_backend.simulation.summary import summarise
 
 CHROMIUM = shutil.which("chromium")
@@ -81,7 +82,7 @@ def numbers(value: Any) -> list[float]:
 
 def written(tmp_path: Path, measurements: list[Measurement], **protocol: Any) -> tuple[Page, dict[str, Any]]:
     summary = summarise(measurements, protocol)
-    write_report(measurements, summary, recommend(summary), tmp_path / "report.html")
+    write_report(SimulationResult(measurements, summary), tmp_path)
     return Page(tmp_path / "report.html"), summary
 
 

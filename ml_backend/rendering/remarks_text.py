@@ -1,0 +1,50 @@
+"""Words the remarks of a version, which are stored as codes with values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ml_backend.core.types import Remark
+
+
+def remarks_text(remarks: Iterable[Remark]) -> str:
+    """The remarks of a version in one line, "" if there are none."""
+    return "; ".join(_remark(remark) for remark in remarks)
+
+
+def _remark(remark: Remark) -> str:
+    word = _REMARKS.get(remark.code)
+    return word(remark.values) if word else remark.code
+
+
+def _compared(values: Mapping[str, Any]) -> str:
+    return f"{values['compared']}{' audited tasks' if values['is_audited'] else ''}"
+
+
+def _changed_labels(values: Mapping[str, Any]) -> str:
+    changes = [f"{change} {', '.join(values[change])}" for change in ("added", "removed") if values[change]]
+    return f"labels changed: {'; '.join(changes)}"
+
+
+_REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "first learner": lambda _: "first learner on these labels",
+    "candidate promoted": lambda values: (
+        f"won {values['won']}, lost {values['lost']} of {_compared(values)} against the earlier learner"
+    ),
+    "candidate rejected": lambda values: (
+        f"kept the earlier learner: the new one lost {values['lost']} and won {values['won']} of {_compared(values)}"
+    ),
+    "no labels left": lambda _: "no labels are left: drafts come from the teacher",
+    "acquisition fallback": lambda values: (
+        f"random order: {values['acquisition']} is not winning here (acquisition_fallback)"
+    ),
+    "learner unreadable": lambda values: str(values["problem"]),
+    "space changed": lambda values: (
+        f"the tasks are encoded in another way since version {values['version']} ({values['fitted']}, now "
+        f"{values['now']}): the learner is fitted again"
+    ),
+    "labels changed": _changed_labels,
+    "record problems": lambda values: str(values["text"]),
+    "text": lambda values: str(values["text"]),  # the note of a version that was made before there were codes
+}

@@ -1,0 +1,95 @@
+"""Words the status of a project, for `apprentice status` and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ml_backend.monitoring.status import Problem, Status
+from ml_backend.rendering import project_text
+from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
+from ml_backend.rendering.monitor_text import monitor_lines
+from ml_backend.rendering.remarks_text import remarks_text
+from ml_backend.rendering.settings_text import settings_problems_text
+from ml_backend.rendering.teacher_report_text import report_lines
+
+
+def _check_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """Names the tasks and annotations that are not learnt from, and says why."""
+    if status.schema is None or status.coverage is None or status.texts is None:
+        return
+    if status.schema.other_controls:
+        yield "question", project_text.question_sentence(status.schema)
+    if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
+        yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema))
+    yield from (("not used", sentence) for sentence in project_text.unused_sentences(status.coverage, status.schema))
+    if status.learner is None and status.coverage.lacks_second_label:
+        yield "learner", project_text.no_learner_sentence(status.coverage)
+
+
+def set_aside_sentence(codes: dict[int, str]) -> str:
+    """Names the tasks that the encoder could not encode, by task id and reason code, and says what to do."""
+    tasks = [str(task) for task in codes]
+    listed = ", ".join(tasks[:MAX_LISTED_ITEMS]) + and_more(tasks)
+    return (
+        f"task {listed} ({', '.join(sorted(set(codes.values())))}): neither drafted nor learnt from, since the encoder "
+        "cannot encode the text. Change the text or choose another encoder"
+    )
+
+
+def status_lines(status: Status) -> list[tuple[str, str]]:
+    """The lines of `apprentice status`, as pairs of a name and a sentence."""
+    return list(_lines(status))
+
+
+def _lines(status: Status) -> Iterator[tuple[str, str]]:
+    if not status.connected:
+        yield "not connected", f"run `apprentice connect --project {status.project}`"
+    counts = f"{status.labelled}, {status.pool} to go"
+    yield "labelled", project_text.progress_sentence(status.coverage) if status.coverage else counts
+    yield from _check_lines(status)
+    version = status.active_version or "none yet: drafts come from the teacher"
+    held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
+    yield "active version", version + held
+    if status.acquisition:
+        yield "queue", f"ordered by {status.acquisition}"
+    if accuracy := status.accuracy:
+        interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+        yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {accuracy.source})"
+    yield from monitor_lines(status.watch)
+    yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
+    if last_round := status.last_round:
+        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())
+        age, seconds = last_round["age_seconds"], last_round["seconds"]
+        yield "last round", f"{age:.0f} s ago, took {seconds:.2f} s ({stages})"
+    activity = "a round is running" if status.running else "idle"
+    yield "now", activity + (", another is waiting" if status.waiting else "")
+    if status.read is not None:
+        yield "reading", f"{status.read} tasks so far"
+    if status.encoded is not None and status.encoded < 1:
+        yield "encoded", f"{status.encoded:.0%} of the tasks; the queue improves as this share grows"
+    if status.set_aside:
+        yield "set aside", set_aside_sentence(status.set_aside)
+    if status.settings_problems:
+        yield "settings", settings_problems_text(status.settings_problems)
+    if status.remarks:
+        yield "note", remarks_text(status.remarks)
+    if status.last_error:
+        yield "last error", status.last_error
+    if status.problem:
+        yield "problem", problem_sentence(status.problem)
+
+
+def problem_sentence(problem: Problem) -> str:
+    """Says what prevents the next round of a project, and what to do."""
+    if problem.code == "unreadable":
+        return problem.values["error"]
+    if problem.code == "not writable":
+        return write_error_sentence(problem.values["folder"], problem.values["error"])
+    if problem.code == "no worker":
+        return "no worker is running: start `apprentice serve`"
+    return "waiting for the first round to read the project"
+
+
+def write_error_sentence(folder: str, error: str) -> str:
+    """Says that nothing can be written to the data folder, because of an error of the operating system."""
+    return f"{folder} cannot be written ({error}): free space or chown it"
