@@ -33,20 +33,20 @@ class Bench:
         self.learner = registry.learner("logistic")
         self.nothing = PseudoLabels(self.x[:0], self.one_hot[:0], np.zeros(0, np.float32))
 
-    def distil(self, rows: Ints, targets: Floats, key_phrases: PseudoLabels | None = None) -> Priors:
+    def distil(self, rows: Ints, targets: Floats, cues: PseudoLabels | None = None) -> Priors:
+        """Returns the priors from the teacher's labels `targets` of rows, and from cues (see `cues`), if any."""
         taught = PseudoLabels(self.x[rows], targets, np.ones(len(rows), np.float32))
-        return self.learner.distil(
-            DistillationData(taught, key_phrases or self.nothing, self.x), multiple=False, seed=0
-        )
+        return self.learner.distil(DistillationData(taught, cues or self.nothing, self.x), multiple=False, seed=0)
 
     def named(self) -> Priors:
         """Returns the priors of a project without a teacher, distilled from the names of the labels."""
         return self.distil(np.empty(0, np.int64), self.nothing.targets, self.cues({}))
 
     def cues(self, descriptions: LabelDescriptions) -> PseudoLabels:
-        key_phrases = label_phrases(descriptions, self.schema)
-        vectors = registry.encoder("minilm").encode(key_phrases.texts)
-        return PseudoLabels(vectors, key_phrases.targets, key_phrases.weights)
+        """Returns the pseudo-labels of the labels' names, descriptions and cues."""
+        phrases = label_phrases(descriptions, self.schema)
+        vectors = registry.encoder("minilm").encode(phrases.texts)
+        return PseudoLabels(vectors, phrases.targets, phrases.weights)
 
     def fit(self, rows: Ints, priors: Priors, seed: int, targets: Floats | None = None) -> float:
         """Fits a learner on the gold labels, or on `targets`. Returns the accuracy on the test rows in percent."""
@@ -55,6 +55,7 @@ class Bench:
         return self.right(self.learner.fit(train, seed).tensors)
 
     def right(self, tensors: Tensors) -> float:
+        """Returns the accuracy on the test rows, in percent."""
         probabilities = self.learner.predict(tensors, self.test_x)
         return 100 * float((probabilities.argmax(axis=1) == self.test_y).mean())
 

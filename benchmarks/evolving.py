@@ -31,8 +31,11 @@ LIVE_SEEDS, LIVE_ROUNDS, LIVE_PER_ROUND = 2, 2, 8  # SmolLM2 writes about ten to
 
 
 class Oracle:
-    """Writes real texts that are in nobody's pool, hard ones of the labels that the learner confuses, and knows every
-    label, of which it says so many wrongly: what the best writer could do, and no language model."""
+    """A teacher with the results of an ideal writer, without a language model.
+
+    The texts that it writes are real texts of `reserve`, which are in no pool: the hard ones have the labels that the
+    learner confuses. It knows the labels of `everything`, and gives a wrong label with the probability `wrong`.
+    """
 
     name = "oracle"
 
@@ -61,7 +64,7 @@ class Oracle:
                 yield Answer(question.id, {"label": question.labels[int(shares.argmax())]}, shares, call)
 
     def _take(self, n: int, labels: Sequence[str]) -> list[str]:
-        """Returns n texts of these labels, about as many of each; of any label if the list is empty."""
+        """Returns the next n texts with one of these labels, or with any label if the list is empty."""
         allowed_labels = set(labels)
         rows = [row for row in self._reserve if not allowed_labels or row.label in allowed_labels][:n]
         self._reserve = [row for row in self._reserve if row not in rows]
@@ -79,24 +82,24 @@ def evolving(seeds: int) -> Iterator[str]:
     bench = Bench(text_set)
     for wrong in (0.1, 0.4):
         yield f"banking77, oracle that writes real texts and gives {wrong:.0%} wrong labels, {seeds} seeds:\n"
-        accuracies: Found = {}
+        accuracies: Accuracies = {}
         for seed in range(seeds):
             pool, reserve = np.split(np.random.default_rng(seed).permutation(len(bench.x)), [POOL])
             written = [text_set.train[row] for row in reserve]
             for kind in ARMS:
                 arm = TeacherArm(kind, ROUNDS, PER_ROUND, _config(bench.schema.labels))
                 with tempfile.TemporaryDirectory() as folder:
-                    teacher = _remembered(Oracle(written, text_set.train, wrong, seed), Path(folder))
+                    teacher = _cached(Oracle(written, text_set.train, wrong, seed), Path(folder))
                     for number, measured in _run(bench, text_set.train, pool, arm, teacher, seed):
                         accuracies.setdefault(kind, {}).setdefault(number, []).append(measured)
-        yield _shown(accuracies)
+        yield _accuracy_table(accuracies)
     yield from _live(min(seeds, LIVE_SEEDS))
 
 
 def _live(seeds: int) -> Iterator[str]:
     text_set = SETS["trec"]()
     bench = Bench(text_set)
-    accuracies: Found = {}
+    accuracies: Accuracies = {}
     with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
         defaults = ProjectSettings(teacher="openai", teacher_model=MODEL)
         settings = Settings(
@@ -104,7 +107,7 @@ def _live(seeds: int) -> Iterator[str]:
         )
         llm_teacher = registry.teacher("openai", settings.teacher_options(defaults))
         assert llm_teacher is not None
-        teacher = _remembered(llm_teacher, Path(folder) / "memory")
+        teacher = _cached(llm_teacher, Path(folder) / "memory")
         for seed in range(seeds):
             pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
             for kind in ARMS:
@@ -114,16 +117,16 @@ def _live(seeds: int) -> Iterator[str]:
         outcomes = teacher.outcomes()
     yield (
         f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, "
-        f"{seeds} seeds (what came of its calls: {outcomes}):\n"
+        f"{seeds} seeds (outcomes of its calls: {outcomes}):\n"
     )
-    yield _shown(accuracies)
+    yield _accuracy_table(accuracies)
 
 
-Found = dict[str, dict[int, list[tuple[float, float]]]]
+Accuracies = dict[str, dict[int, list[tuple[float, float]]]]
 """arm -> round -> (calls so far, accuracy), one pair per seed."""
 
 
-def _remembered(teacher: object, folder: Path) -> CachedTeacher:
+def _cached(teacher: object, folder: Path) -> CachedTeacher:
     store = Store(Settings(data_dir=folder))
     return CachedTeacher(store, TeacherClient(store, PROJECT_ID, teacher, NO_CAPS))  # type: ignore[arg-type]
 
@@ -140,22 +143,22 @@ def _run(
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
     named = distillation.pseudo_labels_of_names(bench.schema, registry.encoder("minilm"))
     names = distillation.distil_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
-    learner = _learnt(bench, pool, labelled, names)
+    learner = _fitted(bench, pool, labelled, names)
     yield 0, (0.0, bench.right(learner.tensors))
     with open_simulated_teacher(arm, settings, plan, pool, teacher) as simulated_teacher:
         for number in range(1, arm.rounds + 1):
-            learner, calls = _taught(bench, pool, labelled, learner, simulated_teacher)
+            learner, calls = _refitted(bench, pool, labelled, learner, simulated_teacher)
             yield number, (calls, bench.right(learner.tensors))
 
 
-def _taught(
+def _refitted(
     bench: Bench, pool: LabelledPool, labelled: Ints, learner: FittedModel, teacher: SimulatedTeacher
 ) -> tuple[FittedModel, float]:
     priors = teacher.teach(labelled, learner)
-    return learner if priors is None else _learnt(bench, pool, labelled, priors), teacher.spent()["teacher_calls"]
+    return learner if priors is None else _fitted(bench, pool, labelled, priors), teacher.spent()["teacher_calls"]
 
 
-def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
+def _fitted(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
     snapshot = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
     learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None
@@ -167,7 +170,7 @@ def _config(labels: Sequence[str]) -> str:
     return f'<View><Text name="text" value="$text"/><Choices name="label" toName="text">{choices}</Choices></View>'
 
 
-def _shown(accuracies: Found) -> str:
+def _accuracy_table(accuracies: Accuracies) -> str:
     rows = [
         [
             arm,

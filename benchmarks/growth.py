@@ -2,9 +2,9 @@
 
     python -m benchmarks.growth [--sizes 1000 10000 100000] [--databases sqlite postgresql] [--save]
 
-The answers and the vectors are made up, the pool has the same tasks at each size, and Label Studio's side is played in
-memory and answers at once: what is left is our own cost. Each case runs in a process of its own. CPU seconds are those
-of the process, the median of `REPEATS`. Nothing here is asserted.
+The annotations and the vectors are made up, the pool has the same tasks at each size, and a stand-in for Label Studio
+replies at once from memory, so that the figures are our own cost. Each case runs in a process of its own. CPU seconds
+are those of the process, the median of `REPEATS` runs. Nothing here is asserted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ VERSIONS = 30_000
 VECTORS, SHARD = 1_000_000, 1024
 REPEATS = 7
 IDLE_SECONDS = 5.0
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 15.0  # for the work beside the rounds, and the rounds that it requests
 REST_SECONDS = 40.0  # after a start, for the monitor's first run and the round that follows it
 SETTLING_ROUNDS = 19
 """Rounds after which most tasks have been candidates once. Caches of a candidate are filled when it is first drawn."""
@@ -119,23 +119,23 @@ class MadeUpProject:
         self.settings = settings
         self.label_studio = LabelStudioStandIn(POOL)
         self._random = np.random.default_rng(0)
-        self.label_studio.answer(range(1, size + 1))
+        self.label_studio.annotate(range(1, size + 1))
         setattr(worker_module, "LabelStudioClient", lambda *_: self.label_studio.client())  # noqa: B010 (not exported)
         self.worker = Worker(settings, threading.Event())
         self.store = Store(settings)
-        self._keep_vectors()
+        self._store_vectors()
         self.label_studio.connect(self.store)
         self.round()
 
-    def _keep_vectors(self) -> None:
+    def _store_vectors(self) -> None:
         """Stores made-up vectors: one cluster per label, so that a learner can separate the labels."""
         encoder = registry.encoder(self.settings.encoder)
         vectors = self.store.vectors(PROJECT, encoder.name)
         centres = self._random.normal(size=(len(self.label_studio.labels), encoder.dim))
         for start in range(1, POOL + 1, 20_000):
             tasks = range(start, min(start + 20_000, POOL + 1))
-            about = [self.label_studio.label_number(task) for task in tasks]
-            values = centres[about] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
+            label_numbers = [self.label_studio.label_number(task) for task in tasks]
+            values = centres[label_numbers] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
             values /= np.linalg.norm(values, axis=1, keepdims=True)
             vectors.add([content_key(self.label_studio.text(task)) for task in tasks], values.astype(np.float32))
 
@@ -146,10 +146,11 @@ class MadeUpProject:
         if error := self.store.versions.last_rounds(PROJECT)[0].error:
             raise SystemExit(error)
 
-    def one_more_answer(self) -> None:
-        store_event(self.store, read_event(self.label_studio.answer_one()))
+    def annotate_one(self) -> None:
+        """Stores the webhook's event of one more annotation."""
+        store_event(self.store, read_event(self.label_studio.annotate_one()))
 
-    def give_teacher(self) -> None:
+    def add_teacher(self) -> None:
         """Sets a `batch` teacher that has labelled the first tasks."""
         self.label_studio.set_extra_params(self.store, TEACHER)
         schema = read_schema(self.label_studio.label_config)
@@ -173,7 +174,7 @@ class MadeUpProject:
         self.settle()
 
     def settle(self) -> None:
-        """Steps the worker until the work beside the rounds and the rounds that it requests are done."""
+        """Steps the worker for SETTLE_SECONDS, and runs the rounds that are still requested then."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             self.worker._step()
@@ -200,7 +201,7 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             data_dir=Path(folder), store_url=url, label_studio_api_key=SecretStr("none"), reconcile_seconds=86_400.0,
         )  # fmt: skip
         project = MadeUpProject(settings, size)
-        add_answer = project.one_more_answer
+        annotate_one = project.annotate_one
         web = create_app(settings, project.store).test_client()
 
         def row(name: str, cost: object) -> None:
@@ -211,7 +212,7 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
                 raise SystemExit("/predict failed")
 
         def add_figures(when: str) -> None:
-            row(f"round after one more answer{when}", meter.cost(project.round, add_answer))
+            row(f"round after one more annotation{when}", meter.cost(project.round, annotate_one))
             stages = project.store.versions.last_rounds(PROJECT)[0].stages
             row(f"  of that, wall{when}", ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages.items()))
             row(f"/predict{when}", meter.cost(lambda: predict(POOL - 1)))
@@ -219,12 +220,12 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             row(f"scrape of /metrics{when}", meter.cost(lambda: web.get("/metrics")))
             row(f"status{when}", meter.cost(lambda: read_status(project.store, PROJECT)))
 
-        row("round after one more answer, the first ones after a start", meter.cost(project.round, add_answer))
+        row("round after one more annotation, the first ones after a start", meter.cost(project.round, annotate_one))
         for _ in range(SETTLING_ROUNDS):
-            add_answer()
+            annotate_one()
             project.round()
         add_figures(", without a teacher")
-        project.give_teacher()
+        project.add_teacher()
         add_figures(", with a teacher")
         row("/predict, wall p95 of 100", f"{_p95(lambda: predict(7)) * 1e3:.1f} ms")
         row("idle worker, queries a second", f"{_idle(project, meter):.1f}")
@@ -271,7 +272,7 @@ def measure_vectors(rows: Any) -> None:
                 taken, begun = time.process_time() - begun, time.process_time()
                 rows.put((f"adding vectors up to {start + SHARD:,}", "-", VECTORS, f"{taken:.2f} s"))
         files = sum(1 for _ in Path(folder).rglob("*.npy"))
-        rows.put(("files that they lie in", "-", VECTORS, str(files)))
+        rows.put(("number of their files", "-", VECTORS, str(files)))
 
 
 @contextmanager
@@ -357,7 +358,7 @@ def _markdown(table: list[tuple[str, str, int, str]]) -> str:
     for name, database, size, measured in table:
         figures[name, database][size] = measured
     lines = [
-        f"| figure | database | {' | '.join(f'{size:,} answers' for size in sizes)} |",
+        f"| figure | database | {' | '.join(f'{size:,} annotations' for size in sizes)} |",
         "|---" * (2 + len(sizes)) + "|",
     ]
     for (name, database), by_size in figures.items():

@@ -2,12 +2,12 @@
 
     python -m benchmarks.laat [--seeds 20] [--tables adult ...] [--arms ...] [--save]
 
-Nine public tables with real scores of a large language model (three estimates made one after another; it may have met
-the tables in training, and leant on the documentation of spambase). 1, 5, 10 and 50 labels a class, drawn at random;
-AUC on test rows that are the same throughout. The fields are standardised over the unlabelled pool. TabPFN is not among
-the arms: its package (9.2.0) installs, but its weights are only given out after a registration. The constants were
-chosen on pool rows of these tables, drawn with other seeds, on ten tables of a package and on made-up ones of seventy
-fields; nothing was chosen on a test row.
+The tables are nine public ones with three estimates of the scores by a large language model, which may have met the
+tables in training and used the documentation of spambase. 1, 5, 10 and 50 labels a class are drawn at random; the AUC
+is measured on the same test rows for all arms. The fields are standardised over the unlabelled pool. TabPFN is not
+among the arms: its package (9.2.0) installs, but its weights are available after a registration only. The constants
+were chosen on pool rows of these tables, drawn with other seeds, on ten tables of a package and on made-up ones of
+seventy fields; nothing was chosen on a test row.
 """
 
 from __future__ import annotations
@@ -187,10 +187,10 @@ def _by_table(names: Sequence[str], cell: Callable[[str, int], str]) -> str:
 
 
 def _compared(first_arm: Results, second_arm: Results, name: str, budget: int) -> str:
-    return _apart(first_arm[name][budget], second_arm[name][budget])
+    return _difference(first_arm[name][budget], second_arm[name][budget])
 
 
-def _apart(first_arm: list[float], second_arm: list[float]) -> str:
+def _difference(first_arm: list[float], second_arm: list[float]) -> str:
     apart = np.subtract(first_arm, second_arm)
     return f"{apart.mean():+.1f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.1f}"
 

@@ -1,11 +1,11 @@
-"""A part of `make bench-laat`: the loop with what a teacher knows of the fields, and without.
+"""A part of `make bench-laat`: the loop on records with a teacher's scores of their fields, and without scores.
 
     python -m benchmarks.laat_loop [--seeds 10] [--tables adult ...] [--save]
 
-near-and-far, the default for records (chosen on sixteen other tables), the two that it is made of, cluster-uncertainty,
-the default for texts, and random order, each with the teacher's scores and without any; the product's own learner of
-records, refitted after every STEP labels. Beside them, how many labels each needs for the mean AUC that a plain
-logistic regression has with 100 random labels.
+Compares near-and-far, the default for records (chosen on sixteen other tables), the two strategies that it consists of,
+cluster-uncertainty, the default for texts, and random order, each with and without scores. The default learner of
+records is refitted after every STEP labels. The second table has the number of labels that each arm needs for the mean
+AUC of a plain logistic regression with 100 random labels.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import MAX_CLUSTERS
 
-START, STEP, LABELS = 4, 4, 100
+START, STEP, LABELS = 4, 4, 100  # number of labels at the start, added after each fit, and at the end
 POOL = 4000  # rows that are drawn from a larger pool
-SHOWN = (4, 8, 20, 40, 100)
+SHOWN = (4, 8, 20, 40, 100)  # numbers of labels in the table
 PLAIN = "logistic regression, random order"
 STRATEGIES = ("random", "near-and-far", "coverage", "k-center", "cluster-uncertainty")
 ARMS = {
@@ -47,7 +47,7 @@ SCHEMA = read_schema(
     "</Choices></View>"
 )
 Curves = dict[str, list[list[float]]]
-"""arm -> AUC after each STEP, one list per seed."""
+"""By arm, for each seed the AUC, in percent, after each STEP."""
 
 
 def simulated(t: Table, seeds: int) -> Curves:
@@ -98,7 +98,7 @@ def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, T
     labelled = np.zeros(len(x), np.bool_)
     labelled[pool_rows.start] = True
     while True:
-        learner = _learnt(x, y, np.flatnonzero(labelled), learner, priors)
+        learner = _fitted(x, y, np.flatnonzero(labelled), learner, priors)
         probabilities = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
         yield t.auc(probabilities)
         n = int(labelled.sum())
@@ -109,7 +109,7 @@ def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, T
         labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 
-def _learnt(
+def _fitted(
     x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
@@ -137,13 +137,13 @@ def pages(curves_by_table: dict[str, Curves]) -> Iterator[str]:
     yield "## Ahead of random order: mean AUC over all budgets, points\n"
     ahead = [arm for arm in ARMS if not arm.startswith("random")]
     rows = [
-        [name, *(_apart(curves[arm], curves[f"random,{arm.split(',')[1]}"]) for arm in ahead)]
+        [name, *(_difference(curves[arm], curves[f"random,{arm.split(',')[1]}"]) for arm in ahead)]
         for name, curves in curves_by_table.items()
     ]
     yield table(["table", *ahead], rows)
 
 
-def _apart(ours: list[list[float]], baseline: list[list[float]]) -> str:
+def _difference(ours: list[list[float]], baseline: list[list[float]]) -> str:
     apart = np.mean(ours, axis=1) - np.mean(baseline, axis=1)
     return f"{apart.mean():+.1f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.1f}"
 

@@ -1,9 +1,10 @@
-"""A part of `make bench-laat`: when labels are many, which kind of learner is best, and which one the gate takes.
+"""A part of `make bench-laat`: with many labels, the best kind of learner, and the kind that the default learner takes.
 
     python -m benchmarks.laat_many [--seeds 10] [--save]
 
-Two tables with enough rows, the teacher's scores as in `laat`; labels drawn at random from the pool, AUC on the same
-test rows throughout. `chosen by itself` is the default learner, which takes one of the kinds by the labels alone.
+Uses the two tables that have enough rows, with the teacher's scores as in `laat`. Labels are drawn at random from the
+pool, and the AUC is measured on the same test rows for all arms. `chosen by itself` is the default learner, which takes
+one of the kinds by the labels alone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ TABLES = ("adult", "bank")
 BUDGETS = (100, 200, 400, 800, 1600)
 
 
-class Watched(Tabular):
-    """Counts which learner it takes."""
+class CountingTabular(Tabular):
+    """The default learner of records, which counts the kinds that it takes in `taken`."""
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
@@ -41,7 +42,7 @@ class Watched(Tabular):
 
 def pages(seeds: int) -> Iterator[str]:
     for name in TABLES:
-        t, watched = Table(name), Watched()
+        t, watched = Table(name), CountingTabular()
         arms: dict[str, Arm] = {
             "logistic regression": of_sklearn(lambda _: LogisticRegression(max_iter=500)),
             "linear": taught(lambda t, _: t.scores, Laat),

@@ -27,7 +27,7 @@ class LabelStudioStandIn:
             f'<View><Text name="text" value="$text"/><Choices name="label" toName="text">{choices}</Choices></View>'
         )
         self._tasks = tasks
-        self._answers: dict[int, dict[str, Any]] = {}
+        self._annotations: dict[int, dict[str, Any]] = {}
         self._moments = itertools.count()
         self._ids = itertools.count(10**9)
         self._model_version = ""
@@ -42,22 +42,22 @@ class LabelStudioStandIn:
     def label(self, task: int) -> str:
         return LABELS[self.label_number(task)]
 
-    def answer(self, tasks: Iterable[int]) -> None:
+    def annotate(self, tasks: Iterable[int]) -> None:
         for task in tasks:
             moment = self._changed_at[task] = self._moment()
             label = LABELS[(self.label_number(task) + (task % 11 == 0)) % len(LABELS)]
             region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
-            self._answers[task] = {
+            self._annotations[task] = {
                 "id": next(self._ids), "task": task, "completed_by": 1, "was_cancelled": False, "ground_truth": False,
                 "result": [region], "updated_at": moment, "lead_time": 2.0,
             }  # fmt: skip
 
-    def answer_one(self) -> dict[str, Any]:
+    def annotate_one(self) -> dict[str, Any]:
         """Annotates the next task. Returns the webhook event."""
-        task = max(self._answers, default=0) + 1
-        self.answer([task])
+        task = max(self._annotations, default=0) + 1
+        self.annotate([task])
         return {
-            "action": "ANNOTATION_CREATED", "annotation": self._answers[task], "task": self._task(task),
+            "action": "ANNOTATION_CREATED", "annotation": self._annotations[task], "task": self._task(task),
             "project": self._project(),
         }  # fmt: skip
 
@@ -81,7 +81,7 @@ class LabelStudioStandIn:
         if (method, path) == ("GET", "api/tasks"):
             return self._page(params)
         if path.endswith("/export"):
-            return [self._task(task) for task in self._answers]
+            return [self._task(task) for task in self._annotations]
         if path.endswith("/import/predictions"):
             return {"created": len(body)}
         if method == "PATCH" and "model_version" in (body or {}):
@@ -96,14 +96,14 @@ class LabelStudioStandIn:
         if "cancelled_annotations" in filter_values:
             numbers = []
         elif "total_annotations" in filter_values:
-            numbers = [task for task in sorted(self._answers) if task > behind]
+            numbers = [task for task in sorted(self._annotations) if task > behind]
         else:
             numbers = [task for task, moment in self._changed_at.items() if task > behind and moment >= since]
         page = numbers[: int(params["page_size"])]
         return {"total": len(numbers), "tasks": [self._task(task) for task in page]}
 
     def _task(self, task: int) -> dict[str, Any]:
-        annotations = [self._answers[task]] if task in self._answers else []
+        annotations = [self._annotations[task]] if task in self._annotations else []
         return {
             "id": task, "data": {"text": self.text(task)}, "updated_at": self._changed_at[task],
             "annotations": annotations,
@@ -113,7 +113,7 @@ class LabelStudioStandIn:
         return {
             "id": PROJECT, "created_at": BEGINNING.isoformat(), "label_config": self.label_config,
             "model_version": self._model_version, "task_number": self._tasks,
-            "total_annotations_number": len(self._answers), "skipped_annotations_number": 0,
+            "total_annotations_number": len(self._annotations), "skipped_annotations_number": 0,
         }  # fmt: skip
 
     def _moment(self) -> str:

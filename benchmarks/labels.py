@@ -2,10 +2,10 @@
 
     python -m benchmarks.labels [--sets banking77 ...] [--seeds 10] [--strategies ...] [--cached] [--save]
 
-The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all;
-but without the labels' names to start from, which the peers do not know either (`make bench-teacher` has them).
-A peer's strategy is put in where the loop asks for an acquisition. Runs are kept in the cache folder, so that an
-interrupted benchmark goes on where it was: delete its labels-*.csv after a change to a strategy or the learner.
+Runs the code of `apprentice simulate`, with the same learner, vectors, initial labels and test rows for all strategies,
+but without a prior from the labels' names (`make bench-teacher` has it). A peer's strategy takes the place of an
+installed one. Runs are kept in the cache folder, so that an interrupted benchmark continues: delete its labels-*.csv
+after a change to a strategy or the learner.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Peer:
         return Selection(rows, np.full(len(rows), np.nan, np.float32))
 
 
-def skactiveml(kind: str, **options: Any) -> Peer:
+def skactiveml(kind: str) -> Peer:
     from skactiveml import pool as strategies
     from skactiveml.base import SkactivemlClassifier
 
@@ -63,14 +63,14 @@ def skactiveml(kind: str, **options: Any) -> Peer:
 
     def query(pool: Pool, free: Ints, k: int, seed: int) -> Any:
         labels = np.where(pool.labelled, 0.0, np.nan)  # the strategies only check whether a label is there
-        options = {}
-        if kind in ("UncertaintySampling", "Badge"):
+        classifier_options: dict[str, Any] = {}
+        if kind == "Badge":
             assert pool.probabilities is not None
             classifier = Ready(range(pool.probabilities.shape[1]))
             classifier.answers = pool.probabilities[free].astype(np.float64)
-            options = {"clf": classifier, "fit_clf": False}
-        strategy = getattr(strategies, kind)(random_state=seed, **options)
-        return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **options)
+            classifier_options = {"clf": classifier, "fit_clf": False}
+        strategy = getattr(strategies, kind)(random_state=seed)
+        return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **classifier_options)
 
     return Peer(query)
 
@@ -144,8 +144,8 @@ def main() -> None:
         with registry.overridden({f"acquisition.{name}": peer for name, peer in PEERS.items()}):
             for name in options.sets:
                 run(SETS[name](), options.strategies, options.seeds, BATCH)
-                cold = [initial for initial in COLD_START if initial in options.strategies]
-                run(SETS[name](), cold, options.seeds, 0)
+                cold_start = [strategy for strategy in COLD_START if strategy in options.strategies]
+                run(SETS[name](), cold_start, options.seeds, 0)
     text = document([SETS[name]() for name in options.sets], list(PEERS), BATCH)
     print(text)
     if options.save:

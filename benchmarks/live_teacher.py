@@ -63,4 +63,4 @@ def live(seeds: int) -> Iterator[str]:
             for name, arm_priors in (("human labels alone", {}), ("distillation", priors))
         ],
     )
-    yield f"Of the prior by itself: {bench.prior(priors, 'labels'):.1f}.\n"
+    yield f"Accuracy of the prior alone: {bench.prior(priors, 'labels'):.1f}.\n"

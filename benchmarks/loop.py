@@ -1,8 +1,9 @@
-"""`make bench-loop`: the live loop against a real Label Studio, beside Label Studio's own floor in the same run.
+"""`make bench-loop`: the live loop against a real Label Studio, compared with the floor in the same run.
 
     python -m benchmarks.loop [--sizes 10000 100000] [--annotations 30] [--teacher] [--save]
 
-The floor is what Label Studio needs for the very calls that a round makes, sent bare. Nothing here is asserted.
+The floor is the time that Label Studio needs for the calls of a round, sent without a backend. Nothing here is
+asserted.
 """
 
 from __future__ import annotations
@@ -209,11 +210,11 @@ def loop(bench: LoopBench, annotations: int, floors: dict[str, float], when: str
     for _ in range(annotations):
         served = next_task(client, project, schema)
         if served is None:
-            raise SystemExit("the queue ran dry")
+            raise SystemExit("the queue is empty")
         labelled_count = store.annotations.count(project)[0]
         submit_annotation(client, served.task, schema, [bench.label_of[served.text]])
         begin = time.monotonic()
-        _until(lambda: _knows(store, project, labelled_count + 1), 120)  # noqa: B023
+        _until(lambda: _serves_labels(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)
         seconds.append(time.monotonic() - begin)
         if served is None or served.version != store.projects.ensure(project).published:
@@ -262,7 +263,6 @@ def webhook(table: Table, settings: Settings, store: Store, project: int, size: 
         "total_annotations_number": counts["annotations"], "skipped_annotations_number": counts["skips"],
     }  # fmt: skip
     seconds: list[float] = []
-    running = 0
     numbers = [annotation.task for annotation in annotations]
     texts = dict(zip(numbers, store.tasks.texts(project, numbers), strict=True))
     turns = itertools.cycle(annotations)
@@ -290,7 +290,6 @@ def webhook(table: Table, settings: Settings, store: Store, project: int, size: 
             time.sleep(max(0.0, start + number / EVENTS_A_SECOND - time.monotonic()))
             threads.append(threading.Thread(target=send, args=(web,)))
             threads[-1].start()
-            running += store.jobs.state(project).running if number % EVENTS_A_SECOND == 0 else 0
         for thread in threads:
             thread.join()
     seconds.sort()
@@ -327,7 +326,8 @@ def _cached(settings: Settings, store: Store, project: int, texts: Iterable[str]
     return everything[int((positions >= 0).argmax())]
 
 
-def _knows(store: Store, project: int, labels: int) -> bool:
+def _serves_labels(store: Store, project: int, labels: int) -> bool:
+    """Returns whether the published version was made from at least so many labels."""
     project_row, active = store.projects.ensure(project), store.versions.active(project)
     return bool(active and active.name == project_row.published and active.labelled >= labels)
 
@@ -341,11 +341,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _until(met: Callable[[], bool], seconds: float) -> None:
+def _until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not met():
+    while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"waited {seconds:.0f} s in vain")
+            raise SystemExit(f"the condition was not met within {seconds:.0f} s")
         time.sleep(0.01)
 
 

@@ -1,6 +1,7 @@
 """Made-up vectors for `make bench-acquisition`, written to a folder for the measuring processes.
 
-The peers' environment reads them, too, where nothing of ours is installed: our own imports wait.
+The peers' environment, where nothing of ours is installed, reads them, too: our own packages are imported where they
+are used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Prepares one query of each strategy, ours and the peers', for timing.
 
 A peer's query is made in the peers' environment, where nothing of ours is installed: all libraries are imported where
-they are used. Peers get a classifier that has its answers ready, so that no fit is timed.
+they are used. Peers get a classifier that returns stored probabilities, so that no fit is timed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def small_text(name: str, data: Data, batch: int) -> Callable[[], object]:
             return data.probabilities
 
         def embed(self, dataset: Any, return_proba: bool, pbar: Any) -> Any:
-            return data.vectors, data.probabilities  # asked for those without a label first, as they are
+            return data.vectors, data.probabilities  # of all rows: those without a label are the first
 
     class Texts:
         def __getitem__(self, rows: Any) -> Texts:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.table_loop [--sizes 10000 100000] [--fields 60] [--annotations 30] [--teacher] [--save]
 
-Records of so many fields, three quarters of them numbers and the rest categories of six values; of some of the fields,
-scores are known. What is measured is what `make bench-loop` measures for texts; and the refit alone, at 500 labels.
+The records are made up: three quarters of their fields are numbers, the rest categories of six values, and about a
+third of the numbers have scores. Measures the same figures as `make bench-loop` does for texts, and the refit alone,
+with REFIT labels.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ CONFIG = (
     '<View><Table name="record" value="$record"/><Choices name="label" toName="record"><Choice value="no"/>'
     '<Choice value="yes"/></Choices></View>'
 )
-REFIT = 500
+REFIT = 500  # labels
 
 
 def records(size: int, fields: int) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:

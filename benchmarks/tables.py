@@ -32,8 +32,13 @@ TABLES = ("adult", "bank", "diabetes", "contraceptive", "indian_liver", "breast-
 
 @dataclass(frozen=True)
 class RecordSet:
-    """Records, their classes 0 and 1 (the positive one), which of them are the test, the `kinds` of fields that are not
-    what they seem, and the teacher's estimates, each a score by field, or by field_value of a category."""
+    """The records of one table.
+
+    y          (n,) the class of each record, 1 for the positive class
+    test       (n,) bool: the test rows
+    estimates  the teacher's estimates: in each, scores by the name of a field, or by "field_value" for a category
+    kinds      overrides of inferred field kinds, by field name
+    """
 
     name: str
     records: list[dict[str, Any]]
@@ -63,8 +68,8 @@ def record_set(name: str) -> RecordSet:
 
 
 def scored(estimates: Sequence[Mapping[str, float]], columns: Sequence[Any], lower: Mapping[str, str]) -> Floats:
-    """(k, columns): the score of each column in each estimate; 0 where nothing was said. `lower`: of the fields with
-    two values, the other one; if both have a score, half of the difference counts."""
+    """(k, columns) the score of each column in each of k estimates; 0 without a score. `lower`: the lower value of each
+    field with two values; if both values have a score, half of the difference counts."""
     out = np.zeros((len(estimates), len(columns)), np.float32)
     for row, estimate in enumerate(estimates):
         scores = {name.lower(): score for name, score in estimate.items()}

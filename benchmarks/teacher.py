@@ -1,12 +1,12 @@
-"""`make bench-teacher`: what a teacher is worth, by human labels and by its calls.
+"""`make bench-teacher`: the accuracy that a teacher adds, by the number of human labels and of its calls.
 
     python -m benchmarks.teacher [--seeds 10] [--parts few noise davidson times labels calls live
         evolving] [--save]
 
-banking77 with the replies that a large language model has given to 800 of its train rows and, once, on its 77 labels
-(read from ../shared/data; it may have met the set in training, and saw row numbers beside texts that are grouped by
-class: so also with 30 % of its labels redrawn from its own confusions), and made-up teachers, called oracles. Test rows
-are only measured on; the method was tuned on other train rows and on TREC.
+The teacher of banking77 is a large language model, whose replies to 800 train rows and to one question about the 77
+labels are read from ../shared/data. The model may have met the set in training, and saw the row numbers of texts that
+are sorted by class; therefore 30 % of its labels are also redrawn from its own confusions. Oracles are made-up teachers
+that know the gold labels. Test rows are used to measure only; the method was tuned on other train rows and on TREC.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
 
 
 def recorded(bench: Bench) -> tuple[Ints, Floats]:
-    """Returns the rows of banking77 that the model has labelled, and its probabilities; the rest is spread evenly."""
+    """Returns the rows (n,) of banking77 that the model has labelled, and its probabilities (n, c) of all labels. The
+    remainder to one is spread evenly."""
     labels = bench.schema.labels
     rows: list[int] = []
     shares: list[Floats] = []
@@ -50,6 +51,7 @@ def recorded(bench: Bench) -> tuple[Ints, Floats]:
 
 
 def recorded_cues() -> LabelDescriptions:
+    """Returns the descriptions and cues that the model has given for the labels of banking77."""
     raw = json.loads((DATA / "teacher" / "banking77_cues.json").read_text(encoding="utf-8"))
     return {
         label: {
@@ -180,7 +182,7 @@ def few(seeds: int) -> Iterator[str]:
         "human labels alone": arms["human labels alone"],
         "shuffled cues": lambda human, seed: bench.fit(human, wrong[seed % len(wrong)], seed),
     }
-    yield "Cues told of the wrong labels:\n"
+    yield "Cues of other labels:\n"
     yield _arms(bench, free, harm, seeds)
 
 
@@ -252,8 +254,8 @@ def calls(seeds: int) -> Iterator[str]:
 
         ways: dict[str, Callable[[int], Ints]] = {
             "random": lambda n: by("random", n),
-            "uncertain for the student (least-confidence)": lambda n: by("least-confidence", n),
-            "confident teacher, uncertain student": lambda n, u=unsure: np.argsort(-u * shares.max(axis=1))[:n],  # type: ignore[misc]
+            "uncertain for the learner (least-confidence)": lambda n: by("least-confidence", n),
+            "confident teacher, uncertain learner": lambda n, u=unsure: np.argsort(-u * shares.max(axis=1))[:n],  # type: ignore[misc]
             "diverse (k-center)": lambda n: by("k-center", n),
             "typical (typicality)": lambda n: by("typicality", n),
             "uncertain and diverse (cluster-uncertainty)": lambda n: by("cluster-uncertainty", n),

@@ -13,7 +13,7 @@ from typing import Any
 from ml_backend.core.settings import ProjectSettings
 
 REPLY_SECONDS = 0.5
-RIGHT = 0.8
+RIGHT = 0.8  # share of the labels that are not drawn at random
 
 AT_WORK = ProjectSettings(
     teacher="openai",
