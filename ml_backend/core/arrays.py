@@ -13,14 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-
-
 Ints = npt.NDArray[np.int64]
-
-
 Mask = npt.NDArray[np.bool_]
-
-
 Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
 
@@ -35,7 +29,8 @@ class PseudoLabels:
 
 
 FieldScores = Mapping[str, float | Mapping[str, float]]
-"""Scores of a label, from -10 (against it) to 10 (for it): one of a numeric field, one of each value of a category."""
+"""Scores of the fields of a record for one label, by field: a number from -10 (against the label) to 10 (for it), or
+one such number for each value of a category."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Logs one line of key=value pairs for each event on standard error, without secrets and task texts."""
+"""Structured logs: one line of key=value pairs for each event, on standard error. Callers pass no secret and no text of
+a task."""
 
 from __future__ import annotations
 

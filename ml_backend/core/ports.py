@@ -75,7 +75,11 @@ class RecordEncoder(Encoder, Protocol):
         """(n, d) float32 vectors of records that have one of n phrases in their text fields and no other value."""
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
-        """k estimates of the fields' scores for each label, as scores of the columns; empty if k is 0."""
+        """Turns k estimates of the fields' scores into scores of the d columns, which are empty if k is 0.
+
+        estimates  k mappings from a label to the scores of the fields for this label
+        labels     the c labels, in the order of the result
+        """
 
     def field_summaries(self) -> list[dict[str, Any]]:
         """`name`, `kind` and `values` of each field that is encoded. The values are all those of a category, or the
@@ -99,11 +103,11 @@ class RecordEncoderClass(Protocol):
         records: Sequence[Mapping[str, Any]],
         kinds: Mapping[str, object],
         text_encoder: Encoder,
-        asked_about: str,
+        question_field: str,
         /,
     ) -> str:
         """Returns the profile of a pool's records. `kinds`: kinds, or orders of values, that replace the inferred ones,
-        by field name; `asked_about`: the field that the question is about, "" for none. Raises ApprenticeError if no
+        by field name; `question_field`: the field that the question is about, "" for none. Raises ApprenticeError if no
         field tells records apart."""
 
     def field_kinds(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.registry import installed
 from ml_backend.core.teacher_types import TeacherOptions
 
-UNKNOWN_NAMES_KEY = "?"
+UNKNOWN_NAMES_KEY = "?"  # in the result of `project_params`
 TaskForm = Literal["text", "record", "record with text"]
 FORM_DEFAULTS: dict[TaskForm, dict[str, str]] = {
     "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
@@ -31,8 +31,8 @@ FORM_DEFAULTS: dict[TaskForm, dict[str, str]] = {
     "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
 }
 """The settings that hold for tasks of each form where a project leaves them empty."""
-MAX_NAME_LETTERS, MAX_UNKNOWN_NAMES = 40, 5
-MAX_JSON_VALUE_LETTERS = 20_000  # of a value that is an object or a list
+MAX_NAME_CHARACTERS, MAX_UNKNOWN_NAMES = 40, 5  # that are kept of extra params that are no settings
+MAX_JSON_VALUE_CHARACTERS = 20_000  # of a value that is an object or a list, as JSON
 
 
 class ProjectSettings(BaseModel):
@@ -215,7 +215,7 @@ class Settings(BaseSettings):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _in_small_letters(cls, level: Any) -> Any:
+    def _in_lower_case(cls, level: Any) -> Any:
         return level.lower() if isinstance(level, str) else level
 
     @field_validator("defaults")
@@ -354,7 +354,7 @@ def project_params(extra_params: Any) -> dict[str, Any]:
         *map(str, extra_params.get(UNKNOWN_NAMES_KEY) or ()),
         *(extra_params.keys() - ProjectSettings.model_fields.keys()),
     ]
-    unknown = sorted(str(name)[:MAX_NAME_LETTERS] for name in names if name != UNKNOWN_NAMES_KEY)[:MAX_UNKNOWN_NAMES]
+    unknown = sorted(str(name)[:MAX_NAME_CHARACTERS] for name in names if name != UNKNOWN_NAMES_KEY)[:MAX_UNKNOWN_NAMES]
     settings = {
         name: _storable_value(value) for name, value in extra_params.items() if name in ProjectSettings.model_fields
     }
@@ -367,6 +367,6 @@ def _storable_value(value: Any) -> Any:
         return value
     if isinstance(value, dict | list):
         with suppress(ValueError, TypeError, RecursionError):
-            if len(json.dumps(value, allow_nan=False)) <= MAX_JSON_VALUE_LETTERS:
+            if len(json.dumps(value, allow_nan=False)) <= MAX_JSON_VALUE_CHARACTERS:
                 return value
     return None

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ml_backend.core.arrays import Floats
 
 Purpose = Literal["label", "describe", "diagnose", "write"]
+"""The purpose of a question: to label one task; to describe the labels, or to score the fields of records; to explain
+the learner's errors; or to write texts of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class Answer:
 SAMPLES_PER_LABEL = 5
 """Number of replies from whose frequencies a label's probability is estimated."""
 REASONING_TOKENS = 1000
-"""Tokens in which a model may reason before it answers a question by file: it cannot be asked again with more
-tokens."""
+"""Tokens by which the limit of a question is raised that is asked by file, for a model that reasons before it answers.
+Such a question cannot be asked again with a higher limit."""
 MAX_TRIES_PER_REPLY, MAX_FAILED_CALLS = 2, 3
-"""Maximum tries for one usable reply, and maximum further calls for a question that bring no usable reply."""
-BYTES_PER_TOKEN = 3  # low for English; a Chinese character has three bytes and is about one token
+"""Maximum number of tries for one usable reply, and of further calls for one question that bring no usable reply."""
+BYTES_PER_TOKEN = 3  # a low estimate, so that no cost is underestimated; a Chinese character is about one token
 
 
 def max_replies(probabilities: str) -> int:

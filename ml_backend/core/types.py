@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 CONTENT_KEY_BYTES = 16
-MAX_RECORD_FIELDS = 300  # that are read of a record
+MAX_RECORD_FIELDS = 300  # further fields of a record are not read
 MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
 UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
 LABEL_PATH_SEPARATOR = " > "
@@ -39,7 +39,7 @@ def label_words(label: str) -> str:
 
 
 def shorten(value: str, max_length: int = 24) -> str:
-    """The value with at most `max_length` letters, the last of them an ellipsis if it is cut."""
+    """The value with at most `max_length` characters, the last of them an ellipsis if it is cut."""
     return value if len(value) <= max_length else f"{value[: max_length - 1]}…"
 
 
@@ -61,6 +61,7 @@ class TaskSchema:
     nested          whether labels are nested in labels
     conditional     whether the control may stay hidden or must be answered: then an empty annotation has no meaning
     other_controls  the names of all other controls, which are not learnt
+    kind            the kind of annotation: the folder of `ml_backend.kinds` with its code
     """
 
     labels: tuple[str, ...]

@@ -13,12 +13,14 @@ from pydantic import BaseModel
 from ml_backend.core.settings import ProjectSettings, Settings
 
 PREFIX, DEFAULTS = "APPRENTICE", "APPRENTICE_DEFAULTS"
-MIN_PREFIX_SIMILARITY = 0.8  # of a misspelt prefix to PREFIX, from 0 to 1: APRENTICE has it, APPLE does not
+MIN_PREFIX_SIMILARITY = 0.8  # of a misspelt prefix to PREFIX, from 0 to 1: that of APRENTICE is higher, of APPLE lower
+# read by tests and benchmarks
 DEVELOPMENT_VARIABLES = {"APPRENTICE_SCREENSHOTS", "APPRENTICE_BENCH_DATA", "APPRENTICE_BENCH_CACHE"}
 
 
 def unknown_settings(environment: Mapping[str, str], env_file: Path | None) -> list[str]:
-    """One sentence for each variable or entry of the file that looks like a setting and is none: what to do."""
+    """Returns one sentence for each variable, or entry of the file, that looks like a setting and is none: it names the
+    variable, and says what to do."""
     file_entries = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
     values = {**file_entries, **environment}
     origins = {name: "" if name in environment else f" in {env_file}" for name in values}

@@ -174,10 +174,10 @@ class TabularEncoder:
         records: Sequence[Mapping[str, Any]],
         kinds: Mapping[str, object],
         text_encoder: Encoder | None = None,
-        asked_about: str = "",
+        question_field: str = "",
     ) -> str:
         """Returns the profile of a pool's records, as JSON. `kinds`: kinds, or orders of values, that replace the
-        inferred ones, by field name; `asked_about`: the field that the question is about, which may be a text of few
+        inferred ones, by field name; `question_field`: the field that the question is about, which may be a text of few
         words, "" for none. The key `odd` lists problems with `kinds`, and fields that are left out. Raises
         ApprenticeError if no field tells records apart."""
         names = sorted({name for record in records for name in record})
@@ -190,7 +190,7 @@ class TabularEncoder:
             try:
                 has_few_texts = kinds.get(name) == TEXT and len(set(map(value_name, values))) < MIN_TEXTS
                 kind = None if has_few_texts else kinds.get(name)
-                if name == asked_about and kind is None and _may_be_text(values):
+                if name == question_field and kind is None and _may_be_text(values):
                     kind = TEXT
                 fields.append(fit_field(name, values, kind))
                 problems += _unreadable_problem(fields[-1], values, isinstance(kinds.get(name), list))

@@ -13,7 +13,7 @@ from ml_backend.core.lru_cache import LruCache
 
 
 @given(uses=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=40))
-def test_the_cache_holds_the_last_used_that_fit_together(uses: list[tuple[int, int]]) -> None:
+def test_the_cache_keeps_the_most_recently_used_values_up_to_its_capacity(uses: list[tuple[int, int]]) -> None:
     cache: LruCache[tuple[int, int], object] = LruCache(8)
     values: dict[tuple[int, int], object] = {}
     cached: list[tuple[int, int]] = []  # most recently used last

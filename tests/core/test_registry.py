@@ -101,7 +101,7 @@ def test_a_teacher_is_made_once_for_the_same_options() -> None:
     assert registry.teacher("similarity", small) is None
 
 
-def test_the_files_of_a_batch_have_a_format_of_their_own() -> None:
+def test_the_batch_format_writes_no_line_without_questions() -> None:
     assert list(registry.batch_format().write([], TeacherOptions(model="small"))) == []
 
 

@@ -64,7 +64,7 @@ def test_a_level_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings().log_level == "warning"
 
 
-def test_addresses() -> None:
+def test_addresses_are_composed_from_the_settings() -> None:
     assert Settings(host="h", port=1).address == "http://h:1"
     assert Settings(public_url="https://x.example/a/").address == "https://x.example/a"
     assert Settings(store_url="postgresql://x/y").database_url == "postgresql://x/y"
@@ -77,13 +77,13 @@ def test_a_project_overrides_the_defaults() -> None:
     assert (options.queue_size, options.audit_share, problems) == (7, 0.2, ())
 
 
-def test_extra_params_may_come_as_text_as_from_label_studios_form() -> None:
+def test_extra_params_may_be_json_in_a_text_as_label_studios_form_sends_them() -> None:
     assert Settings().for_project('{"acquisition": "entropy"}') == (ProjectSettings(acquisition="entropy"), ())
     assert project_params('{"acquisition": "entropy"}') == {"acquisition": "entropy"}
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_misspelt_setting_is_named_and_so_is_the_right_one(stored: bool) -> None:
+def test_a_misspelt_extra_param_is_reported_with_the_right_name_and_without_its_value(stored: bool) -> None:
     extra_params: dict[str, object] = {"aquisition": "margin", "queue_size": 7, "zzz": {"token": "a secret"}}
     options, problems = Settings().for_project(project_params(extra_params) if stored else extra_params)
     assert options == ProjectSettings(queue_size=7)
@@ -92,11 +92,11 @@ def test_a_misspelt_setting_is_named_and_so_is_the_right_one(stored: bool) -> No
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}])
-def test_no_extra_params_are_the_defaults(nothing: object) -> None:
+def test_a_project_without_extra_params_has_the_defaults(nothing: object) -> None:
     assert Settings().for_project(nothing) == (ProjectSettings(), ())
 
 
-def test_a_bad_default_of_all_projects_is_named_by_the_names_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_default_of_all_projects_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"queue_size": 0}')
     with pytest.raises(ApprenticeError, match="APPRENTICE_DEFAULTS: queue_size: "):
         load_settings()
@@ -114,7 +114,7 @@ def test_extra_params_that_are_no_object_are_ignored_and_reported(nonsense: obje
     "bad", [{"queue_size": 0}, {"queue_size": "x"}, {"audit_share": 0.9}, {"audit_share": None}, {"learner": 5},
             {"queue_size": [], "audit_share": {}}],
 )  # fmt: skip
-def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, object]) -> None:
+def test_bad_extra_params_are_named_and_the_good_ones_hold(bad: dict[str, object]) -> None:
     options, problems = Settings().for_project({"acquisition": "random", **bad})
     assert options == ProjectSettings(acquisition="random")
     assert {problem.name for problem in problems} == bad.keys() and all(problem.detail for problem in problems)
@@ -135,7 +135,7 @@ def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, objec
         ("APPRENTICE_XYZZY_QUUX", "there is no such setting"),
     ],
 )
-def test_a_variable_that_was_meant_as_a_setting_and_is_none_is_named_with_the_right_one(
+def test_a_misspelt_variable_is_reported_with_the_setting_that_was_meant(
     name: str, advice: str, tmp_path: Path
 ) -> None:
     assert unknown_settings({name: "hidden"}, None) == [f"{name} is ignored: {advice}"]
@@ -155,7 +155,7 @@ def test_a_misspelt_default_of_all_projects_is_named_with_the_right_one(tmp_path
         assert unknown_settings({"APPRENTICE_DEFAULTS": other}, None) == []
 
 
-def test_settings_and_what_belongs_to_others_are_not_warned_about(tmp_path: Path) -> None:
+def test_settings_and_variables_of_other_programs_are_not_reported(tmp_path: Path) -> None:
     ours = {f"APPRENTICE_{name.upper()}": "" for name in Settings.model_fields}
     others = dict.fromkeys(("PATH", "HOME", "APPLE_ID", "APP_PORT", "OPENAI_API_KEY", "PRENTICE", "_"), "")
     assert unknown_settings({**ours, "apprentice_port": "1", **others}, tmp_path / "none") == []
