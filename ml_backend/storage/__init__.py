@@ -165,8 +165,8 @@ class Store:
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def remove_orphans(self) -> None:
-        """Removes the artifacts and vectors of projects that are not in the store, and empties the database's log. A
-        worker that ran a round while its project was removed may have written such files."""
+        """Removes the artifacts and vectors of projects that are not in the store, and empties the database's
+        write-ahead log. A worker that ran a round while its project was removed may have written such files."""
         for pattern in ("artifacts/*", "vectors/*/*"):
             for folder in self.folder.glob(pattern):
                 if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:

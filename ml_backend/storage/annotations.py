@@ -92,7 +92,7 @@ class Annotations:
             with self._database.begin() as connection:
                 revision = revisions.lock(connection, self._database, project)
                 stored, deleted = _stored(connection, project, chunk)
-                unknown = [
+                unknown = [  # tombstones, whose task is not known
                     Annotation(number, 0, None, (), True) for number in chunk if number not in {*stored, *deleted}
                 ]
                 if stored or unknown:
@@ -133,8 +133,8 @@ class Annotations:
             return set(connection.execute(query).scalars())
 
     def count_unread(self, project: int) -> list[tuple[str, int, Annotation]]:
-        """Counts the current annotations that cannot be learnt from, by reason, the most frequent reason first. Each
-        entry is the code of the reason, the number of annotations, and the first annotation."""
+        """Counts the current annotations that cannot be learnt from, or only in part, by reason, the most frequent
+        reason first. Each entry is the code of the reason, the number of annotations, and the first annotation."""
         unread = sa.and_(table.c.project == project, table.c.unread > "", ~table.c.deleted)
         counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
         with self._database.read() as connection:

@@ -25,7 +25,7 @@ from ml_backend.core.types import storable_text
 
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10  # longest wait for the writer of another process on SQLite
 WRITER_RETRY_SECONDS = 0.001  # between two tries to become SQLite's writer
 CHECKPOINT_PAGES = 20_000  # length of the write-ahead log at which a process runs a checkpoint in any case
 WIPE_BUSY_MILLISECONDS = 100
@@ -255,10 +255,11 @@ def _begin_immediate(connection: sa.Connection) -> None:
         driver.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
 
 
-def _error_message(error: DBAPIError, failed: str) -> str:
+def _error_message(error: DBAPIError, participle: str) -> str:
+    """Returns the message of a StoreError. participle: what was tried, for example "read"."""
     # only the first line: PostgreSQL writes the failing row, which may hold the text of a task, into the next lines
     reason = str(error.orig).partition("\n")[0]
-    return f"The store cannot be {failed} ({reason}): check its disk and APPRENTICE_STORE_URL"
+    return f"The store cannot be {participle} ({reason}): check its disk and APPRENTICE_STORE_URL"
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -19,12 +19,11 @@ from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.replies import Replies, Reply, ReplyTable, is_teacher_label
+from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.storage.schema import project as projects
 from ml_backend.storage.schema import question as table
 
 ROWS_PER_TRANSACTION = 500
-GIVEN_UP_SECONDS = 60.0
-"""Age from which a question that was taken, and neither answered nor renewed, may be taken by another process."""
 Choose = Callable[[list[Question], list[str]], list[str]]
 """Chooses questions to ask: maps the questions that are being asked, and the ids of those that could be, to ids."""
 
@@ -101,6 +100,7 @@ class Questions:
 
     def count_waiting(self, project: int, teacher: str) -> int:
         """Returns the number of unanswered questions to a teacher."""
+        # names all purposes, so that the database can use the index `question_replies`
         query = sa.select(sa.func.count()).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose.in_(get_args(Purpose)),
             table.c.state == "waiting",

@@ -24,6 +24,7 @@ from ml_backend.storage.deleted_texts import DeletedTexts, Quoting
 from ml_backend.storage.erasure import KEYS_PER_QUERY, has_content_key, keys_of_tasks, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import (
+    GIVEN_UP_SECONDS,
     PortableText,
     call,
     deleted_text,
@@ -40,8 +41,6 @@ STEP_SECONDS = 0.05
 """Duration of one step of the search. A step is short, because annotators may be waiting for a round."""
 TEXTS_PER_SEARCH = 2000
 ROWS_PER_QUERY = 50
-ASKED_SECONDS = 60.0
-"""Age from which a question that a process has taken to ask, and not renewed, counts as no longer being asked."""
 KEEP_SECONDS = 30.0
 """Longer than a round, or the monitor, takes from reading a text to writing a row that quotes the text."""
 MAX_CACHED_TEXTS = 200_000
@@ -191,7 +190,7 @@ class QuoteEraser:
                 return True
         asked = sa.select(sa.func.count()).where(
             question.c.project == project_id, question.c.state == "waiting", question.c.purpose != "label",
-            question.c.asked_at >= self._database.now() - ASKED_SECONDS,
+            question.c.asked_at >= self._database.now() - GIVEN_UP_SECONDS,
         )  # fmt: skip
         with self._database.read() as connection:
             return bool(connection.execute(asked).scalar_one())

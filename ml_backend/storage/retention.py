@@ -1,7 +1,7 @@
 """Retention: which rows and artifacts the store keeps, and for how long.
 
-learners   the artifacts of the latest `keep_versions`, of the serving version and of one that a rollback holds. Each
-           has 12.9 MB with 20,000 tasks and 77 labels
+learners   the artifacts of `keep_versions` versions, half of them the latest ones (see `worker.maintenance`), of the
+           serving version, and of a version that a rollback holds. Each has 12.9 MB with 20,000 tasks and 77 labels
 version    the latest `MAX_VERSIONS`, for `apprentice versions`. An older one stays as long as it has an artifact or
            rows in Label Studio, serves, or is held. The newest always stays, so that no number is used twice
 round      the latest thousand of a project, for `status` (`Versions.record_round`)

@@ -142,9 +142,9 @@ record_profile = _project_table(
     "record_profile",  # field types of a pool of records
     Column("profile", PortableText, nullable=False),
     Column("before", PortableText, nullable=True),  # the previous profile
-    Column("odd", PortableText, nullable=False),
+    Column("odd", PortableText, nullable=False),  # problems with the fields, as a text for `status`; "": none
     Column("tasks", Integer, nullable=False),  # number of tasks in the pool from which the profile was made
-    Column("made_of", JSON, nullable=False),
+    Column("made_of", JSON, nullable=False),  # the settings from which the profile was made
     Column("seen", BigInteger, nullable=False),  # the `tasks_revision` with which the profile was last compared
 )
 
@@ -157,8 +157,8 @@ distillation = _project_table(
     "distillation",  # artifact of the learner that was fitted on teacher labels alone
     Column("file", String(200), nullable=False),
     Column("sha256", String(64), nullable=False),
-    Column("number", Integer, nullable=False, default=0),
-    Column("made_of", JSON(none_as_null=True), nullable=True),
+    Column("number", Integer, nullable=False, default=0),  # raised by each distillation
+    Column("made_of", JSON(none_as_null=True), nullable=True),  # provenance: see `teacher.distillation`
 )
 
 task = Table(
@@ -175,7 +175,7 @@ task = Table(
 )
 
 set_aside = Table(
-    "set_aside",
+    "set_aside",  # see `unusable_tasks`
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
@@ -215,7 +215,7 @@ annotation = Table(
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # a tombstone, because events arrive out of order
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
-    Column("unread", String(20), nullable=False, server_default=""),  # the reason, one of `types.UNREADABLE_CODES`
+    Column("unread", String(20), nullable=False, server_default=""),  # a code: see `types.Annotation`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),
@@ -233,7 +233,7 @@ annotation_revision = Table(
 )
 
 version = Table(
-    "version",
+    "version",  # see `types.ModelVersion`
     metadata,
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
@@ -243,7 +243,7 @@ version = Table(
     Column("accuracy", JSON, nullable=True),
     Column("created_at", Float, nullable=False),
     Column("remarks", JSON, nullable=False, server_default="[]"),  # codes and values, see `core.types.Remark`
-    Column("artifact", String(200), nullable=True),
+    Column("artifact", String(200), nullable=True),  # file of its own fit; NULL: another version's fit, or removed
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),
     Column("rows", Integer, nullable=False, default=0),  # number of its predictions in Label Studio
@@ -265,7 +265,7 @@ for _name, _condition in (("active", is_active), ("own_fit", has_own_fit), ("sta
     )
 
 audit = Table(
-    "audit",
+    "audit",  # the audit sample
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
@@ -286,7 +286,7 @@ round_ = Table(
 )
 
 job = Table(
-    "job",
+    "job",  # see `jobs`
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
     Column("wanted", Integer, nullable=False, default=0),
@@ -307,6 +307,7 @@ worker = Table(
     Column("seen_at", Float, nullable=False),
 )
 
+GIVEN_UP_SECONDS = 60.0  # age from which a question that was taken, and not renewed, may be taken again
 question = Table(
     "question",
     metadata,
@@ -315,7 +316,7 @@ question = Table(
     Column("teacher", PortableText, nullable=False),
     Column("purpose", String(20), nullable=False),
     Column("key", LargeBinary(16), nullable=True),  # content key of its task
-    Column("body", JSON, nullable=False),
+    Column("body", JSON, nullable=False),  # the fields of `teacher_types.Question`
     Column("state", String(10), nullable=False),  # waiting, answered, dropped
     Column("wanted_at", Float, nullable=False),
     Column("asked_at", Float, nullable=False, default=0.0),  # when a process took it; 0: never, or it was given back

@@ -32,15 +32,15 @@ class Stats:
         self._database = database
 
     def write(
-        self, project: int, basis: str, document: dict[str, Any], confusion: Confusion | None,
+        self, project: int, inputs_digest: str, document: dict[str, Any], confusion: Confusion | None,
         lease: Lease | None = None,
     ) -> None:  # fmt: skip
         """Replaces the rows of the previous round. Raises LeaseLostError if another worker has claimed the project.
 
-        basis     digest of the inputs
-        document  the numbers
+        inputs_digest  digest of the inputs of the numbers
+        document       the numbers
         """
-        row = {"project": project, "basis": basis, "made_at": now(), "document": document}
+        row = {"project": project, "basis": inputs_digest, "made_at": now(), "document": document}
         delete = sa.delete(confusion_table).where(confusion_table.c.project == project)
         with self._database.begin() as connection:
             check_lease(connection, lease)

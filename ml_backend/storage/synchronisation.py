@@ -39,9 +39,9 @@ class Synchronisation:
     def record_reconciliation(self, project: int, counts: Mapping[str, int], watermark: str, read_under: str) -> None:
         """Stores the result of a reconciliation.
 
-        counts      counts of tasks, annotations and skips that count as the last ones that Label Studio sent
-        watermark   `updated_at` up to which it has read
-        read_under  fields of the label configuration with which it has read the tasks
+        counts      of tasks, annotations and skips; stored as if Label Studio had sent them
+        watermark   newest `updated_at` that was read
+        read_under  fields of the label configuration with which the tasks were read
         """
         row = {"project": project, "watermark": watermark, "read_under": read_under, **counts}
         self._database.write(self._database.put(table, row))

@@ -139,10 +139,10 @@ class Versions:
             for row in rows
         ]
 
-    def record_round(self, project: int, record: RoundRow) -> None:
+    def record_round(self, project: int, round_row: RoundRow) -> None:
         """Stores a finished round, and removes the oldest rounds beyond `MAX_ROUNDS`."""
         with self._database.begin() as connection:
-            connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
+            connection.execute(sa.insert(round_).values(project=project, **asdict(round_row)))
             ids = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
             last_removed = connection.execute(ids.offset(MAX_ROUNDS).limit(1)).scalar()
             if last_removed is not None:

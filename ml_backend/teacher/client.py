@@ -32,7 +32,7 @@ from ml_backend.core.teacher_types import (
 )
 from ml_backend.storage import Spending, Store, now
 from ml_backend.storage.ledger import AnsweredCalls
-from ml_backend.storage.questions import GIVEN_UP_SECONDS
+from ml_backend.storage.schema import GIVEN_UP_SECONDS
 
 REQUEST_OVERHEAD_BYTES = 1000  # bytes of a request in addition to the content of the question
 QUESTIONS_PER_BUDGET_CHECK = 16  # questions that are sent before the budget is checked again

@@ -80,7 +80,7 @@ def test_empty_lists_change_nothing(any_store: Store) -> None:
     assert any_store.annotations.delete(5, []) == 0
 
 
-def test_a_whole_project_may_be_deleted_at_once(any_store: Store) -> None:
+def test_more_annotations_than_one_statement_takes_are_deleted(any_store: Store) -> None:
     many = 70_000  # more than PostgreSQL, or a usual SQLite, takes as parameters of one statement
     any_store.annotations.put(5, [answer(1, 1, "a"), answer(many, 1, "a"), answer(many + 1, 1, "kept")])
     assert any_store.annotations.delete(5, range(1, many + 1)) == 2

@@ -92,7 +92,7 @@ def test_a_write_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monke
         Artifacts(tmp_path).write(5, "1", TENSORS)
 
 
-def test_an_artifact_that_was_read_is_sound_until_its_file_changes(
+def test_an_artifact_that_was_checked_is_intact_until_its_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = Artifacts(tmp_path)

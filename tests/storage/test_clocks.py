@@ -29,7 +29,7 @@ def go_wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_a_lease_is_not_taken_over_by_a_machine_with_another_time(shared: Store, go_wrong: Callable[[], None]) -> None:
+def test_a_machine_whose_clock_is_wrong_takes_over_no_lease(shared: Store, go_wrong: Callable[[], None]) -> None:
     shared.jobs.request(5)
     lease = shared.jobs.claim("one")
     assert lease is not None
@@ -42,7 +42,9 @@ def test_a_lease_is_not_taken_over_by_a_machine_with_another_time(shared: Store,
 
 
 @pytest.mark.slow
-def test_a_pause_after_a_failure_is_as_long_for_every_machine(shared: Store, go_wrong: Callable[[], None]) -> None:
+def test_a_pause_after_a_failure_is_as_long_for_a_machine_whose_clock_is_wrong(
+    shared: Store, go_wrong: Callable[[], None]
+) -> None:
     shared.jobs.request(5)
     for _ in range(3):
         lease = shared.jobs.claim("one")
@@ -57,7 +59,7 @@ def test_a_pause_after_a_failure_is_as_long_for_every_machine(shared: Store, go_
 
 
 @pytest.mark.slow
-def test_a_question_that_is_being_asked_is_not_asked_by_a_machine_with_another_time(
+def test_a_machine_whose_clock_is_wrong_takes_no_question_that_is_being_asked(
     shared: Store, go_wrong: Callable[[], None]
 ) -> None:
     question = Question("q1", "label", "Label it.", "text", {}, (), "label", ("a", "b"))

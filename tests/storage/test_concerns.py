@@ -115,7 +115,7 @@ def test_the_review_tab_is_stored_once_and_only_while_the_project_is_connected(a
     assert any_store.projects.require(5).connection is None
 
 
-def test_a_queue_is_not_settled_if_another_publication_was_requested(any_store: Store) -> None:
+def test_a_queue_is_not_marked_as_complete_if_another_publication_was_requested(any_store: Store) -> None:
     any_store.projects.ensure(5)
     assert any_store.publications.complete(5, "first", 0)
     any_store.publications.request(5)

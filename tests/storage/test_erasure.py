@@ -188,7 +188,7 @@ def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) ->
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_quotes_are_removed_while_another_process_is_at_work(any_store: Store) -> None:
+def test_quotes_are_removed_while_evolve_runs(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {OTHER}"}})
     with any_store.evolution_rounds.lock(5):

@@ -49,7 +49,7 @@ def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store
     assert any_store.versions.next_number(5) == 1, "versions begin at 1 again"
 
 
-def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_one_transaction_removes_are_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_backend.storage.erasure.ROWS_PER_TRANSACTION", 100)
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])

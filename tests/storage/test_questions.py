@@ -14,9 +14,9 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Draft, Prediction
 from ml_backend.storage import PublishedDraft, Reply, ReplyTable, Spending, Store
 from ml_backend.storage import ledger as ledger_module
-from ml_backend.storage import questions as module
 from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import Questions
+from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.storage.schema import question as table
 
 TEACHER = "scripted:model@here"
@@ -98,7 +98,7 @@ def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(
     assert take(5, "another", ids) == take(6, TEACHER, ids) == []
     any_store.questions.release(5, ["q1"])
     assert take(5, TEACHER, ids) == ["q1"]
-    moment[0] += module.GIVEN_UP_SECONDS + 1
+    moment[0] += GIVEN_UP_SECONDS + 1
     assert take(5, TEACHER, ids) == ids
 
 
@@ -107,7 +107,7 @@ def test_a_question_that_is_renewed_is_not_given_up(any_store: Store) -> None:
     any_store.questions = Questions(any_store.database, lambda: moment[0])
     ids = want(any_store, 1, 2)
     assert any_store.questions.take(5, TEACHER, ids) == ids
-    moment[0] += module.GIVEN_UP_SECONDS - 1
+    moment[0] += GIVEN_UP_SECONDS - 1
     any_store.questions.renew(5, ["q1"])
     moment[0] += 2
     assert any_store.questions.take(5, TEACHER, ids) == ["q2"]

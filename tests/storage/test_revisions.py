@@ -62,7 +62,7 @@ def test_a_reader_can_tell_that_rows_were_removed(any_store: Store, vanish: str)
     assert labels.revision(5).complete > revision.number
 
 
-def test_shown_drafts_are_numbered_by_the_same_counter(any_store: Store) -> None:
+def test_published_drafts_get_revisions_of_the_same_counter(any_store: Store) -> None:
     any_store.annotations.put(5, [answer(1, 10, "a")])
     revision = any_store.annotations.revision(5).number
     any_store.published_drafts.put(5, "v1", [shown(10), shown(20)])
@@ -99,7 +99,7 @@ def test_writers_in_two_processes_use_each_revision_once(any_settings: Settings)
         store.close()
 
 
-def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: Store) -> None:
+def test_the_annotations_of_an_older_store_are_counted_when_it_is_upgraded(any_store: Store) -> None:
     labels = any_store.annotations
     labels.put(5, [answer(1, 10, "a"), answer(2, 20, skip=True), answer(3, 30, "a")])
     labels.delete(5, [3, 4])

@@ -59,7 +59,7 @@ def test_the_revision_grows_only_when_something_changes(any_store: Store) -> Non
     assert revision(any_store, 6) == others
 
 
-def test_the_values_of_a_field_are_those_of_the_tasks_that_have_it_and_a_change_is_a_change(any_store: Store) -> None:
+def test_the_values_of_a_field_are_read_and_a_changed_value_raises_the_revision(any_store: Store) -> None:
     tasks = [
         TaskContent(task, "text", content_key("text"), {"region": "north"} if task % 2 else {}) for task in (1, 2, 3)
     ]
@@ -86,7 +86,7 @@ def test_a_removed_task_leaves_the_audit_sample_too(any_store: Store) -> None:
     assert any_store.tasks.count(5) == 1
 
 
-def test_more_tasks_than_one_transaction_holds(any_store: Store) -> None:
+def test_more_tasks_than_one_transaction_holds_are_stored(any_store: Store) -> None:
     any_store.projects.ensure(5)
     many = [example(n, f"text {n % 50}") for n in range(1, 12_002)]
     assert any_store.tasks.put(5, many) == 12_001
@@ -107,7 +107,9 @@ operations = st.lists(
 
 @given(operations=operations)
 @hypothesis_settings(max_examples=60)
-def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], any_store: Store) -> None:
+def test_after_any_changes_the_store_has_the_tasks_of_a_dictionary(
+    operations: list[tuple[str, list[object]]], any_store: Store
+) -> None:
     project = max((project_row.id for project_row in any_store.projects.all()), default=0) + 1
     any_store.projects.ensure(project)
     model: dict[int, str] = {}
@@ -156,7 +158,7 @@ def test_only_projects_that_were_connected_count_as_connected(any_store: Store) 
     assert [project_row.id for project_row in any_store.projects.all()] == [1, 2, 3, 4]
 
 
-def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_store: Store) -> None:
+def test_a_project_that_is_in_the_store_is_returned_as_it_was_added(any_store: Store) -> None:
     made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
 
     def without_empty_objects(row: ProjectRow) -> ProjectRow:

@@ -65,7 +65,7 @@ batches = st.lists(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max
 
 @given(batches=batches, other_keys=st.lists(st.binary(min_size=16, max_size=16), max_size=5))
 @hypothesis_settings(max_examples=40)
-def test_the_cache_agrees_with_a_dictionary(
+def test_after_any_additions_the_cache_has_the_vectors_of_a_dictionary(
     batches: list[list[bytes]], other_keys: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("vectors")
@@ -84,7 +84,7 @@ def test_the_cache_agrees_with_a_dictionary(
             assert np.array_equal(reader.read(positions[positions >= 0]), np.stack([model[key] for key in present]))
 
 
-def test_several_additions_in_a_row_are_all_seen(tmp_path: Path) -> None:
+def test_a_reader_finds_all_of_several_additions(tmp_path: Path) -> None:
     writer, reader = Vectors(tmp_path), Vectors(tmp_path)
     for number in range(30):
         add(writer, number)
@@ -96,7 +96,7 @@ def test_several_additions_in_a_row_are_all_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["keys", "vectors"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "other_length"])
-def test_a_damaged_shard_is_left_out_and_can_be_written_again(tmp_path: Path, kind: str, damage: str) -> None:
+def test_a_damaged_shard_is_ignored_and_its_vectors_can_be_added_again(tmp_path: Path, kind: str, damage: str) -> None:
     add(Vectors(tmp_path), 1, 2)
     bad = next(tmp_path.glob(f"*.{kind}.npy"))
     data = bad.read_bytes()
@@ -114,7 +114,7 @@ def test_a_damaged_shard_is_left_out_and_can_be_written_again(tmp_path: Path, ki
     assert_has(vectors, 1, 2, 3)
 
 
-def test_a_shard_whose_keys_are_pickled_is_left_out(tmp_path: Path) -> None:
+def test_a_shard_whose_keys_are_pickled_is_ignored(tmp_path: Path) -> None:
     add(Vectors(tmp_path), 1)
     bad = next(tmp_path.glob("*.keys.npy"))
     np.save(bad, np.array([{"a": 1}], object), allow_pickle=True)
@@ -131,7 +131,7 @@ def test_a_shard_that_was_cut_off_before_its_keys_is_ignored(tmp_path: Path) -> 
     assert_has(Vectors(tmp_path), 3 - number)
 
 
-def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path) -> None:
+def test_merging_keeps_all_vectors_and_leaves_fewer_files(tmp_path: Path) -> None:
     vectors, reader = Vectors(tmp_path, fanout=4), Vectors(tmp_path, fanout=4)
     add(vectors, *range(100, 120))  # a large shard, which is not copied
     large = {path.name for path in tmp_path.glob("*.npy")}
@@ -145,7 +145,7 @@ def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path) -> N
     assert len(reader) == 38
 
 
-def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path) -> None:
+def test_a_reader_that_still_maps_a_merged_shard_reads_on(tmp_path: Path) -> None:
     writer = Vectors(tmp_path, fanout=2)
     add(writer, 1)
     reader = Vectors(tmp_path)
@@ -156,7 +156,7 @@ def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("process", ["writer", "reader"])
-def test_the_cost_of_the_cache_is_linear_in_the_shards_but_for_a_logarithm(tmp_path: Path, process: str) -> None:
+def test_each_key_is_handled_once_and_once_more_in_each_tier(tmp_path: Path, process: str) -> None:
     """Each shard has 3 vectors. A key is handled once, and once more in each tier that it is merged into."""
     fanout, shards = 4, 90
     writer, reader = Vectors(tmp_path, fanout), Vectors(tmp_path, fanout)

@@ -1,4 +1,4 @@
-"""What the loop finds out about itself, and the fields that it looks at groups by."""
+"""Results of the monitor, proposals to review annotations, and short fields of tasks, which may name groups."""
 
 import sqlalchemy as sa
 from alembic import op

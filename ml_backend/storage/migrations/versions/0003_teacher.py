@@ -1,4 +1,4 @@
-"""The teacher: what it was asked and said, what that cost, and which drafts were shown."""
+"""The teacher: questions with their answers, the ledger of its calls, and the published drafts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What the teacher has written: the rounds of `apprentice evolve`."""
+"""The rounds of `apprentice evolve`, as one document for each project."""
 
 import sqlalchemy as sa
 from alembic import op

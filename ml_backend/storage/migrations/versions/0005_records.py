@@ -1,4 +1,4 @@
-"""Projects of records: the profile of the pool, and what somebody knows of the fields."""
+"""Projects of records: the profile of the pool, and the scores of the fields."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The table `project` is split: one table for each concern, so that nobody writes over what another process changed."""
+"""Splits the table `project`: one table for each concern, so that no process overwrites the changes of another one."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What was split is not carried back: the projects are to be connected again."""
+    """Removes the new tables with their rows: the projects must be connected again."""
     for name, kind in MOVED.items():
         op.add_column("project", sa.Column(name, kind, nullable=name not in EMPTY, server_default=EMPTY.get(name)))
     for name in [*_columns(), "review_proposal", "reviewed_annotation"]:
@@ -110,7 +110,7 @@ def _columns() -> dict[str, list[Any]]:
 
 
 def _split(project: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each table that one row of `project` becomes."""
+    """Returns the rows of each new table that one row of `project` becomes."""
     made, counts, pace = project["connection"], project["counts"] or {}, project["pace"] or {}
     progress, teacher, records, prior = (project[name] for name in ("progress", "teacher", "records", "prior"))
     proposals = project["proposals"] or {}

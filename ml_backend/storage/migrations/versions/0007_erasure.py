@@ -1,4 +1,4 @@
-"""Tasks by their content, and the texts of deleted ones until nothing quotes them any more."""
+"""An index of tasks by content key, and the texts of deleted tasks until no row quotes them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Rounds of evolution as rows, running totals of the ledger, and what is needed of replies in columns."""
+"""Rounds of evolution as rows, running totals of the ledger, and whether a question has no examples, as a column."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -48,7 +48,7 @@ def _make_totals() -> None:
         sa.PrimaryKeyConstraint("project", "day", "purpose", "outcome"),
     )
     days = _call.c.made_at / _SECONDS_A_DAY
-    if op.get_bind().dialect.name == "postgresql":  # whose casts round, where SQLite's cut off
+    if op.get_bind().dialect.name == "postgresql":  # a cast of PostgreSQL rounds, one of SQLite truncates
         days = sa.func.floor(days)
     groups = [_call.c.project, sa.cast(days, sa.Integer), _call.c.purpose, _call.c.outcome]
     sums = [sa.func.count(), *(sa.func.sum(_call.c[name]) for name in _SUMS)]

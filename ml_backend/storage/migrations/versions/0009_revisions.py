@@ -1,4 +1,4 @@
-"""Revisions of annotations and shown drafts, and what a round leaves for those who read only."""
+"""Revisions of annotations and published drafts; stats and the confusion matrix, which each round stores."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("answers", sa.Integer(), nullable=False),
         sa.Column("skips", sa.Integer(), nullable=False),
     )
-    # every project with a row of either kind has a counter; rows of before are of revision 0
+    # every project with an annotation or a published draft gets a counter; the present rows have revision 0
     op.execute(
         """
         INSERT INTO annotation_revision (project, number, complete, answers, skips)

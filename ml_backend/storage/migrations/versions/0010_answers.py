@@ -1,4 +1,4 @@
-"""Why answers cannot be learnt from, and what Label Studio does with skipped tasks."""
+"""Why annotations cannot be learnt from; Label Studio's settings for skipped tasks and for the overlap."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Words of any length where people or teachers choose them; indexes for what is looked up among many versions."""
+"""Names of any length where people or teachers choose them; indexes of versions, of which there may be many."""
 
 import sqlalchemy as sa
 from alembic import op

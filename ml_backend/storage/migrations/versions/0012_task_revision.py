@@ -1,4 +1,4 @@
-"""When each task was last changed: who has read the list before reads what has changed since."""
+"""The revision of each task's last change: a reader that has read all tasks then reads only those that changed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("question_about", "question")
-    op.execute("UPDATE project SET tasks_revision = 0")  # they no longer begin at the clock
+    op.execute("UPDATE project SET tasks_revision = 0")  # milliseconds since the epoch do not fit into an Integer
     with op.batch_alter_table("project") as batch:
         batch.alter_column("tasks_revision", type_=sa.Integer())
     op.drop_index("task_revision", "task")

@@ -1,4 +1,4 @@
-"""Tasks that no learner can use, and why, as a code."""
+"""Tasks that cannot be encoded, each with a code that says why."""
 
 import sqlalchemy as sa
 from alembic import op

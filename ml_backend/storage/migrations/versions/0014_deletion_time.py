@@ -1,4 +1,4 @@
-"""When a text was deleted: one that is deleted again is looked for again."""
+"""The time of a text's last deletion: a text that is deleted again is searched for again."""
 
 import sqlalchemy as sa
 from alembic import op
