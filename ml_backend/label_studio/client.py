@@ -3,13 +3,6 @@ Retry-After.
 
 The SDK's typed methods are not used: parsing 10,000 tasks into the SDK's models takes longer than fetching the tasks,
 and some of the models drop fields that the queue needs.
-
-ApprenticeError
-└── LabelStudioError
-    ├── UnreachableError      no response in time
-    ├── AccessDeniedError     the API key is not accepted, or lacks a permission
-    ├── NotFoundError         no such project, task, ...
-    └── RequestRefusedError   any other response that is not a success
 """
 
 from __future__ import annotations
@@ -35,8 +28,6 @@ _PROJECT_FIELDS = (
     "id,created_at,label_config,model_version,sampling,show_collab_predictions,"
     "skip_queue,maximum_annotations,task_number,total_annotations_number,skipped_annotations_number"
 )
-
-
 PRIVATE_ADDRESS_HINT = (
     "Label Studio does not call private addresses: start it with both ML_BLOCK_LOCAL_IP=false and "
     "SSRF_PROTECTION_ENABLED=false, or give this backend a public address (APPRENTICE_PUBLIC_URL)"
@@ -81,7 +72,8 @@ class LabelStudioClient:
     ) -> Any:
         """Sends one request and returns the parsed JSON of the response, None if the response is empty.
 
-        Only GET is retried, because a repeated POST could create an object twice. Raises LabelStudioError.
+        Only GET is retried, because a repeated POST could create an object twice. Raises a LabelStudioError: see
+        `core.exceptions`.
         """
         options: Any = {"max_retries": 2 if method == "GET" else 0, "timeout": timeout or self._timeout}
         try:

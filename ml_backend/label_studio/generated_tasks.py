@@ -18,7 +18,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(days=1)  # between this machine and Label Studi
 def import_generated_texts(
     client: LabelStudioClient, project: int, schema: TaskSchema, texts: Mapping[str, str], since: str
 ) -> list[TaskContent]:
-    """Imports the texts that are not yet in the project, and returns them as examples.
+    """Imports the texts that are not yet in the project, and returns the contents of the new tasks.
 
     texts  generated text -> whether it is meant to be hard or easy
     since  time before which no text of this generation was imported (ISO text in UTC). Texts that were imported later
@@ -31,9 +31,9 @@ def import_generated_texts(
     filters = [changed_since(earliest)]
     for page in client.task_pages(project, filters=filters, fields="task_only", include="id,data,updated_at"):
         imported |= {
-            example.text
+            content.text
             for task in page
-            if (example := read_example(task, schema)) is not None and SYNTHETIC_FIELD in example.fields
+            if (content := read_example(task, schema)) is not None and SYNTHETIC_FIELD in content.fields
         }
     rows: list[dict[str, Any]] = [
         {schema.text_field: text, SYNTHETIC_FIELD: kind} for text, kind in texts.items() if text not in imported
@@ -45,4 +45,4 @@ def import_generated_texts(
     response = client.call("POST", path, body=rows, params=params, timeout=IMPORT_TIMEOUT_SECONDS) or {}
     # if this version of Label Studio returns no ids, its webhook and the next round bring the tasks
     tasks = ({"id": task_id, "data": row} for task_id, row in zip(response.get("task_ids") or (), rows, strict=False))
-    return [example for task in tasks if (example := read_example(task, schema)) is not None]
+    return [content for task in tasks if (content := read_example(task, schema)) is not None]

@@ -54,18 +54,18 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
 
 
 def update_proposals(
-    client: LabelStudioClient, store: Store, schema: TaskSchema, project_row: ProjectRow, budget: int,
+    client: LabelStudioClient, store: Store, schema: TaskSchema, project_row: ProjectRow, max_proposals: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Makes the proposals in Label Studio agree with the first `budget` suspected label errors of the monitor. Each
-    difference takes one request, and is noted in the store as soon as it is removed.
+    """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor.
+    Each proposal that is made or withdrawn takes one request, after which it is stored.
 
     check_lease  raises if the project's lease was lost; it is called before each write
 
     Raises LabelStudioError.
     """
     suspected = {
-        int(error["task"]): error for error in (project_row.monitor_result or {}).get("second_look", ())[:budget]
+        int(error["task"]): error for error in (project_row.monitor_result or {}).get("second_look", ())[:max_proposals]
     }
     proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:

@@ -55,7 +55,7 @@ class Publisher:
 
     check_lease  raises if the project's lease was lost; it is called before each write
     timings      the project's measured seconds, updated in place
-    explores     whether `publish_head` uses the slower kind of write, to measure it again (see `PublishTimings.path`)
+    explores     whether `publish_head` measures the slower kind of write again (see `PublishTimings.write_kind`)
     written      number of predictions in Label Studio, also valid after a failure
     """
 
@@ -101,7 +101,8 @@ class Publisher:
         return True
 
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
-        """See `PublishTimings.path`. Measured on 1.23: a bulk import drops a prediction whose choices are paths."""
+        """See `PublishTimings.write_kind`. Measured on 1.23: a bulk import drops each prediction whose choices are
+        paths."""
         return "single" if self.schema.nested else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:

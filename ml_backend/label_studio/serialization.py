@@ -28,7 +28,7 @@ from ml_backend.label_studio.html_text import visible_text
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
-MAX_GROUP_FIELDS = 20  # of a task
+MAX_GROUP_FIELDS = 20  # of a task; further fields make no groups
 MAX_TABLE_VALUE_CHARACTERS = 2000  # of a value in a table
 _MAX_ID = 2**63 - 1
 
@@ -135,7 +135,7 @@ def read_example(task: Any, schema: TaskSchema) -> TaskContent | None:
 
 
 def _field_names(data: Any) -> list[str]:
-    """The first names of fields in a task's data."""
+    """The names of the first fields in a task's data."""
     if not isinstance(data, dict):
         return []
     return [storable_text(str(name))[:MAX_FIELD_CHARACTERS] for name in data][:MAX_GROUP_FIELDS]

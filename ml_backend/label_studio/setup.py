@@ -54,7 +54,8 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     """Sets up a project: webhook, ML backend, sampling, tab, first round. A repeated call restores missing parts.
     Returns the schema that is learnt from now on.
 
-    Raises UnsupportedConfigError before anything is changed, and LabelStudioError if Label Studio refuses a step.
+    Raises ApprenticeError if Label Studio cannot call this backend's address, and UnsupportedConfigError, both before
+    anything is changed in Label Studio. Raises LabelStudioError if Label Studio refuses a step.
     """
     if not settings.public_url and settings.host in WILDCARD_ADDRESSES:
         raise ApprenticeError(

@@ -52,53 +52,54 @@ def reconcile(
     Raises LabelStudioError if a request fails; the pages that were read before stay in the store. Raises
     ApprenticeError if Label Studio has another project with this number.
     """
-    state = store.projects.ensure(project)
-    is_same_config = state.read_under == _config_signature(_schema(state.label_config, state.choices))
-    is_recent = now() - state.reconciled_at < interval_seconds
-    if is_same_config and is_recent and state.counts == _stored_counts(store, project):
+    project_row = store.projects.ensure(project)
+    is_same_config = project_row.read_under == _config_signature(_schema(project_row.label_config, project_row.choices))
+    is_recent = now() - project_row.reconciled_at < interval_seconds
+    if is_same_config and is_recent and project_row.counts == _stored_counts(store, project):
         return False
     store.synchronisation.begin_reconciliation(project)
     project_json = client.project(project)
-    check_identity(client, state, project_json)
+    check_identity(client, project_row, project_json)
     config = str(project_json.get("label_config") or "")
-    if config != state.label_config:
+    if config != project_row.label_config:
         store.projects.set_label_config(project, config)
     store.serving_rules.put(
         project, str(project_json.get("skip_queue") or ""), int(project_json.get("maximum_annotations") or 1)
     )
-    schema = _schema(config, state.choices)
+    schema = _schema(config, project_row.choices)
     if schema is not None:
         revision = store.annotations.revision(project).number
         reader = _TaskReader(client, store, project, schema, check_lease, on_listed, revision)
-        are_tasks_outdated = state.read_under.partition(_ANNOTATION_SIGNATURE_PREFIX)[0] != _task_signature(schema)
-        are_annotations_outdated = state.read_under != _config_signature(schema)
-        watermark = reader.read_all_tasks() if are_tasks_outdated else reader.read_changes(state.watermark)
+        stored_task_signature = project_row.read_under.partition(_ANNOTATION_SIGNATURE_PREFIX)[0]
+        are_tasks_outdated = stored_task_signature != _task_signature(schema)
+        are_annotations_outdated = project_row.read_under != _config_signature(schema)
+        watermark = reader.read_all_tasks() if are_tasks_outdated else reader.read_changes(project_row.watermark)
         counts, stored_counts = read_counts(client.project(project)), _stored_counts(store, project)
         if counts is not None and counts["tasks"] != stored_counts["tasks"] and not are_tasks_outdated:
             reader.read_all_tasks()
         if are_annotations_outdated or counts != _stored_counts(store, project):
             reader.read_all_annotations()
-        # notes the store's counts as those that Label Studio sent: the real ones may lag, and would cause a listing in
-        # each round
+        # keeps the store's counts as those that Label Studio sent: the sent ones may be late, and would cause a
+        # listing in each round
         store.synchronisation.record_reconciliation(
             project, _stored_counts(store, project), watermark, _config_signature(schema)
         )
-    if state.published and project_json.get("model_version") != state.published:
+    if project_row.published and project_json.get("model_version") != project_row.published:
         store.publications.request(project)  # somebody chose another model version in Label Studio: publish again
     store.synchronisation.end_reconciliation(project)
     return True
 
 
-def check_identity(client: LabelStudioClient, state: ProjectRow, fields: dict[str, Any]) -> None:
+def check_identity(client: LabelStudioClient, project_row: ProjectRow, fields: dict[str, Any]) -> None:
     """Raises ApprenticeError if the project in Label Studio is not the one that was connected, which the time of its
     creation shows.
 
     fields  the project's JSON, see `LabelStudioClient.project`
     """
-    if state.made_at not in ("", read_timestamp(fields.get("created_at"))):
+    if project_row.made_at not in ("", read_timestamp(fields.get("created_at"))):
         raise ApprenticeError(
-            f"Project {state.id} of {client.url} is not the one that was connected: correct the address of Label "
-            f"Studio, or run `apprentice connect --project {state.id}` to connect this project"
+            f"Project {project_row.id} of {client.url} is not the one that was connected: correct the address of Label "
+            f"Studio, or run `apprentice connect --project {project_row.id}` to connect this project"
         )
 
 

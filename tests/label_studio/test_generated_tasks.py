@@ -64,7 +64,7 @@ def ask(store: Store, teacher: ScriptedTeacher, questions: list[Question]) -> No
     list(TeacherClient(store, 5, teacher, Budget(0.0, 0.0, 0.0, 0.0, 0)).ask(questions, keys))
 
 
-def test_the_store_finds_them_by_a_field_of_their_data(server: FakeLabelStudio, make_round: MakeRound,
+def test_the_store_finds_generated_tasks_by_a_field_of_their_data(server: FakeLabelStudio, make_round: MakeRound,
                                                        store: Store) -> None:  # fmt: skip
     add_labelled_tasks(server, 5)
     written = write(server, 3)
@@ -78,7 +78,7 @@ def test_the_store_finds_them_by_a_field_of_their_data(server: FakeLabelStudio, 
     assert tasks[~context.pool.is_not_generated(tasks)].tolist() == sorted(written)
 
 
-def test_they_are_never_in_the_audit_sample_and_the_queue_is_full(
+def test_generated_tasks_are_never_in_the_audit_sample_and_the_queue_is_full(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
 ) -> None:
     options(queue_size=12, audit_share=0.5)
@@ -106,7 +106,7 @@ def test_the_teacher_is_not_asked_to_label_its_own_texts(
     assert written < set(tasks.tolist()) and len(questions) == 20 - len(written)
 
 
-def test_they_are_learnt_from_but_not_used_for_accuracy_and_promotion(
+def test_generated_tasks_are_learnt_from_but_not_used_for_accuracy_and_promotion(
     mixed: tuple[RoundContext, set[int]], store: Store
 ) -> None:
     version = active(store)
@@ -115,7 +115,7 @@ def test_they_are_learnt_from_but_not_used_for_accuracy_and_promotion(
     assert "of 30 against the earlier" in remarks_text(version.remarks)
 
 
-def test_a_learner_that_is_better_on_them_alone_is_not_promoted(
+def test_a_learner_that_is_better_on_generated_tasks_alone_is_not_promoted(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:
     written = write(server, 60)
@@ -124,7 +124,9 @@ def test_a_learner_that_is_better_on_them_alone_is_not_promoted(
     assert active(store).learner == 2 and "kept the earlier learner" in remarks_text(active(store).remarks)
 
 
-def test_the_monitor_leaves_them_out(mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema) -> None:
+def test_the_monitor_leaves_generated_tasks_out(
+    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
+) -> None:
     context, written = mixed
     monitor_input = read_monitor_input(
         store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50)
@@ -156,7 +158,7 @@ def test_without_annotations_of_real_tasks_there_is_no_input_for_the_monitor(
     )
 
 
-def test_the_query_strategy_does_not_use_their_errors(
+def test_the_query_strategy_does_not_use_the_errors_of_generated_tasks(
     mixed: tuple[RoundContext, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, written = mixed
@@ -171,7 +173,7 @@ def test_the_query_strategy_does_not_use_their_errors(
     assert np.isnan(pools[-1].errors[is_synthetic]).all() and (~np.isnan(pools[-1].errors)).sum() == 30
 
 
-def test_teacher_labels_of_its_own_texts_are_neither_compared_nor_distilled(
+def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
     mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
 ) -> None:
     context, written = mixed
@@ -194,7 +196,7 @@ def test_teacher_labels_of_its_own_texts_are_neither_compared_nor_distilled(
     assert len(gathered.taught.vectors) == len(gathered.taught.targets) == gathered.origin.taught == len(free) == 5
 
 
-def test_they_do_not_decide_which_prior_is_used(
+def test_generated_tasks_do_not_decide_which_prior_is_used(
     mixed: tuple[RoundContext, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, written = mixed
@@ -235,7 +237,7 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     ]
 
 
-def test_their_draft_is_the_teachers_whatever_the_confidence_of_the_learner(
+def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_of_the_learner(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
     use_teacher: UseTeacher, options: Callable[..., None],
 ) -> None:  # fmt: skip

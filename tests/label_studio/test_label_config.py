@@ -38,7 +38,7 @@ def test_several_choices_are_read() -> None:
     assert not read_schema(view(TEXT, choices(rest='choice="single-radio"'))).multiple
 
 
-def test_the_names_are_those_of_the_configuration() -> None:
+def test_control_source_and_field_have_the_names_in_the_configuration() -> None:
     config = view('<Text name="t1" value="$question"/>', choices(name="topic", to="t1"))
     schema = read_schema(config)
     assert (schema.control, schema.source, schema.text_field) == ("topic", "t1", "question")
@@ -70,7 +70,7 @@ def test_controls_of_other_kinds_are_ignored() -> None:
     assert read_schema(config).control == "label"
 
 
-def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
+def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
     one = '<Choice value="spam"/>'
     assert read_schema(view(TEXT, choices(one, rest='choice="multiple"'))).labels == ("spam",)
     with pytest.raises(UnsupportedConfigError, match="too few"):

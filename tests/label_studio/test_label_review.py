@@ -70,7 +70,9 @@ def project(store: Store, server: FakeLabelStudio, single: TaskSchema) -> Annota
     return AnnotatedProject(store, server, single)
 
 
-def test_each_suspected_error_gets_one_row_with_the_other_label_and_its_probability(project: AnnotatedProject) -> None:
+def test_each_suspected_error_gets_one_prediction_with_the_other_label_and_its_probability(
+    project: AnnotatedProject,
+) -> None:
     project.suspect(1, 3)
     assert project.propose() == [1, 3]
     row = next(iter(project.rows.values()))
@@ -163,7 +165,7 @@ def test_proposals_made_before_an_error_are_kept(project: AnnotatedProject) -> N
     assert project.propose() == [1, 2]
 
 
-def test_a_smaller_budget_applies_at_once(project: AnnotatedProject) -> None:
+def test_a_lower_number_of_proposals_applies_at_once(project: AnnotatedProject) -> None:
     project.suspect(1, 2)
     project.propose()
     assert project.propose(budget=1) == [1]

@@ -136,7 +136,7 @@ def test_a_short_queue_has_no_rest(publish: Publish) -> None:
     assert calls(client) == [ROW, ROW, SWITCH]
 
 
-def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio) -> None:
+def test_a_dropped_prediction_prevents_the_switch(publish: Publish, server: FakeLabelStudio) -> None:
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     server.drops_rows = True
     with pytest.raises(RequestRefusedError, match="kept 9 of 10"):
@@ -146,7 +146,7 @@ def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio
 
 
 @pytest.mark.parametrize("response", [None, [], {}, {"created": None}, {"created": "10"}, "ok"])
-def test_a_response_without_the_number_of_kept_rows_means_no_switch(
+def test_a_response_without_the_number_of_kept_predictions_prevents_the_switch(
     publish: Publish,
     server: FakeLabelStudio,
     monkeypatch: pytest.MonkeyPatch,
@@ -177,7 +177,7 @@ def test_nothing_is_written_after_the_lease_is_lost(publish: Publish, checks: in
     assert calls(client) == [ROW] * checks
 
 
-def test_the_rest_checks_the_lease_too(publish: Publish) -> None:
+def test_nothing_of_the_rest_is_written_after_the_lease_is_lost(publish: Publish) -> None:
     has_lease = [True]
 
     def check_lease() -> None:
@@ -192,7 +192,7 @@ def test_the_rest_checks_the_lease_too(publish: Publish) -> None:
     assert calls(client)[-1] == SWITCH
 
 
-def test_pruning_removes_one_version_only(server: FakeLabelStudio) -> None:
+def test_deleting_the_predictions_of_a_version_leaves_other_versions(server: FakeLabelStudio) -> None:
     server.predictions = [{"task": 1, "model_version": name, "score": 0, "result": []} for name in ("a", "b", "a")]
     delete_version_predictions(FakeClient(server), 5, "a")
     assert [row["model_version"] for row in server.predictions] == ["b"]

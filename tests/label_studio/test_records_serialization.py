@@ -138,7 +138,7 @@ def test_nested_values_become_json_and_long_values_are_shortened() -> None:
     assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD_FIELDS
 
 
-def test_a_text_beside_a_record_is_in_it_under_its_own_name() -> None:
+def test_a_text_beside_a_record_is_a_field_of_the_record() -> None:
     mixed = read_schema(MIXED)
     assert read_record(read({"a": 1}, mixed, note="well")) == {"a": 1, "note": "well"}
     both = {"a": 1, "note (record)": 2, "note": "well"}
@@ -165,7 +165,7 @@ def test_a_value_that_is_no_record_has_no_fields() -> None:
         assert read_record(text) == {}
 
 
-def test_missing_and_too_long_names_stay_different() -> None:
+def test_fields_without_a_name_or_with_a_long_name_get_different_names() -> None:
     record = read_record(read({"": 1, " ": 2, "x" * 90: 3, "x" * 91: 4}))
     assert sorted(record.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD_CHARACTERS for name in record)
 

@@ -71,7 +71,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("yesterday", ""), (None, ""), (17, ""),
     ],
 )  # fmt: skip
-def test_a_time_without_a_zone_is_utc_wherever_this_machine_stands(
+def test_a_time_without_a_zone_is_utc_whatever_the_zone_of_this_machine(
     value: object, moment: str, far_from_greenwich: None
 ) -> None:
     assert read_timestamp(value) == moment

@@ -132,7 +132,7 @@ def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lo
     assert_agree(server, store)
 
 
-def test_a_configuration_that_is_not_served_deletes_nothing(
+def test_an_unsupported_configuration_deletes_nothing(
     server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     config = server.label_config
@@ -145,7 +145,7 @@ def test_a_configuration_that_is_not_served_deletes_nothing(
     assert_agree(server, store)
 
 
-def test_a_version_that_was_switched_off_is_to_be_published_again(
+def test_a_queue_is_published_again_if_another_model_version_was_chosen(
     server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     set_up(store, 5, published="v1", fingerprint="known")
@@ -262,7 +262,7 @@ steps = st.lists(
 
 @given(steps=steps)
 @hypothesis_settings(max_examples=120)
-def test_after_any_history_of_lost_doubled_and_late_events_a_reconciliation_makes_them_agree(
+def test_after_lost_doubled_and_late_events_a_reconciliation_makes_the_store_agree_with_label_studio(
     steps: list[tuple[str, int, str]], store: Store
 ) -> None:
     server = FakeLabelStudio(project=len(store.projects.all()) + 1000)

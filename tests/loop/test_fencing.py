@@ -205,6 +205,6 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers:
             disconnect(FakeClient(workers.server), store, 5, lambda _: None)
 
     client.after = disconnect_at_the_tab
-    update_proposals(client, store, single, project_row, budget=3)
+    update_proposals(client, store, single, project_row, max_proposals=3)
     assert store.projects.ensure(5).connection is None
     assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"
