@@ -52,7 +52,7 @@ def train(context: RoundContext, inputs: RoundInputs, number: int) -> tuple[Fitt
         prior=priors.name,
     )
     serving = inputs.serving
-    if inputs.project_row.pinned is not None or (serving is not None and serving.snapshot.same(snapshot)):
+    if inputs.project_row.pinned is not None or (serving is not None and serving.snapshot.gives_same_fit(snapshot)):
         return None
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
     model, fit = fitted_model.fit_model(snapshot, pool.vectors_at(rows), serving, number, priors.tensors, selects_prior)

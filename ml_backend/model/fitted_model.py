@@ -56,7 +56,7 @@ class TrainingSnapshot:
     targets: Floats
     prior: str = ""
 
-    def same(self, other: TrainingSnapshot) -> bool:
+    def gives_same_fit(self, other: TrainingSnapshot) -> bool:
         """Whether a fit on the other snapshot would give the same model."""
         parts = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
         return (

@@ -26,7 +26,7 @@ from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 ENCODED = "encoded"
 MIN_ENCODED_FOR_QUEUE = 500  # number of encoded tasks that may be served from which on no sketches are used
-MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000
+MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_QUICK = 200, 5000
 """Number of tasks that are encoded in about a second on one core, by other encoders and by quick ones (see
 `Encoder.quick`)."""
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
@@ -87,7 +87,7 @@ class ProjectPool:
     def _start(self, encoder: Encoder) -> None:
         self.space = encoder.name
         self._is_quick = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
-        self.at_once = MAX_ENCODED_PER_ROUND_FAST if self._is_quick else MAX_ENCODED_PER_ROUND
+        self.at_once = MAX_ENCODED_PER_ROUND_QUICK if self._is_quick else MAX_ENCODED_PER_ROUND
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1

@@ -165,7 +165,7 @@ def labelled_examples(
         return no_examples
     candidate_vectors, error_rates = pool.encoded_vectors(snapshot_rows[usable]), learner.errors(tasks)
     names = np.array(snapshot.labels)
-    chosen = [few_shot_selection.choose(vector, candidate_vectors, error_rates) for vector in vectors]
+    chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
     texts = dict(zip(rows.tolist(), store.tasks.texts(project, tasks[rows].tolist()), strict=True))
     return [[(texts[row], names[has_label[row]].tolist()) for row in selection.tolist()] for selection in chosen]

@@ -82,7 +82,7 @@ class Budget:
         """The maximum number of calls for a question."""
         return 1 if self.by_file else max_calls(self._replies(question))
 
-    def expected(self, question: Question) -> float:
+    def max_cost(self, question: Question) -> float:
         """The maximum cost of a question, if each reply has its maximum length and each call must be repeated as often
         as is allowed. All calls are paid, also those that bring no answer."""
         prompt = [question.instructions, question.text, question.examples, question.reply]
@@ -191,10 +191,10 @@ class TeacherClient:
         """As `affordable`. `in_progress`: questions that are being asked and have no entry in the ledger yet; their
         maximum costs are subtracted from the budget."""
         money, calls = self.remaining_budget()
-        money -= sum(map(self._budget.expected, in_progress))
+        money -= sum(map(self._budget.max_cost, in_progress))
         calls -= sum(map(self._budget.calls, in_progress))
         for question in questions if money > 0 and calls > 0 else ():
-            cost, needed_calls = self._budget.expected(question), self._budget.calls(question)
+            cost, needed_calls = self._budget.max_cost(question), self._budget.calls(question)
             if cost <= money and needed_calls <= calls:
                 money, calls = money - cost, calls - needed_calls
                 yield question
@@ -221,7 +221,7 @@ def exhausted_cap(store: Store, project: int, budget: Budget, following: Questio
     """A message that names the setting of the cap that has been reached, or that the question `following` would exceed;
     "" if there is none."""
     total, today = _spending(store, project)
-    cost, calls = (budget.expected(following), budget.calls(following)) if following else (0.0, 0)
+    cost, calls = (budget.max_cost(following), budget.calls(following)) if following else (0.0, 0)
     for spent, needed, cap, name, period in (
         (total.cost, cost, budget.project, "teacher_budget", "of the project"),
         (today.cost, cost, budget.day, "teacher_daily_budget", "of today"),

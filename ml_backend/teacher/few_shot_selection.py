@@ -19,7 +19,7 @@ REDUNDANCY_WEIGHT = 0.5
 """Factor with which the similarity to the nearest chosen example is subtracted from the similarity to the text."""
 
 
-def choose(vector: Floats, vectors: Floats, error_probabilities: Floats, k: int = MAX_EXAMPLES) -> Ints:
+def choose_examples(vector: Floats, vectors: Floats, error_probabilities: Floats, k: int = MAX_EXAMPLES) -> Ints:
     """(at most k,) rows of `vectors` (n, d) for a text with the vector `vector` (d,), in ascending order of relevance,
     because an example has the more influence the nearer it is to the question.
 

@@ -11,7 +11,7 @@ from typing import Any
 from ml_backend.core.teacher_types import Purpose, Question
 from ml_backend.core.types import TaskSchema
 
-VERSION = "1"
+PROMPT_VERSION = "1"
 """The version of all prompts: after a change of it, every question is asked anew."""
 MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
 TOKENS_PER_LABEL = 24  # tokens that a reply may have for each label
@@ -176,7 +176,7 @@ def _shortened(value: str) -> str:
     return value if len(value) <= MAX_VALUE_LENGTH else value[: MAX_VALUE_LENGTH - 1] + "…"
 
 
-def diagnose(
+def diagnosis_question(
     figures: str, wrong: Sequence[tuple[str, str, str]], right: Sequence[tuple[str, str]], teacher: str, number: int
 ) -> Question:
     """The question for the patterns in the learner's mistakes (EvoKD, arXiv 2403.06414, section 3.2, step 1).
@@ -258,7 +258,7 @@ def writing_question(
 
 
 def _id(teacher: str, purpose: Purpose, *parts: object) -> str:
-    identity = json.dumps([VERSION, teacher, purpose, *parts])
+    identity = json.dumps([PROMPT_VERSION, teacher, purpose, *parts])
     return f"{purpose}-{blake2b(identity.encode(), digest_size=16).hexdigest()}"
 
 

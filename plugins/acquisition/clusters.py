@@ -25,7 +25,7 @@ class Bisecting:
         return cut(vectors, k, seed)
 
     def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
-        return assign_unknown(vectors, clustering)
+        return assign_unassigned(vectors, clustering)
 
 
 def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Clustering:
@@ -53,7 +53,7 @@ def _centroids(sample: Floats, k: int, seed: int) -> Floats:
     return np.asarray(np.unique(model.cluster_centers_, axis=0))
 
 
-def assign_unknown(vectors: Floats, clustering: Clustering) -> Clustering:
+def assign_unassigned(vectors: Floats, clustering: Clustering) -> Clustering:
     """Returns the clustering with every unassigned row (-1) of `vectors` (n, d) assigned to its nearest centroid; the
     vectors may be float16 and mapped from a file."""
     unassigned = np.flatnonzero(clustering.assignment < 0)

@@ -10,7 +10,7 @@ import numpy as np
 from ml_backend.core.arrays import Attributions, FieldScores, Floats
 from plugins.encoders.value_parsing import MISSING
 
-YES_NO_WIDTH = 0.5
+BOOLEAN_PRIOR_SCALE = 0.5
 """Prior scale of the columns of booleans and of a category's values, relative to numbers."""
 CATEGORY_STEP = 2.0 ** (1 / 3)
 """Divisor of the scores of a category's values: a teacher scores the step between two values, not the distance of each
@@ -41,7 +41,9 @@ def attributions(
             scores[c, k] = _column_scores(columns, lower, estimate.get(label, {}))
     has_field = [bool(column.field) for column in columns]
     is_wide = [column.is_number or column.is_text for column in columns]
-    return Attributions(scores, np.where(has_field, np.where(is_wide, 1.0, YES_NO_WIDTH), 0.0).astype(np.float32))
+    return Attributions(
+        scores, np.where(has_field, np.where(is_wide, 1.0, BOOLEAN_PRIOR_SCALE), 0.0).astype(np.float32)
+    )
 
 
 def _column_scores(columns: Sequence[Column], lower: Mapping[str, str], estimate: FieldScores) -> Floats:

@@ -25,7 +25,7 @@ from plugins.encoders.value_parsing import (
     infer_format,
     is_missing,
     is_mostly_distinct,
-    lower_name,
+    lowercase_name,
     mean_words,
     parse_number,
     value_counts,
@@ -202,10 +202,10 @@ def _categorical(name: str, values: Sequence[object], max_columns: int) -> Field
 
 def _boolean(name: str, values: Sequence[object], missing: float) -> Field:
     """Returns the boolean field with its lower and upper value; a constant field if there is only one."""
-    names = sorted({lower_name(value) for value in values} - {MISSING.lower()}, key=_boolean_order)[-2:]
+    names = sorted({lowercase_name(value) for value in values} - {MISSING.lower()}, key=_boolean_order)[-2:]
     if len(names) < 2:
         return Field(name, CONSTANT)
-    is_upper = [lower_name(value) == names[1] for value in values if lower_name(value) in names]
+    is_upper = [lowercase_name(value) == names[1] for value in values if lowercase_name(value) in names]
     return Field(name, BOOLEAN, tuple(names), (float(np.mean(is_upper)),), missing)
 
 

@@ -50,7 +50,7 @@ from plugins.encoders.value_parsing import (
     NUMERIC,
     is_missing,
     is_mostly_distinct,
-    lower_name,
+    lowercase_name,
     mean_words,
     value_counts,
     value_name,
@@ -385,7 +385,7 @@ def _columns_of_values(field: Field, values: Sequence[object]) -> Doubles:
         return np.column_stack(
             [
                 YES_NO_DISTANCE
-                * (np.array([indicator_by_value.get(lower_name(value), share) for value in values]) - share),
+                * (np.array([indicator_by_value.get(lowercase_name(value), share) for value in values]) - share),
                 *indicator,
             ]
         )

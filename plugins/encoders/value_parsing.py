@@ -47,7 +47,7 @@ def value_name(value: object) -> str:
     return MISSING if is_missing(value) else str(value).strip()
 
 
-def lower_name(value: object) -> str:
+def lowercase_name(value: object) -> str:
     """Returns the name of a value in lower case, so that yes equals Yes."""
     return value_name(value).lower()
 

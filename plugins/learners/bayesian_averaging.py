@@ -19,7 +19,7 @@ Doubles = npt.NDArray[np.float64]
 
 BIAS_SD = 2.0
 MAX_NEWTON_STEPS, MAX_HALVINGS = 30, 12
-MAX_SETTLED_STEP = 1e-2
+STEP_TOLERANCE = 1e-2
 """The iteration stops when no parameter changes by more."""
 MIN_RELATIVE_SINGULAR_VALUE = 1e-7
 """Singular values below this part of the largest one are left out."""
@@ -36,7 +36,7 @@ class Members:
     left_out: Doubles
 
 
-def linearised(
+def linearised_evidence(
     x: Doubles,
     targets: Doubles,
     row_weights: Doubles,
@@ -114,7 +114,7 @@ def fit(
                 break
             step_sizes[is_worse] /= 2
         parameters, objective = candidate, candidate_objective
-        if np.abs(step).max() < MAX_SETTLED_STEP:
+        if np.abs(step).max() < STEP_TOLERANCE:
             break
     probabilities, curvature_weights, hessian = curvature(logits)
     cholesky = np.linalg.cholesky(hessian)

@@ -24,7 +24,7 @@ CHUNK_ROWS = 8192
 MIN_PROBABILITY = 1e-6
 MAX_LOG_SLOPE = 3.0
 MAX_STEPS = 20
-MAX_SETTLED_STEP = 1e-3
+STEP_TOLERANCE = 1e-3
 
 
 def probabilities(logits: Floats, multiple: bool) -> Floats:
@@ -48,7 +48,7 @@ def cross_entropy(probabilities: Floats, targets: Floats, multiple: bool) -> Flo
     return np.asarray(-loss.sum(axis=1))
 
 
-def linear(tensors: Tensors, vectors: Floats) -> Floats:
+def linear_probabilities(tensors: Tensors, vectors: Floats) -> Floats:
     """Returns the probabilities (n, c) of a linear head: weight (d, c), bias (c,), multiple (1,) bool. Works in chunks:
     vectors (n, d) may be float16 or mapped from a file."""
     weight, bias = (np.asarray(tensors[name], np.float32) for name in ("weight", "bias"))
@@ -60,7 +60,7 @@ def linear(tensors: Tensors, vectors: Floats) -> Floats:
     return out
 
 
-def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:
+def fit_calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:
     """Returns the slope, (c,) or for one choice (1,), and the offset (c,) that minimise the cross-entropy of slope *
     logits + offset with `targets` (n, c), weighted by `weights` (n,). If there are few rows, a prior draws the slope to
     1 and the offset to 0.
@@ -108,7 +108,7 @@ def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool
         candidate[:, 0] = np.clip(candidate[:, 0], -MAX_LOG_SLOPE, MAX_LOG_SLOPE)
         candidate_cost, candidate_move = cost_and_step(candidate)
         is_better = candidate_cost <= cost
-        if np.abs(candidate - parameters).max(initial=0.0) < MAX_SETTLED_STEP:
+        if np.abs(candidate - parameters).max(initial=0.0) < STEP_TOLERANCE:
             break
         parameters = np.where(is_better[:, None], candidate, parameters)
         move = np.where(is_better[:, None], candidate_move, move / 2)

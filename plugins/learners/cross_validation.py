@@ -24,7 +24,7 @@ def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Int
     return fold
 
 
-def is_nearly_the_same(train: TrainingSet) -> bool:
+def earlier_targets_nearly_equal(train: TrainingSet) -> bool:
     """Returns whether the earlier targets are to be cross-validated and nearly all of the present targets equal
     them."""
     earlier = train.earlier_to_validate

@@ -32,14 +32,14 @@ from itertools import groupby
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
-from plugins.learners.bayesian_averaging import Doubles, Members, fit, linearised
-from plugins.learners.calibration import calibration, linear, probabilities
+from plugins.learners.bayesian_averaging import Doubles, Members, fit, linearised_evidence
+from plugins.learners.calibration import fit_calibration, linear_probabilities, probabilities
 from plugins.learners.pool_sample import pool_sample
 
 POWERS = ((1.5, 0.8), (4.0, 0.2))
 """Powers to which the absolute values of scores are raised, and the prior mass of each power. Powers above 1 emphasise
 high scores: teachers underrate the most important field, and some are right about a few fields only but score all."""
-DECORRELATE = 0.25
+DECORRELATION = 0.25
 """Strength, from 0 to 1, with which correlated fields share one score: a teacher scores each field as if it were the
 only one. With a higher value, mostly the contradictions between the scores of correlated fields would remain."""
 UNSCORED_SCALE = 0.3
@@ -122,7 +122,7 @@ class Laat:
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Returns calibrated probabilities (n, c)."""
-        return linear(tensors, vectors)
+        return linear_probabilities(tensors, vectors)
 
 
 def direction(
@@ -134,7 +134,7 @@ def direction(
     mean_scores = (np.sign(scores) * np.abs(scores) ** power).mean(axis=0) * (width > 0)
     variance = np.diag(covariance) * (width > 0)
     scale = max(float(variance.max()), 1e-12)  # makes the result independent of the unit of the columns
-    mixing = (1 - DECORRELATE) * np.eye(len(mean_scores)) + DECORRELATE / scale * covariance * np.outer(
+    mixing = (1 - DECORRELATION) * np.eye(len(mean_scores)) + DECORRELATION / scale * covariance * np.outer(
         width > 0, width > 0
     )
     u = np.linalg.solve(mixing, mean_scores)
@@ -222,7 +222,7 @@ def _most_probable(
 ) -> list[Belief]:
     """Returns the beliefs with the highest posterior by the linearised evidence, at most MAX_BELIEFS_BY_SIGN for each
     sign of alpha, in the order of `beliefs`."""
-    evidence = np.concatenate([linearised(x, targets, row_weights, *group) for group in _by_scale(beliefs)])
+    evidence = np.concatenate([linearised_evidence(x, targets, row_weights, *group) for group in _by_scale(beliefs)])
     log_posterior = np.log([belief.mass for belief in beliefs]) + evidence_power * evidence
     order = sorted(range(len(beliefs)), key=lambda i: -log_posterior[i])
     chosen = [
@@ -269,7 +269,7 @@ def _calibrated(heads: list[_AveragedHead], targets: Floats, weights: Floats, mu
         weight, logits = (np.hstack([np.zeros_like(array), array]) for array in (weight, logits))
         bias = np.array([0.0, bias[0]], np.float32)
     is_only_row = weights.sum() - weights <= 0  # without other rows, there is no leave-one-out prediction
-    slope, offset = calibration(logits, targets, weights * ~is_only_row, multiple)
+    slope, offset = fit_calibration(logits, targets, weights * ~is_only_row, multiple)
     tensors: Tensors = {
         "weight": weight * slope, "bias": bias * slope + offset, "multiple": np.array([multiple]),
         "trust": np.array([head.positive_mass for head in heads], np.float32),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
-from plugins.learners.calibration import calibration, linear, probabilities
+from plugins.learners.calibration import fit_calibration, linear_probabilities, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.multi_head_logistic import MANY_ROWS, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
@@ -51,7 +51,7 @@ class Logistic:
                 logits[in_fold] = vectors[in_fold] @ weights[first_fold + f] + biases[first_fold + f]
                 if not train.multiple:  # a row whose label has no row outside the fold says nothing about the slope
                     row_weights[in_fold] *= heads.targets[in_fold] @ (training_weights @ heads.targets > 0)
-            slope, offset = calibration(logits, heads.targets, row_weights, train.multiple)
+            slope, offset = fit_calibration(logits, heads.targets, row_weights, train.multiple)
             scales.append((slope, offset))
             held_out.append(probabilities(logits * slope + offset, train.multiple))
         slope, offset = scales[0]
@@ -81,7 +81,7 @@ class Logistic:
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Returns calibrated probabilities (n, c). Works in chunks: vectors may be float16 or mapped from a file."""
-        return linear(tensors, vectors)
+        return linear_probabilities(tensors, vectors)
 
 
 def _prior_in(tensors: Tensors | None) -> Head | None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK_ROWS, MIN_PROBABILITY, cross_entropy, probabilities
-from plugins.learners.cross_validation import is_nearly_the_same, split
+from plugins.learners.cross_validation import earlier_targets_nearly_equal, split
 from plugins.learners.laat import Laat
 
 HIDDEN_UNITS, EPOCHS, LEARNING_RATE, FOLDS = 32, 60, 0.03, 3
@@ -44,7 +44,7 @@ class Mlp:
         return Laat().distil(data, multiple, seed)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-        """Returns calibrated probabilities (n, c). Works in chunks, as `calibration.linear`."""
+        """Returns calibrated probabilities (n, c). Works in chunks, as `linear_probabilities`."""
         weight, bias = (np.asarray(tensors[name], np.float32) for name in ("weight", "bias"))
         out: Floats = np.empty((len(vectors), len(bias)), np.float32)
         for start in range(0, len(vectors), CHUNK_ROWS):
@@ -59,7 +59,7 @@ def with_hidden_units(train: TrainingSet, linear: Fit, seed: int) -> Fit:
     fold = split(train.targets, train.multiple, seed, FOLDS)
     tensors, held_out = _stacked(train, train.targets, train.weights, linear.held_out, fold, seed)
     earlier = linear.held_out_earlier
-    if is_nearly_the_same(train):
+    if earlier_targets_nearly_equal(train):
         earlier = held_out
     elif train.earlier_to_validate is not None and earlier is not None:
         weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)

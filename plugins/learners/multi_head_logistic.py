@@ -38,7 +38,7 @@ CURVATURE = 0.02
 """Average second derivative p (1 - p) of the loss of a row by the logit of a label: 0.01 to 0.1 made little
 difference."""
 FLOAT32_ROUNDING = 1e-7
-MAX_SETTLED_GRADIENT = 1e-5
+GRADIENT_TOLERANCE = 1e-5
 """Largest gradient of the scaled loss at which L-BFGS may stop: on development data, no probability is then further
 than 0.005 from that of the optimum, after three quarters of the time."""
 BIAS_SCALE = 0.2
@@ -152,7 +152,7 @@ def solve(
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=MAX_ITERATIONS if coordinates is None else MAX_ITERATIONS_ABOVE_MANY_ROWS,
-        tolerance_grad=MAX_SETTLED_GRADIENT,
+        tolerance_grad=GRADIENT_TOLERANCE,
         tolerance_change=1e-8,
         history_size=10,
         line_search_fn="strong_wolfe",

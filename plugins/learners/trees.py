@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
-from plugins.learners.calibration import Doubles, calibration, probabilities
-from plugins.learners.cross_validation import is_nearly_the_same, split
+from plugins.learners.calibration import Doubles, fit_calibration, probabilities
+from plugins.learners.cross_validation import earlier_targets_nearly_equal, split
 
 TREES_PER_HEAD, MAX_LEAVES, FOLDS = 100, 8, 3
 MAX_NODES = 2 * MAX_LEAVES - 1
@@ -70,7 +70,7 @@ class Trees:
         forest = _forest(train.vectors, train.targets, train.weights, train.multiple)
         slope, offset, held_out = _cross_validated(train, train.targets, train.weights, fold)
         earlier = None
-        if is_nearly_the_same(train):
+        if earlier_targets_nearly_equal(train):
             earlier = held_out
         elif train.earlier_to_validate is not None:
             weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)
@@ -103,7 +103,7 @@ def _cross_validated(train: TrainingSet, targets: Floats, weights: Floats, fold:
             logits[in_fold] = _with_first_label(head_logits, targets.shape[1])
         else:
             row_weights[in_fold] = 0
-    slope, offset = calibration(logits, targets, row_weights, train.multiple)
+    slope, offset = fit_calibration(logits, targets, row_weights, train.multiple)
     return slope, offset, probabilities(logits * slope + offset, train.multiple)
 
 

@@ -13,7 +13,7 @@ from ml_backend.core.types import TaskSchema, record_text
 from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, explain_drafts
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder
-from plugins.learners.calibration import linear
+from plugins.learners.calibration import linear_probabilities
 
 SCHEMA = TaskSchema(("no", "yes"), False, "label", "record", "", record_field="record")
 
@@ -42,7 +42,7 @@ def linear_head(override_plugins: OverridePlugins) -> None:
             raise NotImplementedError
 
         def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-            return linear(tensors, vectors)
+            return linear_probabilities(tensors, vectors)
 
     override_plugins({"learner.head": Head})
 

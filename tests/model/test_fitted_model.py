@@ -58,7 +58,7 @@ def test_a_model_is_loaded_as_it_was_saved(store: Store) -> None:
     add(store, model())
     loaded = fitted_model.load(store, 5, 1)
     assert loaded.number == 1
-    assert loaded.snapshot.same(model().snapshot)
+    assert loaded.snapshot.gives_same_fit(model().snapshot)
     assert loaded.tensors.keys() == model().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     assert np.array_equal(loaded.predict(schema(*LABELS), vectors), model().predict(schema(*LABELS), vectors))
@@ -119,8 +119,8 @@ def test_there_are_no_earlier_targets_for_other_labels(labels: tuple[str, ...]) 
     ids="-".join,
 )  # fmt: skip
 def test_a_snapshot_is_the_same_only_if_everything_in_it_is(other: dict[str, Any]) -> None:
-    assert snapshot().same(snapshot())
-    assert not snapshot().same(snapshot(**other))
+    assert snapshot().gives_same_fit(snapshot())
+    assert not snapshot().gives_same_fit(snapshot(**other))
 
 
 def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None:

@@ -127,7 +127,7 @@ class Dear(Scripted):
         by_id = {question.id: question for question in questions}
         for answer in super().answer(questions):
             asked = by_id[answer.question]
-            n, tokens = self._budget.calls(asked), self._budget.expected(asked) * 1e6 / self._budget.output_price
+            n, tokens = self._budget.calls(asked), self._budget.max_cost(asked) * 1e6 / self._budget.output_price
             yield replace(answer, calls=(Call("m", 0.1, 0, int(tokens / n), "answered"),) * n)
 
 
@@ -136,7 +136,7 @@ class Dear(Scripted):
 def test_no_cap_is_exceeded_by_concurrent_clients(store: Store, cap: str, replies: int) -> None:
     asked, keys = ask_for(5 * QUESTIONS_PER_BUDGET_CHECK)
     budget = replace(PRICED, replies=replies)
-    most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
+    most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.max_cost(asked[0]))
     caps: dict[str, Any] = {cap: int(most) if cap == "day_calls" else most}
     budget = replace(budget, **caps)
     running = [TeacherClient(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
@@ -161,7 +161,7 @@ def test_the_reservation_of_a_process_that_died_expires(store: Store, monkeypatc
 def test_a_question_that_is_too_expensive_does_not_block_others(store: Store) -> None:
     asked, keys = ask_for(2)
     dear = replace(asked[0], id="dear", longest=10**6)
-    budget = replace(PRICED, project=3 * PRICED.expected(asked[0]))
+    budget = replace(PRICED, project=3 * PRICED.max_cost(asked[0]))
     client = TeacherClient(store, 5, Scripted(), budget)
     assert client.affordable([dear, *asked]) == asked
     assert [answer.question for answer in client.ask([dear, *asked], [None, *keys])] == [
@@ -185,7 +185,7 @@ def test_zero_means_no_cap_and_the_description_of_the_setting_says_so(store: Sto
 def test_the_expected_cost_of_a_text_depends_on_its_bytes() -> None:
     asked, _ = ask_for(1)
     budget = replace(PRICED, output_price=0.0)
-    more = budget.expected(replace(asked[0], text="猫" * 900)) - budget.expected(replace(asked[0], text=""))
+    more = budget.max_cost(replace(asked[0], text="猫" * 900)) - budget.max_cost(replace(asked[0], text=""))
     assert more == pytest.approx(budget.calls(asked[0]) * 900 * 1000.0 / 1e6)
 
 
@@ -207,7 +207,7 @@ def test_a_question_that_takes_long_is_not_asked_by_another_client(
 
 def test_a_budget_that_does_not_cover_the_next_question_is_reported_with_its_maximum_cost(store: Store) -> None:
     asked, keys = ask_for(3)
-    most = PRICED.expected(asked[2])
+    most = PRICED.max_cost(asked[2])
     client = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
     assert client.exhausted_cap(asked[2]) == ""
     assert len(list(client.ask(asked, keys))) == 1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import unit_vectors
 
-from ml_backend.teacher.few_shot_selection import MAX_ERROR_PROBABILITY, REDUNDANCY_WEIGHT, choose
+from ml_backend.teacher.few_shot_selection import MAX_ERROR_PROBABILITY, REDUNDANCY_WEIGHT, choose_examples
 
 
 @given(n=st.integers(0, 30), k=st.integers(0, 8), seed=st.integers(0, 99))
@@ -25,10 +25,10 @@ def test_examples_are_those_of_greedy_marginal_relevance_the_best_one_last(n: in
 
         expected.append(max(left, key=worth))
         left.remove(expected[-1])
-    assert choose(text, vectors, errors, k).tolist() == expected[::-1]
+    assert choose_examples(text, vectors, errors, k).tolist() == expected[::-1]
 
 
 def test_an_example_with_an_unknown_error_may_be_chosen() -> None:
     vectors = np.eye(3, dtype=np.float32)
     errors = np.array([np.nan, 0.9, 0.1], np.float32)
-    assert sorted(choose(vectors[1], vectors, errors).tolist()) == [0, 2]
+    assert sorted(choose_examples(vectors[1], vectors, errors).tolist()) == [0, 2]

@@ -96,7 +96,7 @@ class EvolutionRun:
             self._context.store.jobs.request_unless_waiting(self._context.project_row.id)
             yield current
 
-    def room(self) -> int:
+    def remaining_tasks(self) -> int:
         """The number of tasks that may still be created from generated texts under the setting `synthetic_share`."""
         pool, annotated = self._context.pool, self._aggregated_labels().tasks
         allowed = self._context.options.synthetic_share * int(pool.is_not_generated(annotated).sum())
@@ -116,7 +116,7 @@ class EvolutionRun:
             if not round_.done:
                 return replace(round_, way=self._way)
         check_texts_can_be_written(self._context, self._way)
-        if self._way == TASKS and not self.room():
+        if self._way == TASKS and not self.remaining_tasks():
             raise ApprenticeError(
                 f"Project {self._context.project_row.id} has as many synthetic tasks as synthetic_share "
                 f"{self._context.options.synthetic_share:g} allows for the tasks that have a label: label more tasks, "
@@ -167,7 +167,7 @@ class EvolutionRun:
         round, so that a resumed round does not choose others."""
         context = self._context
         if not current.used:
-            chosen = steps.for_annotators(current.texts, min(current.n, self.room()))
+            chosen = steps.for_annotators(current.texts, min(current.n, self.remaining_tasks()))
             rest = [text for text in current.texts if text not in chosen]
             current = self._save(replace(current, texts=(*chosen, *rest), used=len(chosen)))
         kind_of_text = {text.text: text.kind for text in current.texts[: current.used] if text.text}

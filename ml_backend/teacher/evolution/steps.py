@@ -50,7 +50,9 @@ def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
     """The question for a diagnosis of the learner's mistakes in round `number`."""
     wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
     right = [(example.text, " + ".join(example.label)) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
-    return prompts.diagnose("\n".join(analysis_prompt.error_analysis_lines(analysis)), wrong, right, teacher, number)
+    return prompts.diagnosis_question(
+        "\n".join(analysis_prompt.error_analysis_lines(analysis)), wrong, right, teacher, number
+    )
 
 
 def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:

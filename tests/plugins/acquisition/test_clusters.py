@@ -13,7 +13,7 @@ from pools import unit_vectors
 from ml_backend.core import registry
 from ml_backend.core.arrays import Clustering, Floats
 from plugins.acquisition import clusters
-from plugins.acquisition.clusters import assign_unknown, by_centrality, cut, members
+from plugins.acquisition.clusters import assign_unassigned, by_centrality, cut, members
 
 
 def vectors_of(n: int, different: int, noise: float, seed: int) -> Floats:
@@ -83,7 +83,7 @@ def test_fewer_different_rows_than_clusters_make_fewer_clusters(n: int, differen
     vectors = unit_vectors(different, np.random.default_rng(0))[np.arange(n) % different]
     clustering = cut(vectors, k, 0)
     assert len(np.unique(clustering.assignment)) == different
-    assert assign_unknown(vectors, clustering) is clustering
+    assert assign_unassigned(vectors, clustering) is clustering
 
 
 def test_many_almost_equal_rows_and_a_few_others_can_be_cut() -> None:
@@ -104,7 +104,7 @@ def test_new_rows_join_the_nearest_cluster_and_the_others_stay(k: int, unknown: 
     assignment = (clustering.assignment + 1) % len(clustering.centroids)  # wherever they are
     assignment[list(unknown)] = -1
     before = copy.deepcopy(assignment)
-    filled = assign_unknown(vectors.astype(np.float16), Clustering(clustering.centroids, assignment))
+    filled = assign_unassigned(vectors.astype(np.float16), Clustering(clustering.centroids, assignment))
     np.testing.assert_array_equal(assignment, before)
     for row in range(40):
         assert filled.assignment[row] == (clustering.assignment[row] if row in unknown else assignment[row])

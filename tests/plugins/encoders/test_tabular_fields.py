@@ -11,7 +11,7 @@ from record_pools import LEVELS, encode, encoder_of, pool, profile
 
 from ml_backend.core.arrays import FieldScores
 from ml_backend.core.exceptions import ApprenticeError
-from plugins.encoders.attributions import CATEGORY_STEP, YES_NO_WIDTH
+from plugins.encoders.attributions import BOOLEAN_PRIOR_SCALE, CATEGORY_STEP
 from plugins.encoders.feature_types import (
     CATEGORICAL,
     CONSTANT,
@@ -69,7 +69,12 @@ def test_scores_of_fields_become_scores_of_their_columns() -> None:
     widths = {
         column.field: width for column, width in zip(encoder.vector_columns, attributions.prior_scales, strict=True)
     }
-    assert (widths["age"], widths["city"], widths["smoker"], widths[""]) == (1.0, YES_NO_WIDTH, YES_NO_WIDTH, 0.0)
+    assert (widths["age"], widths["city"], widths["smoker"], widths[""]) == (
+        1.0,
+        BOOLEAN_PRIOR_SCALE,
+        BOOLEAN_PRIOR_SCALE,
+        0.0,
+    )
     assert encoder.attributions([], ["no", "yes"]).scores.shape == (2, 1, encoder.dim)
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from ml_backend.core.arrays import Attributions, DistillationData, PseudoLabels, TrainingSet
 from plugins.learners import laat
 from plugins.learners.bayesian_averaging import BIAS_SD, fit
-from plugins.learners.laat import DECORRELATE, FIELDS, Laat, direction
+from plugins.learners.laat import DECORRELATION, FIELDS, Laat, direction
 
 D = 8
 
@@ -141,7 +141,7 @@ def test_the_direction_shares_a_score_between_correlated_columns() -> None:
     covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
     u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance, np.ones(3))
     # the same from each column: (1 - s) u + s C u = t, with s of the covariance shared
-    assert u[0] == pytest.approx(u[1]) and u[2] == pytest.approx((1 + 0.9 * DECORRELATE) * u[0])
+    assert u[0] == pytest.approx(u[1]) and u[2] == pytest.approx((1 + 0.9 * DECORRELATION) * u[0])
     assert u @ covariance @ u == pytest.approx(1.0) and size == pytest.approx(np.full(3, 5**1.5))
     assert not direction(np.zeros((2, 3)), covariance, np.ones(3))[0].any()
 

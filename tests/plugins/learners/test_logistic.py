@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ml_backend.core.arrays import Floats, TrainingSet
 from plugins.learners import calibration as calibration_module
 from plugins.learners import multi_head_logistic
-from plugins.learners.calibration import calibration, probabilities
+from plugins.learners.calibration import fit_calibration, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.logistic import Logistic
 from plugins.learners.multi_head_logistic import MAX_LIFT, C, Heads, balance, solve
@@ -73,7 +73,7 @@ def test_held_out_probabilities_are_the_calibrated_ones_of_heads_without_the_hel
     for f in range(FOLDS):
         mine = fold == f
         logits[mine] = centred(by_scikit(np.where(mine, 0, WEIGHTS).astype(np.float32)))[mine]
-    slope, offset = calibration(logits, TARGETS, WEIGHTS, False)
+    slope, offset = fit_calibration(logits, TARGETS, WEIGHTS, False)
     np.testing.assert_allclose(fit.held_out, probabilities(logits * slope + offset, False), atol=0.02)
     whole = probabilities(by_scikit(WEIGHTS) * slope + offset, False)
     np.testing.assert_allclose(Logistic().predict(fit.tensors, VECTORS), whole, atol=0.02)
@@ -147,7 +147,7 @@ def test_the_slope_and_offsets_that_made_the_labels_are_found(multiple: bool, tr
         targets = (generator.random(shares.shape) < shares).astype(np.float32)
     else:
         targets = np.eye(3, dtype=np.float32)[[generator.choice(3, p=row / row.sum()) for row in shares.astype(float)]]
-    slope, offset = calibration(np.asarray(logits * np.float32(true)), targets, np.ones(4000, np.float32), multiple)
+    slope, offset = fit_calibration(np.asarray(logits * np.float32(true)), targets, np.ones(4000, np.float32), multiple)
     assert slope.shape == ((3,) if multiple else (1,)) and offset.shape == (3,)
     np.testing.assert_allclose(slope * true, 1.0, atol=0.1)
     np.testing.assert_allclose(offset, shift, atol=0.2)
@@ -156,9 +156,9 @@ def test_the_slope_and_offsets_that_made_the_labels_are_found(multiple: bool, tr
 @pytest.mark.parametrize("multiple", [False, True])
 def test_few_rows_hardly_change_the_logits(multiple: bool) -> None:
     logits, targets = np.array([[3.0, -3.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
-    slope, offset = calibration(logits, targets, np.ones(1, np.float32), multiple)
+    slope, offset = fit_calibration(logits, targets, np.ones(1, np.float32), multiple)
     assert (slope >= 1.0).all() and slope.max() < 1.2 and np.abs(offset).max() < 0.2
-    slope, offset = calibration(logits, targets, np.zeros(1, np.float32), multiple)
+    slope, offset = fit_calibration(logits, targets, np.zeros(1, np.float32), multiple)
     np.testing.assert_array_equal(slope, 1.0)
     np.testing.assert_array_equal(offset, 0.0)
 
@@ -173,7 +173,7 @@ def test_calibration_never_lowers_the_likelihood_of_the_rows_it_is_fitted_on(
     generator = np.random.default_rng(seed)
     logits = (generator.normal(size=(n, c)) * scale).astype(np.float32)
     targets = np.eye(c, dtype=np.float32)[generator.integers(0, c, n)]
-    slope, offset = calibration(logits, targets, np.ones(n, np.float32), multiple)
+    slope, offset = fit_calibration(logits, targets, np.ones(n, np.float32), multiple)
 
     def cost(z: Floats) -> float:
         z = z.astype(np.float64)
