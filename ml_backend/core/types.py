@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -191,15 +192,33 @@ class Prediction:
     reason: str = ""
 
 
+class EstimateSource(StrEnum):
+    """The observations from which a share is estimated. The comments name the details of each."""
+
+    AUDIT_SAMPLE = "audit sample"
+    AUDIT_SAMPLE_CROSS_VALIDATED = "audit sample, cross-validated"
+    AUDIT_SAMPLE_PREQUENTIAL = "audit sample, prequential"  # fewest, most: answers before a judged one
+    ALL_LABELS_CROSS_VALIDATED = "all labels, cross-validated"  # audited, minimum: answers of the audit sample
+    GROUP = "group"
+    QUEUE = "queue"
+    TEACHER_LABELS = "teacher labels"
+    LEARNER_LABELS_CROSS_VALIDATED = "learner labels, cross-validated"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured share with its 95 % interval, from `n` observations of a named source."""
+    """A measured share with its 95 % interval, from `n` observations.
+
+    source   an EstimateSource; a description in an estimate that was stored before there were codes
+    details  numbers about the source
+    """
 
     value: float
     low: float
     high: float
     n: int
     source: str
+    details: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.types import Estimate
+from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 
@@ -40,10 +40,11 @@ def estimate_accuracy(
     without tasks.
     """
     sampled = np.isin(tasks, audited)
-    source, answered = "audit sample", int(sampled.sum())
+    source, answered = EstimateSource.AUDIT_SAMPLE_CROSS_VALIDATED, int(sampled.sum())
+    details: dict[str, int] = {}
     if answered < MIN_ANSWERS_FOR_ACCURACY:
         sampled = np.ones(len(tasks), np.bool_)
-        audited_of_minimum = f"{answered} of {MIN_ANSWERS_FOR_ACCURACY} answers"
-        source = f"all labels, chosen by acquisition, as the audit sample has {audited_of_minimum}"
+        source = EstimateSource.ALL_LABELS_CROSS_VALIDATED
+        details = {"audited": answered, "minimum": MIN_ANSWERS_FOR_ACCURACY}
     is_right = is_correct(probabilities[sampled], targets[sampled], multiple)
-    return wilson_interval(int(is_right.sum()), len(is_right), f"{source}, cross-validated")
+    return wilson_interval(int(is_right.sum()), len(is_right), source, details)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.types import Estimate
+from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
 
 MIN_ROWS_TO_COMPARE = 10
@@ -23,15 +23,15 @@ class GroupMetrics:
     """The accuracy of each group by its name, worst first. Groups with fewer than `MIN_ROWS_TO_COMPARE` rows come last
     and are not compared.
 
-    gap      best minus worst accuracy of the compared groups, None with fewer than two of them
-    chance   p-value of the gap: how often groups of these sizes differ by at least as much if all are equally hard
-    summary  one sentence for people
+    best     the compared group with the highest accuracy, None with fewer than two compared groups
+    gap      best minus worst accuracy of the compared groups, or None
+    p_value  of the gap: how often groups of these sizes differ by at least as much if all are equally hard, or None
     """
 
     accuracy: dict[str, Estimate]
+    best: str | None
     gap: float | None
-    chance: float | None
-    summary: str
+    p_value: float | None
 
 
 def metrics_by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
@@ -48,14 +48,12 @@ def metrics_by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetric
     hits = np.bincount(group_index[is_right], minlength=len(names))
     is_compared = sizes >= MIN_ROWS_TO_COMPARE
     order = np.lexsort((hits / np.maximum(sizes, 1), ~is_compared))
-    estimates = {str(names[i]): wilson_interval(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
+    estimates = {str(names[i]): wilson_interval(int(hits[i]), int(sizes[i]), EstimateSource.GROUP) for i in order}
     accuracy = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     if is_compared.sum() < 2:
-        summary = f"fewer than two groups have {MIN_ROWS_TO_COMPARE} answers: nothing to compare"
-        return GroupMetrics(accuracy, None, None, summary)
+        return GroupMetrics(accuracy, None, None, None)
     gap, p_value = _permutation_test(hits[is_compared], sizes[is_compared])
-    worst, best = str(names[order[0]]), str(names[order[int(is_compared.sum()) - 1]])
-    return GroupMetrics(accuracy, gap, p_value, _summary(worst, accuracy[worst], best, gap, p_value))
+    return GroupMetrics(accuracy, str(names[order[int(is_compared.sum()) - 1]]), gap, p_value)
 
 
 def _permutation_test(hits: Ints, sizes: Ints) -> tuple[float, float]:
@@ -65,15 +63,7 @@ def _permutation_test(hits: Ints, sizes: Ints) -> tuple[float, float]:
     return float(gap), (1 + int((permuted_gaps >= gap - 1e-12).sum())) / (1 + PERMUTATIONS)
 
 
-def _summary(worst: str, accuracy: Estimate, best: str, gap: float, p_value: float) -> str:
-    significance = "more than chance" if p_value < ALPHA else "which chance alone can explain"
-    return (
-        f"worst is {worst} with {accuracy.value:.0%} of {accuracy.n} right (95 %: {accuracy.low:.0%} to "
-        f"{accuracy.high:.0%}), {100 * gap:.0f} points behind {best}, {significance} (p = {p_value:.2g})"
-    )
-
-
-def class_balance(targets: Floats, labels: Sequence[str], source: str) -> dict[str, Estimate]:
+def class_balance(targets: Floats, labels: Sequence[str], source: EstimateSource) -> dict[str, Estimate]:
     """The share of tasks that carry each label, with 95 % interval, from the targets (n, c) of a random sample.
 
     A soft target counts as a fraction. The intervals are not simultaneous: with c labels, expect c / 20 of them to

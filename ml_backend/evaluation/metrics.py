@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.types import Estimate
+from ml_backend.core.types import Estimate, EstimateSource
 
 Z95 = 1.959964
 BINS = 15
@@ -15,14 +16,16 @@ MIN_ANSWERS_FOR_ACCURACY = 20
 """Judged answers from which an accuracy is shown, compared and forecast: with fewer, its interval is too wide."""
 
 
-def wilson_interval(right: float, n: int, source: str) -> Estimate | None:
+def wilson_interval(
+    right: float, n: int, source: EstimateSource, details: Mapping[str, int] | None = None
+) -> Estimate | None:
     """A share with its 95 % score interval (Wilson 1927), None without observations."""
     if n == 0:
         return None
     share, correction = right / n, Z95**2 / n
     middle = (share + correction / 2) / (1 + correction)
     half = Z95 / (1 + correction) * math.sqrt(share * (1 - share) / n + correction / (4 * n))
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, source)
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, source, details or {})
 
 
 def decide_labels(probabilities: Floats, multiple: bool) -> Mask:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Estimate
+from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 MIN_BLOCK_ANSWERS = 4
@@ -58,6 +58,5 @@ def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, se
     is_right = np.concatenate(
         [judge_rows(learner, train, np.arange(block[0]), block, seed) for block in blocks(audited_rows, start)]
     )
-    fewest, most = audited_rows[start], audited_rows[-1]
-    source = f"audit sample, each answer judged by a learner of those before it, {fewest} to {most}"
-    return wilson_interval(int(is_right.sum()), len(is_right), source)
+    details = {"fewest": int(audited_rows[start]), "most": int(audited_rows[-1])}
+    return wilson_interval(int(is_right.sum()), len(is_right), EstimateSource.AUDIT_SAMPLE_PREQUENTIAL, details)

@@ -40,6 +40,7 @@ from ml_backend.core.ports import Learner
 from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, judge_rows
 
 Doubles = npt.NDArray[np.float64]
+Verdict = Literal["winning", "not winning", "not enough evidence"]
 
 ALPHA = 0.05
 FIRST_LOOK = 20
@@ -54,19 +55,25 @@ class BaselineComparison:
     gain       accuracy of the learner with chosen answers alone minus that of the one with exchanged ones (0.01 is one
                point), with its interval `low` to `high` at the level of this look; None before the first one
     judged_by  number of audited answers that it is measured on
+    exchanged  share of the chosen answers that are exchanged at the end, None before the first look
     """
 
-    verdict: Literal["winning", "not winning", "not enough evidence"]
+    verdict: Verdict
     gain: float | None
     low: float | None
     high: float | None
     judged_by: int
-    sentence: str
+    exchanged: float | None
 
 
 def count_looks(audited: int) -> int:
     """The number of looks up to so many audited answers; the result of `compare` stays the same until it grows."""
     return (audited // FIRST_LOOK).bit_length()
+
+
+def error_rate(look: int) -> float:
+    """The error rate, on either side, of the interval at a look, counted from 1. The sum over all looks is ALPHA."""
+    return ALPHA / (look * (look + 1))
 
 
 def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> BaselineComparison:
@@ -83,28 +90,15 @@ def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, see
     """
     look = count_looks(int(audited.sum()))
     if not look:
-        progress = f"{int(audited.sum())} of the {FIRST_LOOK} audited answers that the first look takes"
-        return BaselineComparison(
-            "not enough evidence", None, None, None, 0, f"not compared with random order yet: {progress}"
-        )
+        return BaselineComparison("not enough evidence", None, None, None, 0, None)
     audited_rows = np.flatnonzero(audited)[: FIRST_LOOK * 2 ** (look - 1)]
     gains = exchanges(learner, train, audited, audited_rows, seed)
-    level = ALPHA / (look * (look + 1))
-    gain, half = interval(gains, level)
+    gain, half = interval(gains, error_rate(look))
     low, high = gain - half, gain + half
-    verdict: Literal["winning", "not winning", "not enough evidence"]
+    verdict: Verdict
     verdict = "winning" if low > 0 else "not winning" if high < 0 else "not enough evidence"
     share = min(1.0, len(audited_rows) / max(1, int(audited_rows[-1]) + 1 - len(audited_rows)))
-    return BaselineComparison(
-        verdict,
-        gain,
-        low,
-        high,
-        len(gains),
-        f"{verdict}: with {share:.0%} of the chosen answers exchanged for random ones, the learner would be "
-        f"{100 * abs(gain):.1f} points {'worse' if gain >= 0 else 'better'} (chosen minus exchanged, "
-        f"{1 - 2 * level:.1%}: {100 * low:.1f} to {100 * high:.1f}; on {len(gains)} audited answers)",
-    )
+    return BaselineComparison(verdict, gain, low, high, len(gains), share)
 
 
 def exchanges(learner: Learner, train: TrainingSet, audited: Mask, audited_rows: Ints, seed: int) -> Doubles:

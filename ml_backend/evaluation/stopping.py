@@ -13,6 +13,8 @@ from ml_backend.core.arrays import Ints, Mask
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 
 Doubles = npt.NDArray[np.float64]
+Verdict = Literal["stop", "go on", "disagree", "too early"]
+"""Stop; go on; the two criteria disagree; or there are too few labels, or too uncertain a gain, to say."""
 
 MIN_STABLE_KAPPA = 0.99
 """Mean kappa from which predictions count as stable, over the last three agreements: the paper's numbers."""
@@ -41,12 +43,6 @@ class Gain:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    verdict: Literal["stop", "go on", "disagree", "too early"]
-    sentence: str
 
 
 def measure_stability(predictions: Ints | Mask) -> Stability:
@@ -138,28 +134,13 @@ def power_law(sizes: Ints, accuracy: Doubles) -> tuple[Doubles, Doubles, Doubles
     return a, b, c
 
 
-def advise_on_stopping(prediction_stability: Stability | None, gains: tuple[Gain, ...]) -> Advice:
-    """Combines both criteria in one sentence. `stable` is None and `gains` empty while there are too few labels."""
+def advise_on_stopping(prediction_stability: Stability | None, gains: tuple[Gain, ...]) -> Verdict:
+    """Combines both criteria. `prediction_stability` is None and `gains` empty while there are too few labels."""
     gain = gains[-1] if gains else None
     if prediction_stability is None or gain is None or gain.labels < FORECAST_LABELS[-1]:
-        return Advice("too early", f"too early to say: it takes at least {FORECAST_LABELS[-1]} labels")
-    verdict: Literal["stop", "go on", "disagree", "too early"]
+        return "too early"
     if gain.high < MIN_USEFUL_GAIN:
-        verdict = "stop" if prediction_stability.is_stable else "disagree"
-    elif gain.value >= MIN_USEFUL_GAIN:
-        verdict = "disagree" if prediction_stability.is_stable else "go on"
-    else:
-        verdict = "too early" if prediction_stability.is_stable else "go on"
-    meaning = {
-        "stop": "stopping is reasonable",
-        "go on": "go on",
-        "disagree": "the two criteria disagree",
-        "too early": "this is too uncertain to say whether to stop",
-    }
-    stability_text = "are stable" if prediction_stability.is_stable else "still change"
-    return Advice(
-        verdict,
-        f"predictions {stability_text} (kappa {prediction_stability.kappa:.3f}) and "
-        f"{gain.labels} more labels are expected to bring {100 * gain.value:.1f} points "
-        f"(95 %: {100 * gain.low:.1f} to {100 * gain.high:.1f}): {meaning[verdict]}",
-    )
+        return "stop" if prediction_stability.is_stable else "disagree"
+    if gain.value >= MIN_USEFUL_GAIN:
+        return "disagree" if prediction_stability.is_stable else "go on"
+    return "too early" if prediction_stability.is_stable else "go on"

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from ml_backend.core.types import Annotation, Estimate
+from ml_backend.core.types import Annotation, Estimate, EstimateSource
 from ml_backend.evaluation.metrics import decide_labels, is_correct, wilson_interval
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
@@ -21,7 +21,6 @@ from ml_backend.storage import PublishedDraft
 MIN_TIMED_ANNOTATIONS = 5
 """Number of timed annotations with an accepted draft, and of those without a draft, that an estimate of the saved time
 needs."""
-TEACHER_AGREEMENT_SOURCE = "annotated tasks that the teacher has labelled"
 MAX_ANNOTATION_SECONDS = 600.0
 """An annotation that took longer is not counted as timed: the annotator probably took a break."""
 
@@ -104,16 +103,18 @@ def learner_draft_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
     """The share of the learner's own drafts among the drafts of a queue, None without drafts. A high share means that
     the teacher is hardly needed."""
     authors = [draft.author for draft in queue if draft.author is not None]
-    return wilson_interval(authors.count("learner"), len(authors), "the published queue")
+    return wilson_interval(authors.count("learner"), len(authors), EstimateSource.QUEUE)
 
 
-def agreement(probabilities: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: str) -> Agreement:
+def agreement(
+    probabilities: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: EstimateSource
+) -> Agreement:
     """The agreement of predicted labels with the annotators on n tasks.
 
     probabilities  (n, c) of the labels
     targets        (n, c) from the annotators
     labels         names of the c columns
-    source         description of the tasks, for the estimates
+    source         the tasks, for the estimates
     """
     is_right = is_correct(probabilities, targets, multiple)
     predicted = decide_labels(probabilities, multiple)
@@ -133,7 +134,7 @@ def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
     fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
     if model is None:
         return Agreement()
-    snapshot, source = model.snapshot, "the labels that the learner was fitted on, cross-validated"
+    snapshot, source = model.snapshot, EstimateSource.LEARNER_LABELS_CROSS_VALIDATED
     is_counted = ~np.isin(snapshot.tasks, excluded)
     probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Remark, TaskSchema
+from ml_backend.core.types import EstimateSource, Remark, TaskSchema
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
@@ -53,7 +53,7 @@ class MonitorInput:
     synthetic       (n,) bool: written by a teacher, so that they are used for fitting and never for evaluation
     groups          (n,) the name of each task's group
     group_by        the field that the groups come from, or "cluster"
-    without_groups  the message if no task has a group
+    left_out        the reason why the encoder leaves out that field, "" if it does not
     stop_set        (m, d) vectors of a fixed random sample of the pool
     second_look     the largest number of annotations that are proposed for a review
     acquisition     the query strategy that the project names; annotations of an earlier strategy count, too
@@ -72,7 +72,7 @@ class MonitorInput:
     synthetic: Mask
     groups: npt.NDArray[np.str_]
     group_by: str
-    without_groups: str
+    left_out: str
     stop_set: Floats
     second_look: int
     acquisition: str
@@ -136,7 +136,7 @@ def read_monitor_input(
         synthetic=pool.synthetic[rows],
         groups=task_group_names(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
-        without_groups=_no_groups_message(pool, options.group_by),
+        left_out=pool.left_out.get(options.group_by, ""),
         stop_set=pool.encoded_vectors(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
@@ -176,7 +176,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     suspects = find_label_errors(
         held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look
     )
-    balance = class_balance(train.targets[audited], monitor_input.labels, "audit sample")
+    balance = class_balance(train.targets[audited], monitor_input.labels, EstimateSource.AUDIT_SAMPLE)
     return {
         "version": monitor_input.version,
         "labelled": monitor_input.n_fitted,
@@ -186,7 +186,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         else {},
         "groups": _group_accuracy(is_correct(held_out, train.targets, train.multiple), monitor_input),
         "stopping": {
-            **asdict(advise_on_stopping(stable, gains)),
+            "verdict": advise_on_stopping(stable, gains),
             "kappa": stable.kappa if stable else None,
             "gains": [asdict(gain) for gain in gains],
         },
@@ -202,21 +202,16 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     }
 
 
-def _no_groups_message(pool: ProjectPool, field: str) -> str:
-    if reason := pool.left_out.get(field):
-        return f"the field {field!r} is left out of the records ({reason}), so that it makes no groups"
-    return f"no labelled task has a field {field!r}"
-
-
 def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
-    """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`."""
+    """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`. `missing` says why no task has a
+    group: no task has such a field, or the encoder leaves it out, for a reason of `RecordEncoder.left_out`."""
     metrics = asdict(metrics_by_group(is_correct, monitor_input.groups))
+    missing = None
     if (monitor_input.groups == NO_GROUP).all():
-        metrics["summary"] = monitor_input.without_groups
-    else:
-        metrics["summary"] += "; of all labels, most of them chosen for being hard"
+        reason = monitor_input.left_out
+        missing = {"code": "left out", "reason": reason} if reason else {"code": "no field"}
     shown = dict(list(metrics["accuracy"].items())[:MAX_STORED_GROUPS])
-    return {"by": monitor_input.group_by, **metrics, "accuracy": shown}
+    return {"by": monitor_input.group_by, **metrics, "accuracy": shown, "missing": missing}
 
 
 def apply_acquisition_fallback(

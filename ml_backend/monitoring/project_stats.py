@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.types import EstimateSource, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
@@ -28,7 +28,7 @@ from ml_backend.teacher import report
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
-LAYOUT = 4
+LAYOUT = 5
 """Version of the document's layout. A document of another version is ignored, and replaced by the next round."""
 
 
@@ -141,5 +141,5 @@ def _teacher_agreement(
         return Agreement()
     probabilities, targets = teacher_labels.compare(aggregated.without_tasks(pool.tasks[pool.synthetic]))
     return draft_acceptance.agreement(
-        probabilities, targets, schema.labels, schema.multiple, draft_acceptance.TEACHER_AGREEMENT_SOURCE
+        probabilities, targets, schema.labels, schema.multiple, EstimateSource.TEACHER_LABELS
     )

@@ -44,7 +44,7 @@ class Status:
     remarks           what users should know about the active version
     settings_problems those of the project's own settings, none if these were not checked
     problem           what prevents the next round, None if nothing does
-    watch             result of the monitor (see `monitor.run_monitor`), {} before its first run
+    monitor           result of the monitor (see `monitor.run_monitor`), {} before its first run
     acquisition       query strategy that ordered the queue of the active version, "" before there is one
     teacher           see `report.read`, {} before there is anything to report
     schema            the control that is learnt, None if it cannot be read
@@ -71,7 +71,7 @@ class Status:
     problem: Problem | None
     remarks: tuple[Remark, ...]
     settings_problems: tuple[SettingProblem, ...]
-    watch: dict[str, Any]
+    monitor: dict[str, Any]
     acquisition: str
     teacher: dict[str, Any]
     schema: TaskSchema | None
@@ -130,7 +130,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         problem=problem,
         remarks=active.remarks if active else (),
         settings_problems=settings.for_project(project_row.extra_params)[1] if settings else (),
-        watch=project_row.monitor_result or {},
+        monitor=project_row.monitor_result or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
         set_aside=store.unusable_tasks.codes(project),

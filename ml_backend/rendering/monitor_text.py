@@ -2,26 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ml_backend.core.types import Estimate
+from ml_backend.evaluation.group_metrics import GroupMetrics
+from ml_backend.evaluation.random_baseline import FIRST_LOOK, error_rate
+from ml_backend.evaluation.stopping import FORECAST_LABELS, MIN_STABLE_KAPPA
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
+from ml_backend.teacher.evolution.analysis_prompt import group_summary
 
 MAX_NAME_LETTERS = 15  # of a line's name
+STOPPING_MEANINGS = {
+    "stop": "stopping is reasonable",
+    "go on": "go on",
+    "disagree": "the two criteria disagree",
+    "too early": "this is too uncertain to say whether to stop",
+}
 
 
-def monitor_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def monitor_lines(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The lines of a result of `run_monitor`, as pairs of a name and a sentence; none before its first run."""
     if not result:
         return
     if result["balance"]:
         shares = sorted(result["balance"].items(), key=lambda item: -item[1]["value"])
         shown = [f"{label} {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})" for label, share in shares]
         yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + and_more(shown) + ", by the audit sample"
-    yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], result["groups"]["summary"]
-    yield "against random", result["comparison"]["sentence"]
-    yield "enough labels?", result["stopping"]["sentence"]
+    yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], groups_sentence(result["groups"])
+    yield "against random", comparison_sentence(result["comparison"])
+    yield "enough labels?", stopping_sentence(result["stopping"])
     if result["second_look"]:
         suspects = [
             f"{suspect['task']} (rather {', '.join(suspect['instead']) or 'none'})" for suspect in result["second_look"]
         ]
         yield "second look", f"these annotations look wrong: task {', '.join(suspects)}"
+
+
+def groups_sentence(groups: Mapping[str, Any]) -> str:
+    """Compares the groups, or says why there are none."""
+    if missing := groups["missing"]:
+        if missing["code"] == "left out":
+            reason = missing["reason"]
+            return f"the field {groups['by']!r} is left out of the records ({reason}), so that it makes no groups"
+        return f"no labelled task has a field {groups['by']!r}"
+    accuracy = {name: Estimate(**estimate) for name, estimate in groups["accuracy"].items()}
+    metrics = GroupMetrics(accuracy, groups["best"], groups["gap"], groups["p_value"])
+    return f"{group_summary(metrics)}; of all labels, most of them chosen for being hard"
+
+
+def comparison_sentence(comparison: Mapping[str, Any]) -> str:
+    """Says whether the query strategy is better than random order, by the result of the latest look."""
+    if not comparison["looks"]:
+        progress = f"{comparison['audited']} of the {FIRST_LOOK} audited answers that the first look takes"
+        return f"not compared with random order yet: {progress}"
+    gain, low, high = (100 * comparison[name] for name in ("gain", "low", "high"))
+    confidence = 1 - 2 * error_rate(comparison["looks"])
+    return (
+        f"{comparison['verdict']}: with {comparison['exchanged']:.0%} of the chosen answers exchanged for random ones, "
+        f"the learner would be {abs(gain):.1f} points {'worse' if gain >= 0 else 'better'} (chosen minus exchanged, "
+        f"{confidence:.1%}: {low:.1f} to {high:.1f}; on {comparison['judged_by']} audited answers)"
+    )
+
+
+def stopping_sentence(stopping: Mapping[str, Any]) -> str:
+    """Says whether more labels are worth their cost, and by which two criteria."""
+    kappa, gains = stopping["kappa"], stopping["gains"]
+    if kappa is None or not gains or gains[-1]["labels"] < FORECAST_LABELS[-1]:
+        return f"too early to say: it takes at least {FORECAST_LABELS[-1]} labels"
+    value, low, high = (100 * gains[-1][name] for name in ("value", "low", "high"))
+    return (
+        f"predictions {'are stable' if kappa >= MIN_STABLE_KAPPA else 'still change'} (kappa {kappa:.3f}) and "
+        f"{gains[-1]['labels']} more labels are expected to bring {value:.1f} points (95 %: {low:.1f} to {high:.1f}): "
+        f"{STOPPING_MEANINGS[stopping['verdict']]}"
+    )

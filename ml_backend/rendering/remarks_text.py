@@ -14,7 +14,7 @@ def remarks_text(remarks: Iterable[Remark]) -> str:
 
 
 def _remark(remark: Remark) -> str:
-    word = _REMARKS.get(remark.code)
+    word = REMARKS.get(remark.code)
     return word(remark.values) if word else remark.code
 
 
@@ -27,7 +27,7 @@ def _changed_labels(values: Mapping[str, Any]) -> str:
     return f"labels changed: {'; '.join(changes)}"
 
 
-_REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "first learner": lambda _: "first learner on these labels",
     "candidate promoted": lambda values: (
         f"won {values['won']}, lost {values['lost']} of {_compared(values)} against the earlier learner"

@@ -11,6 +11,7 @@ from ml_backend.rendering.monitor_text import monitor_lines
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.settings_text import settings_problems_text
 from ml_backend.rendering.teacher_report_text import report_lines
+from ml_backend.teacher.evolution.analysis_prompt import source_text
 
 
 def _check_lines(status: Status) -> Iterator[tuple[str, str]]:
@@ -54,8 +55,8 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "queue", f"ordered by {status.acquisition}"
     if accuracy := status.accuracy:
         interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
-        yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {accuracy.source})"
-    yield from monitor_lines(status.watch)
+        yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {source_text(accuracy)})"
+    yield from monitor_lines(status.monitor)
     yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
     if last_round := status.last_round:
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())

@@ -95,7 +95,7 @@ def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: Fak
     assert keys <= status.keys()
     assert (status["project"], status["labelled"], status["pool"]) == (5, 30, 30)
     assert status["active_version"] == two_rounds.settings["model_version"]
-    assert {"value", "low", "high", "n", "source"} == status["accuracy"].keys()
+    assert {"value", "low", "high", "n", "source", "details"} == status["accuracy"].keys()
     assert 0 <= status["accuracy"]["low"] <= status["accuracy"]["value"] <= status["accuracy"]["high"] <= 1
     assert (status["running"], status["waiting"]) == (False, True)
     assert {"version", "finished_at", "seconds", "stages"} <= status["last_round"].keys()

@@ -72,7 +72,7 @@ def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_proj
     backend.wait_for_queue(project)
     project.answer_next(15)
     backend.wait_for_queue(project, labelled=15)
-    looked = lambda: (report := backend.printed_status(project)["watch"]) and report["labelled"] >= 15 and report  # noqa: E731
+    looked = lambda: (report := backend.printed_status(project)["monitor"]) and report["labelled"] >= 15 and report  # noqa: E731
     report = until(looked, "a look at all answers")
     assert report["groups"]["by"] == "cluster" and report["groups"]["accuracy"]
     assert report["comparison"]["verdict"] == "not enough evidence"

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from ml_backend.core.arrays import Fit
+from ml_backend.core.types import EstimateSource
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.metrics import (
     BINS,
@@ -31,17 +32,17 @@ from ml_backend.evaluation.promotion_gate import ALPHA, decide_promotion, sign_t
 @hypothesis_settings(max_examples=150)
 def test_the_interval_is_scipys_score_interval(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    estimate = wilson_interval(right, n, "here")
+    estimate = wilson_interval(right, n, EstimateSource.QUEUE)
     expected = binomtest(right, n).proportion_ci(method="wilson")
     assert estimate is not None
     assert estimate.value == right / n
     assert estimate.low == pytest.approx(expected.low, abs=1e-6)
     assert estimate.high == pytest.approx(expected.high, abs=1e-6)
-    assert (estimate.n, estimate.source) == (n, "here")
+    assert (estimate.n, estimate.source) == (n, EstimateSource.QUEUE)
 
 
 def test_without_observations_there_is_no_estimate() -> None:
-    assert wilson_interval(0, 0, "nowhere") is None
+    assert wilson_interval(0, 0, EstimateSource.QUEUE) is None
 
 
 @given(n=st.integers(1, 400), data=st.data())
@@ -281,11 +282,12 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     )
     assert estimate is not None
     assert (estimate.value, estimate.n) == (0.3, 100)
-    assert "chosen by acquisition" in estimate.source
+    assert estimate.source == EstimateSource.ALL_LABELS_CROSS_VALIDATED
+    assert estimate.details == {"audited": MIN_ANSWERS_FOR_ACCURACY - 1, "minimum": MIN_ANSWERS_FOR_ACCURACY}
     audit_estimate = audit_sample.estimate_accuracy(
         probabilities, targets, tasks, np.array([*range(20, 40), 500]), False
     )
     assert audit_estimate is not None
     assert (audit_estimate.value, audit_estimate.n) == (0.5, 20)
-    assert "audit sample" in audit_estimate.source
+    assert audit_estimate.source == EstimateSource.AUDIT_SAMPLE_CROSS_VALIDATED
     assert audit_sample.estimate_accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None

@@ -71,7 +71,8 @@ def test_the_share_is_that_of_counting_who_is_right(rng: np.random.Generator) ->
             distances = ((train.vectors[:fitted_rows, :3] - train.vectors[row, :3]) ** 2).sum(axis=1)
             hits += int((train.targets[distances.argmin()] == train.targets[row]).all())
     assert estimate.value == hits / estimate.n and estimate.low <= estimate.value <= estimate.high
-    assert f"{learner.judgements[0][1][0]} to {np.flatnonzero(is_audited)[-1]}" in estimate.source
+    fewest, most = learner.judgements[0][1][0], np.flatnonzero(is_audited)[-1]
+    assert estimate.details == {"fewest": fewest, "most": most}
 
 
 @pytest.mark.parametrize("audited", [0, 1, 19, 23])

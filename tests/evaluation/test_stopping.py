@@ -127,21 +127,17 @@ def test_a_learner_that_is_always_right_gains_nothing() -> None:
         (False, 0.003, MIN_USEFUL_GAIN, "go on"),
     ],
 )
-def test_both_criteria_make_one_sentence(is_stable: bool, value: float, high: float, verdict: str) -> None:
+def test_both_criteria_make_one_verdict(is_stable: bool, value: float, high: float, verdict: str) -> None:
     prediction_stability = Stability((0.994,) * 3, 0.994, is_stable)
-    result = advise_on_stopping(prediction_stability, (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high)))
-    assert result.verdict == verdict
-    assert f"100 more labels are expected to bring {100 * value:.1f} points (95 %: -0.5 to" in result.sentence
-    assert ("are stable" if is_stable else "still change") in result.sentence
-    assert "kappa 0.994" in result.sentence
+    gains = (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high))
+    assert advise_on_stopping(prediction_stability, gains) == verdict
 
 
 def test_it_is_too_early_without_both_criteria() -> None:
     prediction_stability = Stability((1.0,), 1.0, True)
-    for result in (
+    for verdict in (
         advise_on_stopping(None, (Gain(100, 0, 0, 0),)),
         advise_on_stopping(prediction_stability, ()),
         advise_on_stopping(prediction_stability, (Gain(50, 0, 0, 0),)),
     ):
-        assert result.verdict == "too early"
-        assert "too early to say" in result.sentence
+        assert verdict == "too early"

@@ -12,7 +12,7 @@ from projects import set_up
 from stats_row import write_stats_row
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import Annotation, EstimateSource, TaskContent, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
@@ -118,17 +118,23 @@ def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
 def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
-    measured = agreement(probabilities, targets, SCHEMA.labels, False, "these")
-    assert measured.overall == wilson_interval(3, 4, "these")
-    assert measured.by_class == {"fruit": wilson_interval(1, 2, "these"), "metal": wilson_interval(2, 3, "these")}
+    measured = agreement(probabilities, targets, SCHEMA.labels, False, EstimateSource.TEACHER_LABELS)
+    assert measured.overall == wilson_interval(3, 4, EstimateSource.TEACHER_LABELS)
+    assert measured.by_class == {
+        "fruit": wilson_interval(1, 2, EstimateSource.TEACHER_LABELS),
+        "metal": wilson_interval(2, 3, EstimateSource.TEACHER_LABELS),
+    }
 
 
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
-    measured = agreement(probabilities, targets, SCHEMA.labels, True, "these")
-    assert measured.overall == wilson_interval(2, 3, "these"), "split annotators accept both"
-    assert measured.by_class == {"fruit": wilson_interval(1, 1, "these"), "metal": wilson_interval(1, 2, "these")}
+    measured = agreement(probabilities, targets, SCHEMA.labels, True, EstimateSource.TEACHER_LABELS)
+    assert measured.overall == wilson_interval(2, 3, EstimateSource.TEACHER_LABELS), "split annotators accept both"
+    assert measured.by_class == {
+        "fruit": wilson_interval(1, 1, EstimateSource.TEACHER_LABELS),
+        "metal": wilson_interval(1, 2, EstimateSource.TEACHER_LABELS),
+    }
 
 
 def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_task(store: Store) -> None:

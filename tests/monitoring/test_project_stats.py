@@ -15,7 +15,16 @@ from round_fixtures import MakeRound, active, learn
 from stats_row import write_stats_row
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, Draft, Prediction, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import (
+    SYNTHETIC_FIELD,
+    Annotation,
+    Draft,
+    EstimateSource,
+    Prediction,
+    TaskContent,
+    TaskSchema,
+    content_key,
+)
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
@@ -101,7 +110,7 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "annotated tasks that the teacher has labelled")
+    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, EstimateSource.TEACHER_LABELS)
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
     share = learner_draft_share(store.published_drafts.of(5, "v2"))
 

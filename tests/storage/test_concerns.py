@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
+from migrations import migrate
 from projects import set_up
 
 from ml_backend.storage import Proposal, Store
-from ml_backend.storage.database import MIGRATIONS
 
 CONNECTION = {"webhook": 1, "ml": 2, "view": 3, "second look": 4, "earlier": {"sampling": "Sequential sampling"}}
 OLD: dict[str, Any] = {
@@ -54,14 +52,6 @@ ATTRIBUTES = {
 """Old column -> attribute of a ProjectRow, where they differ."""
 VALUES = {ATTRIBUTES.get(name, name): value for name, value in OLD.items()}
 """The values of the old row by the attributes of a ProjectRow."""
-
-
-def migrate(store: Store, revision: str, *, down: bool = False) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with store.database.begin() as connection:
-        config.attributes["connection"] = connection
-        (command.downgrade if down else command.upgrade)(config, revision)
 
 
 def old_row(store: Store, **values: Any) -> None:

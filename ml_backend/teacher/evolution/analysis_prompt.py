@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml_backend.core.types import Estimate, read_record
-from ml_backend.evaluation.group_metrics import GroupMetrics
+from ml_backend.core.types import Estimate, EstimateSource, read_record
+from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, GroupMetrics
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 
@@ -22,7 +22,7 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
     out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
     if analysis.accuracy:
-        out.append(f"accuracy {_interval(analysis.accuracy)}: {analysis.accuracy.source}")
+        out.append(f"accuracy {_interval(analysis.accuracy)}: {source_text(analysis.accuracy)}")
     out.append("Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice.")
     for pair in analysis.pairs[:MAX_LISTED]:
         base = "tasks" if pair.label == NO_LABEL else "tasks with that label"
@@ -39,7 +39,7 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     out += _more(len(analysis.labels))
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        out.append(f"Clusters, the worst first ({analysis.clusters.summary}):")
+        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters)}):")
     out += [
         f"  {name}: {_interval(share)}{f', like: {quoted_text(text)}' if (text := analysis.about.get(name)) else ''}"
         for name, share in clusters[:MAX_LISTED]
@@ -63,7 +63,31 @@ def quoted_text(text: str) -> str:
 
 def _groups(field: str, groups: GroupMetrics) -> list[str]:
     listed = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MAX_LISTED]]
-    return [f"By {field}, the worst first ({groups.summary}):", *listed, *_more(len(groups.accuracy))]
+    return [f"By {field}, the worst first ({group_summary(groups)}):", *listed, *_more(len(groups.accuracy))]
+
+
+def group_summary(groups: GroupMetrics) -> str:
+    """Compares the worst group with the best one."""
+    if groups.best is None or groups.gap is None or groups.p_value is None:
+        return f"fewer than two groups have {MIN_ROWS_TO_COMPARE} answers: nothing to compare"
+    worst, accuracy = next(iter(groups.accuracy.items()))
+    significance = "more than chance" if groups.p_value < ALPHA else "which chance alone can explain"
+    return (
+        f"worst is {worst} with {_interval(accuracy)}, {100 * groups.gap:.0f} points behind {groups.best}, "
+        f"{significance} (p = {groups.p_value:.2g})"
+    )
+
+
+def source_text(estimate: Estimate) -> str:
+    """The observations of an estimate of the learner's accuracy."""
+    details = estimate.details
+    if estimate.source == EstimateSource.ALL_LABELS_CROSS_VALIDATED:
+        audited = f"{details['audited']} of {details['minimum']} answers"
+        return f"all labels, chosen by acquisition, as the audit sample has {audited}, cross-validated"
+    if estimate.source == EstimateSource.AUDIT_SAMPLE_PREQUENTIAL:
+        before = f"{details['fewest']} to {details['most']}"
+        return f"audit sample, each answer judged by a learner of those before it, {before}"
+    return estimate.source
 
 
 def _interval(share: Estimate) -> str:
