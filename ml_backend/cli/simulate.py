@@ -76,6 +76,7 @@ def simulate(
     try:
         settings = read_settings()
         with progress_bar() as progress:
+            from ml_backend.rendering.simulation_text import notice_text
             from ml_backend.simulation.config import SimulationConfig
             from ml_backend.simulation.run import Simulator
 
@@ -84,7 +85,7 @@ def simulate(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
                 list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
-            simulator = Simulator(settings, config, print_indented, progress)
+            simulator = Simulator(settings, config, lambda notice: print_indented(notice_text(notice)), progress)
             simulator.run()
     except (KeyboardInterrupt, Exception) as failure:
         if isinstance(failure, KeyboardInterrupt):

@@ -136,6 +136,7 @@ def teach(
     half of the others. An import can be repeated: no reply is stored or counted twice.
     """
     from ml_backend.core.exceptions import ApprenticeError
+    from ml_backend.rendering import batch_text
     from ml_backend.teacher import batch_files
 
     if (export is None) == (replies is None):
@@ -144,12 +145,14 @@ def teach(
         raise ApprenticeError(f"{export} is there already: choose another name, or remove it")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    summary, has_replies = batch_files.export_questions(store, settings, project, export) if export else "", True
+    if export:
+        exported = batch_files.export_questions(store, settings, project, export)
+        out.print(batch_text.export_text(exported, project, export), highlight=False, markup=False)
     if replies:
-        summary, has_replies = batch_files.import_answers(store, settings, project, replies)
-    out.print(summary, highlight=False, markup=False)
-    if not has_replies:
-        raise typer.Exit(1)
+        imported = batch_files.import_answers(store, settings, project, replies)
+        out.print(batch_text.import_text(imported), highlight=False, markup=False)
+        if not imported.has_replies:
+            raise typer.Exit(1)
 
 
 def cues(

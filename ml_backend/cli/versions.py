@@ -42,6 +42,7 @@ def rollback(
 ) -> None:
     """Serve an earlier learner again, at once, until the rollback is ended."""
     from ml_backend.loop.rollback import roll_back
+    from ml_backend.rendering.rollback_text import rollback_sentence
 
-    effect = roll_back(open_store(read_settings(data_dir=data_dir)), project, to)
-    out.print(f"Project {project}: {effect}.")
+    held = roll_back(open_store(read_settings(data_dir=data_dir)), project, to)
+    out.print(f"Project {project}: {rollback_sentence(project, held)}.")

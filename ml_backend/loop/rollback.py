@@ -9,9 +9,9 @@ from ml_backend.storage import Store
 LATEST = "latest"
 
 
-def roll_back(store: Store, project: int, to: str | None = None) -> str:
-    """Holds the project at the learner of an earlier version, or ends a rollback; returns a sentence on what will
-    happen.
+def roll_back(store: Store, project: int, to: str | None = None) -> ModelVersion | None:
+    """Holds the project at the learner of an earlier version, or ends a rollback; returns that version, None at the end
+    of a rollback.
 
     `to` is a version's name or number, `latest` to end a rollback, or None for the learner before the serving one. A
     worker publishes the queue again at once. During the rollback, annotations are stored but no learner is fitted on
@@ -20,18 +20,10 @@ def roll_back(store: Store, project: int, to: str | None = None) -> str:
     project_row = store.projects.get(project)
     if project_row is None or not project_row.is_connected:
         raise UnknownVersionError(f"Project {project} is not connected: run `apprentice connect --project {project}`")
-    if to == LATEST:
-        store.projects.pin(project, None)
-        outcome = "learning goes on with all labels"
-    else:
-        version = _find_version(store, project, to)
-        store.projects.pin(project, version.number)
-        outcome = (
-            f"the learner of {version.name} serves again, under a new version's name, and is held until "
-            f"`apprentice rollback --project {project} --to latest`"
-        )
+    version = None if to == LATEST else _find_version(store, project, to)
+    store.projects.pin(project, version.number if version else None)
     store.jobs.request(project, retry=True)
-    return outcome
+    return version
 
 
 def _find_version(store: Store, project: int, to: str | None) -> ModelVersion:

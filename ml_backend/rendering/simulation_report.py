@@ -12,6 +12,7 @@ import numpy as np
 
 from ml_backend.rendering.recommendation_text import recommend
 from ml_backend.rendering.simulation_tables import Colours, arms_table, protocol_table, summary_table
+from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
 from ml_backend.simulation.run import SimulationResult
 from ml_backend.simulation.run_directory import readable_errors, write_text
@@ -112,8 +113,10 @@ def _page(measurements: Sequence[Measurement], summary: dict[str, Any], recommen
             chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=not charts, full_html=False)
             charts += f'<h2>{title}</h2><p class="note">{note}</p>{chart}'
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in recommendation.splitlines())
-    coverage = protocol.get("intervals_cover", "")
-    coverage = f'<p class="note">The intervals cover {escape(coverage)}.</p>' if coverage else ""
+    coverage = ""
+    if "test_rows_stay" in protocol:
+        text = intervals_cover_text(protocol["test_rows_stay"])
+        coverage = f'<p class="note">The intervals cover {escape(text)}.</p>'
     tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
     arm_rows = arms_table(protocol["against_base"])
     tables["arms"] = ARMS_SECTION.format(rows=arm_rows) if arm_rows else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from ml_backend.rendering.simulation_text import protocol_rows
 from ml_backend.simulation.summary import FINAL_METRICS
 
 Colours = dict[str, str]
@@ -59,15 +60,5 @@ def _interval(format_spec: str, ends: list[float | None]) -> str:
 
 def protocol_table(protocol: dict[str, Any]) -> str:
     """A row for each entry of the protocol, without the comparisons, which are in the other tables."""
-    rows = ""
-    for name, value in protocol.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        text = f"{value:.4g}" if isinstance(value, float) else text
-        if name == "groups":
-            text = "; ".join(
-                f"{group}: {counts['tasks']} tasks, {counts['test_rows']:g} test rows"
-                for group, counts in value.items()
-            )
-        if name not in ("against_random", "against_base"):
-            rows += f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(text)}</td></tr>"
-    return rows
+    rows = (f"<td>{escape(name)}</td><td>{escape(text)}</td>" for name, text in protocol_rows(protocol))
+    return "".join(f"<tr>{row}</tr>" for row in rows)

@@ -57,16 +57,3 @@ def make_plan(
             "choice. Take a smaller --batch or --initial, or label more"
         )
     return SimulationPlan(schema, options, space, initial, batch, budget)
-
-
-def describe_plan(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> str:
-    """A message to the user: the sizes of the simulation, and where they differ from the options."""
-    test = f"{test_rows} others are the test"
-    if not config.test:
-        test = f"{test_rows} are held out to test on, anew for each repetition"
-    message = f"Tasks to choose from: {size}; {test}. Up to {plan.budget} labels, {plan.batch} at a time"
-    if (plan.budget, plan.batch) != (config.budget or plan.budget, config.batch):
-        message += f", since there are no more (asked for: {config.budget or plan.budget}, {config.batch} at a time)"
-    if plan.budget == size:
-        message += ". In the end all strategies have the same labels: a smaller --budget would compare how they end"
-    return message

@@ -16,12 +16,12 @@ from ml_backend.core.arrays import Attributions, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema, content_key, read_record
+from ml_backend.core.types import Remark, TaskSchema, content_key, read_record
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.simulation.cached_teacher import CachedTeacher
-from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS, SimulationConfig, describe_plan, make_plan
+from ml_backend.simulation.config import SimulationConfig, make_plan
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
@@ -40,14 +40,11 @@ from ml_backend.teacher import distillation
 from ml_backend.teacher.descriptions import feature_scores
 
 ENCODED_AT_A_TIME = 512  # texts, between two calls of `progress`
-CHANGEABLE_ENTRIES = ("strategies", "seeds", "budget_is", "teacher")
+CHANGEABLE_ENTRIES = ("strategies", "seeds", "budget_is", "starts_from", "teacher")
 """Entries of the protocol that may differ between calls for the same folder."""
 
-INTERVALS_COVER = {
-    True: "which labels come first, but not which test tasks there are: they are the same in all repetitions",
-    False: "which labels come first and which tasks are held out, but not that other tasks might have been collected",
-}
-"""The variation between repetitions, which is all that the intervals can cover, by whether the test rows stay."""
+Notify = Callable[[Remark], None]
+"""Called with what the user should know before the runs; `rendering.simulation_text` words it."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a description, the number that is done, and the total number."""
@@ -64,20 +61,22 @@ class SimulationResult:
 class Simulator:
     """The runs of one configuration, with all files read and all texts encoded.
 
-    `say` is called with messages to the user, such as which tasks are left out. The constructor and all methods raise
+    `notify` is called with notices to the user, such as which tasks are left out. The constructor and all methods raise
     ApprenticeError if a file, a strategy or the folder `out` cannot be used, or if there is nothing to compare.
     """
 
-    def __init__(
-        self, settings: Settings, config: SimulationConfig, say: Callable[[str], None], progress: Progress
-    ) -> None:
+    def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
         schema = read_config(config.label_config)
+
+        def notify_of_export(message: str) -> None:
+            notify(Remark("export", {"message": message}))
+
         for name in config.strategies:
             registry.acquisition(name)
-        tasks = read_export(config.tasks, schema, config.group, say)
-        test = read_export(config.test, schema, config.group, say) if config.test else None
-        self._encoder, self._attributions = _open_encoder(settings, schema, config, tasks, say)
+        tasks = read_export(config.tasks, schema, config.group, notify_of_export)
+        test = read_export(config.test, schema, config.group, notify_of_export) if config.test else None
+        self._encoder, self._attributions = _open_encoder(settings, schema, config, tasks, notify)
         options = settings.defaults.with_form_defaults(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
@@ -89,33 +88,35 @@ class Simulator:
                 f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
             )
         if test and (shared := len({*test.texts}.intersection(tasks.texts))):
-            say(f"{config.test}: {shared} of the texts are in {config.tasks}, too: the learner may have seen them")
+            values = {"test": str(config.test), "tasks": str(config.tasks), "count": shared}
+            notify(Remark("texts shared", values))
         n = len(tasks.texts)
         test_rows = len(test.texts) if test else count_test_rows(n)
         pool_size = n if test else n - test_rows
         self._plan = make_plan(schema, options, settings.encoder, config, pool_size)
-        say(describe_plan(config, self._plan, pool_size, test_rows))
+        notify(_plan_notice(config, self._plan, pool_size, test_rows))
         if not test:
             split_rows(tasks.texts, 0)  # raises an error if no split is possible
-        budget_origin = f"the smaller of {DEFAULT_BUDGET_LABELS} and half of the pool"
         self._protocol: dict[str, Any] = {
             "strategies": self._strategies,
             "seeds": config.seeds,
             "labels_at_the_start": self._plan.initial,
             "batch": self._plan.batch,
             "budget": self._plan.budget,
-            "budget_is": "as asked for" if config.budget else budget_origin,
+            "budget_is": "given" if config.budget else "default",
             "tasks": n,
             "pool": pool_size,
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
-            "intervals_cover": INTERVALS_COVER[test is not None],
             "labels": len(schema.labels),
             "several_labels": schema.multiple,
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
-            "starts_from": _starts_from(config, self._encoder),
+            "starts_from": {
+                "label_names": feature_space.task_form(self._encoder) != "record",
+                "features": config.features.name if config.features else "",
+            },
             "encoder": self._encoder.name if schema.is_record else settings.encoder,
             "balance": settings.defaults.balance,
             "version": __version__,
@@ -123,7 +124,7 @@ class Simulator:
         }
         if self._attributions is not None:
             self._protocol["digest_of_what_is_known"] = sha256(self._attributions.scores.tobytes()).hexdigest()[:16]
-        self._teacher = self._open_teacher(say) if self._arms else None
+        self._teacher = self._open_teacher(notify) if self._arms else None
         if self._teacher:
             self._protocol["teacher"] = self._teacher.name
         fixed_entries = {name: value for name, value in self._protocol.items() if name not in CHANGEABLE_ENTRIES}
@@ -212,7 +213,7 @@ class Simulator:
             self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
         return self._repetition[1]
 
-    def _open_teacher(self, say: Callable[[str], None]) -> CachedTeacher:
+    def _open_teacher(self, notify: Notify) -> CachedTeacher:
         """The teacher with its cached answers, after a message with the maximum number of questions. Raises
         ApprenticeError if an arm does not exist or the budget has too few rounds."""
         config, max_rounds = self._config, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
@@ -228,10 +229,8 @@ class Simulator:
             )
         teacher = open_cached_teacher(self._settings, config.out / "teacher")
         questions = len(self._arms) * config.seeds * max_questions(config.rounds, config.per_round)
-        say(
-            f"The teacher {teacher.name} is asked up to {questions} questions, as far as its caps allow, which hold "
-            f"for this folder: its answers are kept in {config.out / 'teacher'}, and no question is asked twice"
-        )
+        values = {"teacher": teacher.name, "questions": questions, "folder": str(config.out / "teacher")}
+        notify(Remark("teacher questions", values))
         return teacher
 
     def _split(self, seed: int) -> tuple[LabelledPool, LabelledPool]:
@@ -243,7 +242,7 @@ class Simulator:
 
 
 def _open_encoder(
-    settings: Settings, schema: TaskSchema, config: SimulationConfig, tasks: Export, say: Callable[[str], None]
+    settings: Settings, schema: TaskSchema, config: SimulationConfig, tasks: Export, notify: Notify
 ) -> tuple[Encoder, Attributions | None]:
     """The encoder and, for records, the attributions from the file `config.features`. An encoder of records is fitted
     to the fields of all tasks, not to their labels."""
@@ -258,16 +257,19 @@ def _open_encoder(
         [read_record(text) for text in tasks.texts], field_types, settings.encoder, feature_space.question_field(schema)
     )
     for warning in json.loads(profile)["odd"]:
-        say(warning)
+        notify(Remark("record problem", {"message": warning}))
     encoder = registry.record_encoder(profile, settings.encoder)
     scores = feature_scores.feature_scores_from_text(features_text, encoder, schema)
     return encoder, encoder.attributions(scores.get("estimates") or [], schema.labels)
 
 
-def _starts_from(config: SimulationConfig, encoder: Encoder) -> str:
-    names = ["the labels' names"] if feature_space.task_form(encoder) != "record" else []
-    fields = [f"what {config.features.name} says of the fields"] if config.features else []
-    return " and ".join(names + fields) or "nothing"
+def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:
+    """The sizes of the simulation, and those that the options ask for."""
+    values = {
+        "size": size, "test_rows": test_rows, "test_rows_stay": config.test is not None, "budget": plan.budget,
+        "batch": plan.batch, "wanted_budget": config.budget or plan.budget, "wanted_batch": config.batch,
+    }  # fmt: skip
+    return Remark("plan", values)
 
 
 def _group_sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, float]]:

@@ -13,6 +13,8 @@ from ml_backend.core.exceptions import ApprenticeError, StoreError
 from ml_backend.simulation.learning_curves import read_csv
 from ml_backend.storage.files import alone, write_atomically
 
+OBSOLETE_ENTRIES = ("intervals_cover", "starts_from")
+"""Descriptions that an earlier version added to the protocol; the other entries determine them."""
 CURVES, PROTOCOL = "curves.csv", "protocol.json"
 FILE_MODE = 0o644  # readable by other users, as curves.csv is
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
@@ -23,7 +25,7 @@ def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
     another one."""
     with readable_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        stored = _read_json(folder / PROTOCOL) if (folder / PROTOCOL).exists() else None
+        stored = _read_protocol(folder / PROTOCOL) if (folder / PROTOCOL).exists() else None
         if stored is None and not read_csv(folder / CURVES):
             stored = protocol
     stored = stored or {}
@@ -83,10 +85,12 @@ def readable_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file, an empty one if the file holds none."""
+def _read_protocol(file: Path) -> dict[str, Any]:
+    """The protocol in a file, an empty one if the file holds none."""
     try:
         value = json.loads(file.read_bytes())
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {name: entry for name, entry in value.items() if name not in OBSOLETE_ENTRIES}

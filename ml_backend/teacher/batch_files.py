@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.formatting import format_count
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
@@ -23,9 +24,44 @@ from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.evolution.steps import REFUSAL
 
 
-def export_questions(store: Store, settings: Settings, project: int, file: Path) -> str:
-    """Writes all unanswered questions that the budget covers to a file. Returns a message on what was written and what
-    to do next. The questions stay unanswered: until their answers are imported, another export writes them again.
+@dataclass(frozen=True, slots=True)
+class BatchExport:
+    """The result of an export. `rendering.batch_text` words it.
+
+    outcome    "stale" if all waiting questions ask for labels that the project does not have. The last three say why
+               no question waits: the teacher is asked at once, it has given all labels, or no round has created any
+    teacher    the model that answers the file; if it is "asked at once", the name of the teacher
+    written    number of questions in the file
+    left       number of questions that the budget does not cover
+    stale      number of questions for labels that the project does not have
+    labelled   number of tasks that the teacher has labelled, of `max_labels`, if no question waits
+    """
+
+    outcome: Literal["written", "stale", "asked at once", "all labels given", "no questions yet"]
+    teacher: str = ""
+    written: int = 0
+    left: int = 0
+    stale: int = 0
+    labelled: int = 0
+    max_labels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchImport:
+    """The result of an import: the number of lines by outcome, and of answers by problem."""
+
+    outcomes: Mapping[str, int]
+    problems: Mapping[str, int]
+
+    @property
+    def has_replies(self) -> bool:
+        """Whether any line is an answer to a question of the project."""
+        return bool(self.outcomes.get("answered", 0) + self.outcomes.get("known", 0))
+
+
+def export_questions(store: Store, settings: Settings, project: int, file: Path) -> BatchExport:
+    """Writes all unanswered questions that the budget covers to a file. The questions stay unanswered: until their
+    answers are imported, another export writes them again.
 
     Raises ApprenticeError if the project has no teacher that answers by file, or the budget covers no question.
     """
@@ -42,35 +78,27 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
         raise ApprenticeError(problem)
     waiting = store.questions.waiting(project, teacher.name)
     if not waiting:
-        return _reason_for_no_questions(store, options, schema, project, teacher.name)
+        if options.teacher != registry.BATCH_TEACHER:
+            return BatchExport("asked at once", options.teacher)
+        labels_left, labelled = remaining_labels(store, options, schema, project, teacher.name)
+        outcome: Literal["all labels given", "no questions yet"]
+        outcome = "all labels given" if labels_left <= 0 else "no questions yet"
+        return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
     present = [question for question in waiting if _is_present(question, schema)]
     stale = len(waiting) - len(present)
-    verb = "is passed over: it asks" if stale == 1 else "are passed over: they ask"
-    stale_note = f" {stale} {verb} for labels that are not the project's present ones." if stale else ""
     if not present:
-        return f"Nothing is written.{stale_note}"
+        return BatchExport("stale", stale=stale)
     teacher_client = TeacherClient(store, project, teacher, Budget.of(options))
     affordable = teacher_client.affordable(present)
     if not affordable:
         raise ApprenticeError(f"Nothing is written: {teacher_client.exhausted_cap(present[0])}")
     lines = registry.batch_format().write(affordable, teacher_options)
     write_atomically(file, lambda out: out.writelines(f"{line}\n".encode() for line in lines))
-    left = len(present) - len(affordable)
-    cap = "teacher_budget or a daily cap (teacher_daily_…)"
-    left_note = (
-        f" {left} more wait{'s' * (left == 1)}: {cap} does not cover {'it' if left == 1 else 'them'}." if left else ""
-    )
-    verb = "is" if len(affordable) == 1 else "are"
-    written = f"{format_count(len(affordable), 'question')} to {options.teacher_model} {verb}"
-    return (
-        f"{written} in {file}.{left_note}{stale_note} Have them answered as a batch, then `apprentice teach --project "
-        f"{project} --import FILE`."
-    )
+    return BatchExport("written", options.teacher_model, len(affordable), len(present) - len(affordable), stale)
 
 
-def import_answers(store: Store, settings: Settings, project: int, file: Path) -> tuple[str, bool]:
-    """Stores the answers in a file, and requests a round if any is new. Returns a message with the number of lines by
-    outcome, and whether any line is an answer to a question of this project.
+def import_answers(store: Store, settings: Settings, project: int, file: Path) -> BatchImport:
+    """Stores the answers in a file, and requests a round if any is new.
 
     An answer is stored and counted once, however often it is imported. Raises ApprenticeError if the file cannot be
     read.
@@ -99,7 +127,7 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
         raise ApprenticeError(f"{file} cannot be read ({error.strerror}): give the file with the replies") from error
     if counts["answered"] or counts["dropped"]:
         store.jobs.request_unless_waiting(project)
-    return _summary(counts, ignored, problems), bool(counts["answered"] + counts["known"])
+    return BatchImport(counts + ignored, problems)
 
 
 class _Questions(Mapping[str, Question]):
@@ -145,30 +173,3 @@ def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) ->
     if not store.questions.store_answer(project, answer, [budget.cost(call) for call in answer.calls]):
         return "known"
     return "dropped" if answer.content is None else "answered"
-
-
-def _reason_for_no_questions(
-    store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
-) -> str:
-    if options.teacher != registry.BATCH_TEACHER:
-        return f"No question waits: {options.teacher} is asked at once; with teacher set to batch, all of them wait."
-    left, labelled_keys = remaining_labels(store, options, schema, project, teacher)
-    labelled = f"the teacher has labelled {format_count(len(labelled_keys), 'task')}"
-    if left <= 0:
-        return f"No question waits: {labelled}, and teacher_labels ({options.teacher_labels}) asks for no more."
-    return (
-        "No question waits. `apprentice serve` creates questions after the project's first round: so far, "
-        f"{labelled} of {options.teacher_labels} (teacher_labels)."
-    )
-
-
-def _summary(counts: Counter[str], ignored: Counter[str], problems: Counter[str]) -> str:
-    """The number of lines by outcome, and the problems after it."""
-    descriptions = {
-        "answered": "answered", "dropped": "of no use and dropped", "failed": "without a reply, which go on waiting",
-        "known": "known already", "unknown": "to questions that nobody asked here", "unreadable": "unreadable",
-        "repeated": "repeated", "question": "questions, not replies: import the file with the replies",
-    }  # fmt: skip
-    parts = [f"{n} {words}" for outcome, words in descriptions.items() if (n := counts[outcome] + ignored[outcome])]
-    reasons = "; ".join(f"{format_count(n, 'time')}: {problem}" for problem, n in problems.most_common())
-    return f"{', '.join(parts) or 'The file is empty'}.{f' {reasons}' if reasons else ''}"

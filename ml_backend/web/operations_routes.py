@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadRequest
 
 from ml_backend.core.types import storable_text
 from ml_backend.loop.rollback import roll_back
+from ml_backend.rendering.rollback_text import rollback_sentence
 from ml_backend.web.app_state import app_state
 from ml_backend.web.request_body import read_body, require_project_id
 
@@ -28,7 +29,8 @@ def activate() -> Any:
     if not isinstance(version, str | int) or isinstance(version, bool):
         raise BadRequest("version must be a version's name or number, or 'latest'")
     project = require_project_id(body.get("project"))
-    return jsonify(rollback=roll_back(app_state().store, project, storable_text(str(version)))), 202
+    held = roll_back(app_state().store, project, storable_text(str(version)))
+    return jsonify(rollback=rollback_sentence(project, held)), 202
 
 
 @operations_routes.get("/metrics")

@@ -12,6 +12,7 @@ from fake_label_studio import SINGLE, WORDS, text_about
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.core.settings import Settings
+from ml_backend.rendering.simulation_text import notice_text
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement, read_csv
 from ml_backend.simulation.run import Simulator
@@ -71,7 +72,12 @@ class SimulationFolder:
         files = {"tasks": self.folder / "tasks.json", "label_config": self.folder / "config.xml", "out": self.out}
         small = {"strategies": ["margin"], "budget": 12, "batch": 4, "seeds": 2}
         config = SimulationConfig(**{**files, **small, **values})
-        return Simulator(self.settings, config, self.messages.append, lambda *step: self.progress.append(step))
+        return Simulator(
+            self.settings,
+            config,
+            lambda notice: self.messages.append(notice_text(notice)),
+            lambda *step: self.progress.append(step),
+        )
 
     def run(self, **values: Any) -> Simulator:
         simulator = self(**values)

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from ml_backend.cli import main as cli
 from ml_backend.core.settings import Settings
 from ml_backend.rendering.simulation_report import write_report
+from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
 
@@ -172,7 +173,7 @@ def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and
     assert (protocol["test_rows"], protocol["test_rows_stay"]) == (12 if fixed else 9, fixed)
     assert protocol["groups"] == {name: {"tasks": 10, "test_rows": rows} for name in ("north", "south")}
     page = (simulation.out / "report.html").read_text()
-    assert f"The intervals cover {protocol['intervals_cover']}." in page
+    assert f"The intervals cover {intervals_cover_text(fixed)}." in page
     assert f"north: 10 tasks, {rows} test rows; south: 10 tasks, {rows} test rows" in page
     assert f"north ({rows})" in page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,6 +37,16 @@ def test_another_request_in_the_same_folder_is_refused(
     assert f"{simulation.out} holds another simulation ({message}" in str(error.value)
     assert str(error.value).endswith("): choose another folder with --out, or delete it")
     assert (simulation.out / "curves.csv").read_bytes() == before
+
+
+def test_a_folder_with_the_descriptions_of_an_earlier_version_is_continued(simulation: SimulationFolder) -> None:
+    simulation.run(seeds=1)
+    file = simulation.out / "protocol.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "intervals_cover": "which labels come first", "starts_from": "nothing"}))
+    simulation.run(seeds=2)
+    assert len(simulation.runs()) == 4
+    assert json.loads(file.read_text()) == stored
 
 
 def test_other_tasks_labels_or_settings_in_the_same_folder_are_refused(simulation: SimulationFolder) -> None:

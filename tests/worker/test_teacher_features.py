@@ -28,6 +28,7 @@ from ml_backend.pool import feature_space
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.teacher import batch_files, prompts
+from ml_backend.teacher.batch_files import BatchExport
 from ml_backend.teacher.descriptions import feature_scores
 
 SCHEMA = read_schema(TABLE)
@@ -188,7 +189,7 @@ def test_the_scores_come_by_a_batch_too(
     refreshed(teacher_harness)
     teacher_harness.finish()
     file = tmp_path / "requests.jsonl"
-    assert batch_files.export_questions(store, settings, 5, file).startswith("3 questions to small")
+    assert batch_files.export_questions(store, settings, 5, file) == BatchExport("written", "small", 3)
     content = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
     message = {"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 10}
@@ -199,7 +200,7 @@ def test_the_scores_come_by_a_batch_too(
     ]  # fmt: skip
     response_file = tmp_path / "responses.jsonl"
     response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
-    assert batch_files.import_answers(store, settings, 5, response_file) == ("2 answered.", True)
+    assert batch_files.import_answers(store, settings, 5, response_file).outcomes == {"answered": 2}
     teacher_harness.finish()
     features = store.projects.ensure(5).feature_scores
     assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
