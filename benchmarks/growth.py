@@ -43,7 +43,7 @@ from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.monitoring.status import read_status
-from ml_backend.storage import Store, now
+from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.web.app import create_app
 from ml_backend.worker import worker as worker_module
@@ -121,7 +121,7 @@ class MadeUpProject:
         self._random = np.random.default_rng(0)
         self.label_studio.annotate(range(1, size + 1))
         setattr(worker_module, "LabelStudioClient", lambda *_: self.label_studio.client())  # noqa: B010 (not exported)
-        self.worker = Worker(settings, threading.Event())
+        self.worker = Worker(settings, Store(settings), threading.Event())
         self.store = Store(settings)
         self._store_vectors()
         self.label_studio.connect(self.store)
@@ -142,7 +142,7 @@ class MadeUpProject:
     def round(self) -> None:
         """Runs the requested rounds."""
         while self.store.jobs.claimable():
-            self.worker._step()
+            self.worker.step()
         if error := self.store.versions.last_rounds(PROJECT)[0].error:
             raise SystemExit(error)
 
@@ -177,7 +177,7 @@ class MadeUpProject:
         """Steps the worker for SETTLE_SECONDS, and runs the rounds that are still requested then."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
-            self.worker._step()
+            self.worker.step()
         self.round()
 
     def predict_body(self, task: int) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class MadeUpProject:
         """Stores as many versions as months of rounds do."""
         number = self.store.versions.next_number(PROJECT)
         for n in range(number, number + count):
-            version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, None, now())
+            version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, None, self.store.clock.now())
             self.store.versions.add(version, None, rows=0)
 
 
@@ -247,7 +247,7 @@ def _p95(operation: Callable[[], object]) -> float:
 def _idle(project: MadeUpProject, meter: Meter) -> float:
     """Returns the SQL statements per second of an idle worker."""
     stop = threading.Event()
-    worker = Worker(project.settings, stop)
+    worker = Worker(project.settings, Store(project.settings), stop)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     time.sleep(REST_SECONDS)

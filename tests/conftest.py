@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from manual_clock import ManualClock
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch read them; the machine is shared
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -130,8 +132,14 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store(settings)
+def clock() -> ManualClock:
+    """The clock of `store` and `any_store`."""
+    return ManualClock()
+
+
+@pytest.fixture
+def store(settings: Settings, clock: ManualClock) -> Iterator[Store]:
+    opened = Store(settings, clock=clock)
     yield opened
     opened.close()
 

@@ -43,8 +43,9 @@ def worker(parent: ParentProcess) -> None:
 
     settings, stop = child_settings(), stop_on_signals()
     stop_with_parent(stop, parent)
+    from ml_backend.storage import Store
     from ml_backend.worker.worker import Worker
 
     os.nice(WORKER_NICENESS)
     cap_threads(settings.threads)
-    Worker(settings, stop).run()
+    Worker(settings, Store(settings), stop).run()

@@ -18,7 +18,7 @@ from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
-from ml_backend.storage import ProjectRow, Proposal, Store, now
+from ml_backend.storage import ProjectRow, Proposal, Store
 
 SECOND_LOOK_VERSION = "Second look"
 EXPIRY_SECONDS = 7 * 86_400.0  # after this time, an annotation that was not changed counts as reviewed
@@ -78,7 +78,7 @@ def update_proposals(
         is_unchanged = annotation is not None and (
             (annotation.id, annotation.updated_at) == (proposal.annotation, proposal.updated_at)
         )
-        is_expired = now() - proposal.proposed_at > EXPIRY_SECONDS
+        is_expired = store.clock.now() - proposal.proposed_at > EXPIRY_SECONDS
         if is_unchanged and not is_expired and task in suspected:
             continue
         check_lease()
@@ -98,7 +98,7 @@ def update_proposals(
             annotation = annotation_of[task]
             try:
                 prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, now())
+                proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, store.clock.now())
                 store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
                 store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)

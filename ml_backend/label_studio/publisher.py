@@ -9,11 +9,11 @@ it, with a pause before each write. The seconds of both kinds of writes are meas
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.types import Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
@@ -66,6 +66,7 @@ class Publisher:
     check_lease: Callable[[], None]
     timings: PublishTimings
     explores: bool = False
+    clock: Clock = SYSTEM_CLOCK
     written: int = field(default=0, init=False)
     _last_write_seconds: float = field(default=0.0, init=False)
 
@@ -106,14 +107,14 @@ class Publisher:
         return "single" if self.schema.nested else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
-        write_started = time.monotonic()
+        write_started = self.clock.monotonic()
         if kind == "bulk":
             self.check_lease()
-            started = time.monotonic()
+            started = self.clock.monotonic()
             path = f"api/projects/{self.project}/import/predictions"
             response = self.client.call("POST", path, body=rows, timeout=120)
             created = response.get("created") if isinstance(response, dict) else None
-            self.timings.add("bulk", time.monotonic() - started)
+            self.timings.add("bulk", self.clock.monotonic() - started)
             self.written += created if isinstance(created, int) else 0
             if created != len(rows):
                 raise RequestRefusedError(
@@ -123,11 +124,11 @@ class Publisher:
         else:
             for row in rows:
                 self.check_lease()
-                started = time.monotonic()
+                started = self.clock.monotonic()
                 self.client.call("POST", "api/predictions/", body=row)
-                self.timings.add("single", time.monotonic() - started)
+                self.timings.add("single", self.clock.monotonic() - started)
                 self.written += 1
-        self._last_write_seconds = time.monotonic() - write_started
+        self._last_write_seconds = self.clock.monotonic() - write_started
 
 
 def delete_version_predictions(client: LabelStudioClient, project: int, version: str) -> None:

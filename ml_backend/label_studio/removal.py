@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
@@ -54,7 +53,7 @@ def _forget(client: LabelStudioClient | None, store: Store, project: int, notify
             disconnect(client, store, project, notify)
             _remove_drafts(client, store, project, notify)
         if project_row.is_connected and store.jobs.workers():
-            time.sleep(WORKER_RELEASE_SECONDS)
+            store.clock.sleep(WORKER_RELEASE_SECONDS)
     return store.forget(project)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -137,9 +136,9 @@ def stop_rounds(store: Store, project: int) -> None:
     """Suspends a project's rounds and waits for a running one, so that no round publishes after this call. The wait
     ends after `MAX_ROUND_WAIT_SECONDS`."""
     store.connections.suspend(project)
-    deadline = time.monotonic() + MAX_ROUND_WAIT_SECONDS
-    while store.jobs.state(project).running and time.monotonic() < deadline:
-        time.sleep(0.1)
+    deadline = store.clock.monotonic() + MAX_ROUND_WAIT_SECONDS
+    while store.jobs.state(project).running and store.clock.monotonic() < deadline:
+        store.clock.sleep(0.1)
 
 
 def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any], notify: Notify) -> None:

@@ -23,7 +23,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_tasks, read_timestamp
 from ml_backend.label_studio.webhooks import read_counts
-from ml_backend.storage import ProjectRow, Store, now
+from ml_backend.storage import ProjectRow, Store
 
 CHANGES_OVERLAP = timedelta(seconds=60)  # longer than a transaction of Label Studio takes
 ANNOTATED_PAGE_TASKS = 500  # tasks of a page with annotations, on which Label Studio spends ten times as long per task
@@ -54,7 +54,7 @@ def reconcile(
     """
     project_row = store.projects.ensure(project)
     is_same_config = project_row.read_under == _config_signature(_schema(project_row.label_config, project_row.choices))
-    is_recent = now() - project_row.reconciled_at < interval_seconds
+    is_recent = store.clock.now() - project_row.reconciled_at < interval_seconds
     if is_same_config and is_recent and project_row.counts == _stored_counts(store, project):
         return False
     store.synchronisation.begin_reconciliation(project)

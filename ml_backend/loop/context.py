@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,11 +48,11 @@ class RoundContext:
         """Measures the seconds of a stage. Checks the lease before the stage, so that a stopped or superseded worker
         never writes under a version number that another worker owns."""
         self.check_lease()
-        start = time.monotonic()
+        start = self.store.clock.monotonic()
         try:
             yield
         finally:
-            self.stages[name] = round(time.monotonic() - start, 4)
+            self.stages[name] = round(self.store.clock.monotonic() - start, 4)
 
 
 @dataclass(frozen=True, slots=True)

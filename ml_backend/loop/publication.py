@@ -49,7 +49,14 @@ def publish(
     timings = PublishTimings(**(inputs.project_row.publish_timings or {}))
     explores = version.number % EXPLORE_EVERY_VERSIONS == 0
     publisher = Publisher(
-        context.client, context.project, inputs.schema, version.name, context.check_lease, timings, explores
+        context.client,
+        context.project,
+        inputs.schema,
+        version.name,
+        context.check_lease,
+        timings,
+        explores,
+        context.store.clock,
     )
     with _stored_timings(context, publisher):
         rest = _switch(context, inputs, publisher, version, queue)

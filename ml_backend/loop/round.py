@@ -14,7 +14,7 @@ from ml_backend.loop.preparation import has_changed, prepare
 from ml_backend.loop.publication import propose_reviews, publish, store_version, update_stats
 from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.loop.training import promote, train
-from ml_backend.storage import RoundRow, now
+from ml_backend.storage import RoundRow
 
 
 def run_round(context: RoundContext) -> RoundRow | None:
@@ -22,7 +22,8 @@ def run_round(context: RoundContext) -> RoundRow | None:
 
     If it raises ApprenticeError, the earlier version goes on serving.
     """
-    started_at, store, project = now(), context.store, context.project
+    store, project = context.store, context.project
+    started_at = store.clock.now()
     with context.stage("reconcile"):
         reconcile(
             context.client,
@@ -60,12 +61,12 @@ def run_round(context: RoundContext) -> RoundRow | None:
             learner=promotion.learner.number if promotion.learner else None,
             labelled=len(inputs.labels.tasks),
             accuracy=promotion.accuracy,
-            created_at=now(),
+            created_at=store.clock.now(),
             remarks=(*inputs.remarks, promotion.remark) if promotion.remark else inputs.remarks,
             acquisition=inputs.options.acquisition,
         )
         store_version(context, version, promotion.learner if promotion.is_promoted else None, len(queue))
         publish(context, inputs, version, promotion.learner, queue)
-    round_row = RoundRow(version.name, started_at, now(), context.stages)
+    round_row = RoundRow(version.name, started_at, store.clock.now(), context.stages)
     propose_reviews(context, inputs)
     return round_row

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 
@@ -11,20 +10,20 @@ WAIT_SECONDS = 20.0  # the backend may have been started a moment ago
 RETRY_SECONDS = 0.5
 
 
-def wait_for_backend(settings: Settings) -> None:
+def wait_for_backend(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
     """Waits until the backend answers. At a public URL, it need not answer: Label Studio may reach an address that this
     machine does not reach.
 
     Raises ApprenticeError if the backend does not answer within `WAIT_SECONDS`, rejects the secret, or fails.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = clock.monotonic() + WAIT_SECONDS
     while not is_answering(settings) and not settings.public_url:
-        if time.monotonic() >= deadline:
+        if clock.monotonic() >= deadline:
             raise ApprenticeError(
                 f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT to the port "
                 "that it listens on"
             )
-        time.sleep(RETRY_SECONDS)
+        clock.sleep(RETRY_SECONDS)
 
 
 def is_answering(settings: Settings) -> bool:

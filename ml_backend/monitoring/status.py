@@ -13,7 +13,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
-from ml_backend.storage import ProjectRow, RoundRow, Store, now
+from ml_backend.storage import ProjectRow, RoundRow, Store
 from ml_backend.teacher import report
 
 
@@ -123,7 +123,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         accuracy=_accuracy(project_row, active),
         running=job.running,
         waiting=job.waiting,
-        last_round=_last_round(successful_rounds[0]) if successful_rounds else None,
+        last_round=_last_round(store, successful_rounds[0]) if successful_rounds else None,
         last_error=rounds[0].error if rounds and job.failures else None,
         read=progress.get("read"),
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
@@ -140,11 +140,11 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     )
 
 
-def _last_round(round_row: RoundRow) -> dict[str, Any]:
+def _last_round(store: Store, round_row: RoundRow) -> dict[str, Any]:
     return {
         "version": round_row.version,
         "finished_at": round_row.finished_at,
-        "age_seconds": round(now() - round_row.finished_at, 1),
+        "age_seconds": round(store.clock.now() - round_row.finished_at, 1),
         "seconds": round(round_row.finished_at - round_row.started_at, 4),
         "stages": round_row.stages,
     }

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import ArtifactError, LeaseLostError, StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.storage import schema
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.artifacts import Artifacts
 from ml_backend.storage.connections import Connections
-from ml_backend.storage.database import Database, check_url, now, process_name
+from ml_backend.storage.database import Database, check_url, process_name
 from ml_backend.storage.distillations import Distillations
 from ml_backend.storage.erasure import content_keys, count_rows, erase_project
 from ml_backend.storage.evolution_rounds import EvolutionRounds, EvolutionRow
@@ -61,7 +61,6 @@ __all__ = [
     "StoreError",
     "Vectors",
     "check_url",
-    "now",
     "process_name",
     "read_credentials",
     "save_credentials",
@@ -75,7 +74,7 @@ WIPE_TRIES, WIPE_RETRY_SECONDS = 100, 0.1  # a process that reads or writes at t
 class Store:
     """All data that outlives a process: one attribute for each table or group of tables."""
 
-    def __init__(self, settings: Settings, *, must_exist: bool = False) -> None:
+    def __init__(self, settings: Settings, *, must_exist: bool = False, clock: Clock = SYSTEM_CLOCK) -> None:
         """Opens the store, and creates it if it does not exist. Raises StoreError if `must_exist` is True and there is
         no store."""
         self.folder = settings.data_dir
@@ -84,7 +83,8 @@ class Store:
                 f"There is no store in {settings.data_dir}: run this in the folder where `apprentice serve` was "
                 "started, or give --data-dir"
             )
-        self.database = Database(settings.database_url)
+        self.clock = clock
+        self.database = Database(settings.database_url, clock)
         self.database.upgrade()
         self.projects = Projects(self.database)
         self.connections = Connections(self.database)
@@ -161,7 +161,7 @@ class Store:
         for _ in range(WIPE_TRIES):
             if self.database.wipe():
                 break
-            time.sleep(WIPE_RETRY_SECONDS)
+            self.clock.sleep(WIPE_RETRY_SECONDS)
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def remove_orphans(self) -> None:

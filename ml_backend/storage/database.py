@@ -20,6 +20,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.types import storable_text
 
@@ -37,7 +38,8 @@ MIGRATIONS_LOCK = 72_110_417  # number of the advisory lock; differs from that o
 class Database:
     """One SQLAlchemy engine, with transactions and the statements that SQLite and PostgreSQL write differently."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.clock = clock
         self._engine = _make_engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         # writing threads of one process wait here for each other, and in `_begin_immediate` for other processes
@@ -164,7 +166,7 @@ class Database:
         """Returns the seconds since the epoch by the clock that all processes share: on PostgreSQL an SQL expression,
         on SQLite, whose processes run on one machine, a number."""
         if self.is_sqlite:
-            return now()
+            return self.clock.now()
         return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
     def wipe(self) -> bool:
@@ -267,11 +269,6 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-def now() -> float:
-    """Returns the seconds since the epoch by this machine's clock."""
-    return time.time()
 
 
 def process_name() -> str:

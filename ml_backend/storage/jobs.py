@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend.core.clock import Clock
 from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import connection as connections
@@ -24,7 +25,6 @@ from ml_backend.storage.signals import Signals
 MAX_BACKOFF_SECONDS = 60.0
 FAILURES_TO_MAX_BACKOFF = 6  # successive failures after which the pause is MAX_BACKOFF_SECONDS
 WORKER_EXPIRY_SECONDS = 3600  # age of the last heartbeat from which the row of a worker is removed
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Jobs:
         self, database: Database, lease_seconds: float, clock: Clock | None = None, signals: Signals | None = None
     ) -> None:
         """
-        clock    returns the time in place of the database's clock
+        clock    takes the place of the database's clock
         signals  notifies the workers at once of a requested round; None: they poll
         """
         self._database = database
         self._begin_announced = signals.announced if signals else database.begin
         self._lease_seconds = lease_seconds
-        self._now: Callable[[], Any] = clock or database.now
+        self._now: Callable[[], Any] = clock.now if clock else database.now
 
     def request(self, project: int, *, retry: bool = False) -> None:
         """Requests a round after an event. A running round does not answer this request, because it may have read the

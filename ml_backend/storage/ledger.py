@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.storage.database import Database, chunks, now
+from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.schema import call as table
 from ml_backend.storage.schema import ledger_total
 
@@ -123,7 +123,7 @@ class Ledger:
 
 def add_calls(database: Database, connection: sa.Connection, project: int, answered: AnsweredCalls) -> None:
     """Does the same as `Ledger.add_calls`, in the transaction of `connection`."""
-    made_at, answer, purpose = now(), answered.answer, answered.purpose
+    made_at, answer, purpose = database.clock.now(), answered.answer, answered.purpose
     if not answer.calls:
         return
     rows = [

@@ -13,8 +13,9 @@ from typing import Any, get_args
 import numpy as np
 import sqlalchemy as sa
 
+from ml_backend.core.clock import Clock
 from ml_backend.core.teacher_types import Answer, Purpose, Question
-from ml_backend.storage.database import Database, chunks, now
+from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
 from ml_backend.storage.quote_erasure import without_deleted
@@ -31,16 +32,16 @@ Choose = Callable[[list[Question], list[str]], list[str]]
 class Questions:
     """The table `question`."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] | None = None) -> None:
-        """clock: returns the time in place of the database's clock"""
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        """clock: takes the place of the database's clock"""
         self._database = database
-        self._now: Callable[[], Any] = clock or database.now
+        self._now: Callable[[], Any] = clock.now if clock else database.now
         self._replies = Replies(database)
 
     def add(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
         """Adds questions, each with the content key of its task (None: it is about no single task). Questions that are
         in the table stay as they are. Leaves out questions about deleted tasks, and removes quotes of such tasks."""
-        wanted_at = now()
+        wanted_at = self._database.clock.now()
         rows = [
             {
                 "project": project, "id": question.id, "teacher": teacher, "purpose": question.purpose, "key": key,
@@ -152,7 +153,7 @@ class Questions:
             if answer.shares is not None:
                 shares = {label: round(float(p), 6) for label, p in zip(body["labels"], answer.shares, strict=True)}
             values = {
-                "state": "dropped" if answer.content is None else "answered", "answered_at": now(),
+                "state": "dropped" if answer.content is None else "answered", "answered_at": self._database.clock.now(),
                 "content": content, "shares": shares, "problem": answer.problem,
             }  # fmt: skip
             connection.execute(sa.update(table).where(is_question).values(values))

@@ -11,7 +11,6 @@ from these rows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -86,7 +85,7 @@ class QuoteEraser:
     def step(self, project_id: int) -> bool:
         """Searches for about `STEP_SECONDS`, and forgets texts that no process can write any more. Returns whether
         another step may have something to do. Reads without a lock, and writes only rows that change."""
-        until = time.monotonic() + STEP_SECONDS
+        until = self._database.clock.monotonic() + STEP_SECONDS
         search = self._searches.pop(project_id, None) or self._begin_search(project_id)
         if search is None:
             return self._forget_searched(project_id)
@@ -94,7 +93,7 @@ class QuoteEraser:
         for row in search.rows if search.deleted_at else ():
             if row and search.texts.changes(row.documents, row.quoting):
                 self._clean(row, search.texts)
-            if time.monotonic() >= until:
+            if self._database.clock.monotonic() >= until:
                 self._searches[project_id] = search
                 return True
         self._searched.setdefault(project_id, {}).update(search.deleted_at)

@@ -150,7 +150,7 @@ class _Subscription:
         self._open()
 
     def _open(self) -> None:
-        self._not_before = time.monotonic() + RECONNECT_SECONDS
+        self._not_before = self._database.clock.monotonic() + RECONNECT_SECONDS
         try:
             self._connection = self._database.own_connection()
             self._connection.autocommit = True
@@ -175,7 +175,7 @@ class _Subscription:
 
     def heard(self) -> bool:
         if self._connection is None:
-            if time.monotonic() < self._not_before:
+            if self._database.clock.monotonic() < self._not_before:
                 return False
             self._open()
             return self._connection is not None  # a signal may have been lost meanwhile

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend.storage.database import Database, now
+from ml_backend.storage.database import Database
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import confusion as confusion_table
 from ml_backend.storage.schema import stats as table
@@ -40,7 +40,7 @@ class Stats:
         inputs_digest  digest of the inputs of the numbers
         document       the numbers
         """
-        row = {"project": project, "basis": inputs_digest, "made_at": now(), "document": document}
+        row = {"project": project, "basis": inputs_digest, "made_at": self._database.clock.now(), "document": document}
         delete = sa.delete(confusion_table).where(confusion_table.c.project == project)
         with self._database.begin() as connection:
             check_lease(connection, lease)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from ml_backend.storage.database import Database, now
+from ml_backend.storage.database import Database
 from ml_backend.storage.schema import progress
 from ml_backend.storage.schema import synchronisation as table
 
@@ -34,7 +34,7 @@ class Synchronisation:
     def end_reconciliation(self, project: int) -> None:
         """Marks the reconciliation as complete, unless another one was requested since it began."""
         change = sa.update(table).where(table.c.project == project, table.c.reconciled_at == _RECONCILING)
-        self._database.write(change.values(reconciled_at=now()))
+        self._database.write(change.values(reconciled_at=self._database.clock.now()))
 
     def record_reconciliation(self, project: int, counts: Mapping[str, int], watermark: str, read_under: str) -> None:
         """Stores the result of a reconciliation.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.core.types import Estimate, ModelVersion, Remark
-from ml_backend.storage.database import Database, chunks, now
+from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
 from ml_backend.storage.schema import version as table
@@ -175,7 +175,7 @@ class Versions:
 
     def draw_audit(self, project: int, tasks: Iterable[int]) -> None:
         """Adds tasks to the audit sample. A task that is in it keeps its time of drawing."""
-        rows = [{"project": project, "task": task, "drawn_at": now()} for task in tasks]
+        rows = [{"project": project, "task": task, "drawn_at": self._database.clock.now()} for task in tasks]
         if rows:
             with self._database.begin() as connection:
                 connection.execute(self._database.insert_or_ignore(audit), rows)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ml_backend.core import registry
+from ml_backend.core.clock import Clock
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.settings import ProjectSettings
@@ -30,7 +31,7 @@ from ml_backend.core.teacher_types import (
     max_calls,
     max_replies,
 )
-from ml_backend.storage import Spending, Store, now
+from ml_backend.storage import Spending, Store
 from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
 
@@ -100,11 +101,14 @@ class TeacherClient:
     """The client of one project's teacher. Several processes may have a client each; no process asks a question that
     another process is asking."""
 
-    def __init__(self, store: Store, project: int, teacher: Teacher, budget: Budget) -> None:
+    def __init__(
+        self, store: Store, project: int, teacher: Teacher, budget: Budget, renew_seconds: float = RENEW_SECONDS
+    ) -> None:
         self._store = store
         self._project = project
         self._teacher = teacher
         self._budget = budget
+        self._renew_seconds = renew_seconds
         self.problem = ""
         """The problem of the latest question that got no reply, "" if there is none."""
 
@@ -151,7 +155,7 @@ class TeacherClient:
         done = threading.Event()
 
         def renew() -> None:
-            while not done.wait(RENEW_SECONDS):
+            while not done.wait(self._renew_seconds):
                 with suppress(StoreError):
                     self._store.questions.renew(self._project, list(ids))
 
@@ -239,9 +243,9 @@ def exhausted_cap(store: Store, project: int, budget: Budget, following: Questio
 
 def _spending(store: Store, project: int) -> tuple[Spending, Spending]:
     """The teacher's cost and calls in the project, in total and today (UTC)."""
-    return store.ledger.spent(project)[""], store.ledger.spent(project, start_of_today())[""]
+    return store.ledger.spent(project)[""], store.ledger.spent(project, start_of_today(store.clock))[""]
 
 
-def start_of_today() -> float:
+def start_of_today(clock: Clock) -> float:
     """The beginning of today in UTC, in seconds since the epoch."""
-    return datetime.fromtimestamp(now(), UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    return datetime.fromtimestamp(clock.now(), UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.storage import ProjectRow, Store, now
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import Budget, exhausted_cap
 
 HealthState = Literal["good", "notice", "wrong"]
@@ -134,7 +134,7 @@ def _check_progress(store: Store, project_row: ProjectRow, options: ProjectSetti
     if cap:
         return TeacherFinding("notice", TeacherCode.BUDGET_SPENT, {"cap": cap})
     if state.get("name") == name and state["problem"]:
-        values = {"problem": state["problem"], "retry_in_seconds": max(state["until"] - now(), 0.0)}
+        values = {"problem": state["problem"], "retry_in_seconds": max(state["until"] - store.clock.now(), 0.0)}
         return TeacherFinding("wrong", TeacherCode.FAILING, values)
     if options.teacher == registry.BATCH_TEACHER and waiting:
         return TeacherFinding("notice", TeacherCode.BATCH_WAITING, {"project": project_row.id, "waiting": waiting})

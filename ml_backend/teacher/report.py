@@ -95,7 +95,7 @@ def read_report(
         "problem": state.get("problem", ""),
         "spent": {
             "in all": asdict(total),
-            "today": asdict(store.ledger.spent(project, start_of_today())[""]),
+            "today": asdict(store.ledger.spent(project, start_of_today(store.clock))[""]),
             "by purpose": {purpose: asdict(spending) for purpose, spending in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 
 import numpy as np
@@ -24,6 +23,7 @@ class QuestionScheduler:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._clock = store.clock
         self._chosen: dict[int, Ints] = {}
         self._no_cues_before: dict[int, float] = {}
         """By project: the monotonic time in seconds before which no label descriptions or field scores are asked for.
@@ -47,7 +47,7 @@ class QuestionScheduler:
             snapshot, learner, teacher, candidates.queue_head(store, project_row, snapshot.options)
         ):
             return about_head
-        if time.monotonic() < self._no_cues_before.get(project, 0.0):
+        if self._clock.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
         return cues or self._for_distillation(snapshot, learner, teacher, annotated_or_skipped)
 
@@ -60,7 +60,7 @@ class QuestionScheduler:
     def postpone_descriptions(self, project: int, seconds: float) -> None:
         """Asks for no label descriptions or field scores for a time. Their replies are the longest: if one does not
         come, the other questions are asked meanwhile."""
-        self._no_cues_before[project] = time.monotonic() + seconds
+        self._no_cues_before[project] = self._clock.monotonic() + seconds
 
     def _for_distillation(
         self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, annotated_or_skipped: Ints

@@ -7,8 +7,7 @@ configuration. While no events come, one small request every few seconds compare
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
 
@@ -28,22 +27,22 @@ class ConfigCheck:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._clock = store.clock
         self._thread = ThreadPoolExecutor(1, "config")
         self._running: Future[None] | None = None
-        self._not_before = time.monotonic() + CHECK_INTERVAL_SECONDS
+        self._not_before = self._clock.monotonic() + CHECK_INTERVAL_SECONDS
         self._last_project = 0
 
     def step(self, client: LabelStudioClient | None) -> None:
         """Starts the next check if it is due. A worker calls this whenever it has nothing more urgent to do."""
-        if client is None or time.monotonic() < self._not_before or (self._running and not self._running.done()):
+        if client is None or self._clock.monotonic() < self._not_before or (self._running and not self._running.done()):
             return
-        self._not_before = time.monotonic() + CHECK_INTERVAL_SECONDS
+        self._not_before = self._clock.monotonic() + CHECK_INTERVAL_SECONDS
         self._running = self._thread.submit(self._check, client)
 
     def wait(self) -> None:
         """Waits for the running check."""
-        if self._running:
-            self._running.result()
+        wait([self._running] if self._running else [])
 
     def stop(self) -> None:
         self._thread.shutdown()
@@ -63,7 +62,7 @@ class ConfigCheck:
                 self._store.synchronisation.request_reconciliation(project_row.id)
                 self._store.jobs.request(project_row.id)
         except ApprenticeError as error:
-            self._not_before = time.monotonic() + RETRY_SECONDS
+            self._not_before = self._clock.monotonic() + RETRY_SECONDS
             log.debug("labelling configuration not checked", error=str(error))
 
     def _next_project(self) -> int | None:

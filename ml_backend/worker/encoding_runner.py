@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import structlog
@@ -40,6 +39,7 @@ class EncodingRunner:
     def __init__(self, settings: Settings, store: Store, worker: str) -> None:
         self._settings = settings
         self._store = store
+        self._clock = store.clock
         self._worker = worker
         self._thread = ThreadPoolExecutor(1, "encode", lower_thread_priority)
         self._running: _RunningBatch | None = None
@@ -59,7 +59,7 @@ class EncodingRunner:
             try:
                 self._store_vectors(running, pools)
             except Exception as error:  # a round that needs a vector raises the error again
-                self._not_before[running.project] = time.monotonic() + RETRY_SECONDS
+                self._not_before[running.project] = self._clock.monotonic() + RETRY_SECONDS
                 message = str(error) if isinstance(error, ApprenticeError) else type(error).__name__
                 log.warning("encoding failed", project=running.project, error=message, retry_in=RETRY_SECONDS)
         for project, pool in pools.items():
@@ -74,8 +74,12 @@ class EncodingRunner:
 
     def report_progress(self, project: int, pool: ProjectPool) -> None:
         """Stores how much of a project is encoded, and that this worker encodes the rest."""
-        self._reported_at = time.monotonic()
+        self._reported_at = self._clock.monotonic()
         self._store.progress.set_encoded(project, self._worker, int((~pool.missing).sum()), len(pool.tasks))
+
+    def wait(self) -> None:
+        """Waits until the running batch is encoded; the next step stores its vectors."""
+        wait([self._running.result] if self._running else [])
 
     def stop(self) -> None:
         """Waits for the running batch."""
@@ -93,17 +97,17 @@ class EncodingRunner:
             pool.flush()
         if is_done or int(pool.encoded.sum()).bit_length() > encoded_before.bit_length():
             self._store.jobs.request_unless_waiting(running.project)
-        if is_done or time.monotonic() - self._reported_at > PROGRESS_SECONDS:
+        if is_done or self._clock.monotonic() - self._reported_at > PROGRESS_SECONDS:
             self.report_progress(running.project, pool)
 
     def _may_encode(self, project: int, leased_project: int | None) -> bool:
         """Whether this worker is to encode the project now: no retry is due later, and no other worker encodes it."""
-        if time.monotonic() < self._not_before.get(project, 0.0):
+        if self._clock.monotonic() < self._not_before.get(project, 0.0):
             return False
         if project == leased_project:
             return True
         project_row = self._store.projects.get(project)
         if project_row is not None and (project_row.progress or {}).get("worker") == self._worker:
             return True
-        self._not_before[project] = time.monotonic() + OTHER_WORKER_CHECK_SECONDS
+        self._not_before[project] = self._clock.monotonic() + OTHER_WORKER_CHECK_SECONDS
         return False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 
+from ml_backend.core.clock import Clock
 from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.storage import Lease
 from ml_backend.storage.jobs import Jobs
@@ -16,8 +16,9 @@ class LeaseCheck:
     """Raises LeaseLostError if the worker stops, the lease is lost or the project is disconnected. An answer of the
     store is valid for `CACHE_SECONDS`. Another thread renews the lease."""
 
-    def __init__(self, jobs: Jobs, lease: Lease, stop: threading.Event) -> None:
+    def __init__(self, jobs: Jobs, lease: Lease, stop: threading.Event, clock: Clock) -> None:
         self._jobs = jobs
+        self._clock = clock
         self._lease = lease
         self._stop = stop
         self._valid_until = 0.0
@@ -25,8 +26,8 @@ class LeaseCheck:
     def __call__(self) -> None:
         if self._stop.is_set():
             raise LeaseLostError(f"the worker of project {self._lease.project} is stopping")
-        if time.monotonic() < self._valid_until:
+        if self._clock.monotonic() < self._valid_until:
             return
         if not self._jobs.may_publish(self._lease):
             raise LeaseLostError(f"the lease of project {self._lease.project} is lost, or the project was disconnected")
-        self._valid_until = time.monotonic() + CACHE_SECONDS
+        self._valid_until = self._clock.monotonic() + CACHE_SECONDS

@@ -9,7 +9,6 @@ in quiet periods, too, in small portions.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 
@@ -43,18 +42,19 @@ class Maintenance:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._not_before = time.monotonic() + QUIET_SECONDS
+        self._clock = store.clock
+        self._not_before = self._clock.monotonic() + QUIET_SECONDS
         self._prune_not_before: dict[int, float] = {}
         self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time of the last full sweep
         self._sweep_not_before: dict[int, float] = {}
         # projects whose deleted data is left in the database's log only -> their `tasks_revision` at the search for it
         self._wipe_pending: dict[int, int] = {}
         self._strays_not_before = 0.0
-        self._quiet_at = time.monotonic()
+        self._quiet_at = self._clock.monotonic()
 
     def postpone(self) -> None:
         """Restarts the quiet period: a round has changed something, so annotators are at work."""
-        self._not_before = time.monotonic() + QUIET_SECONDS
+        self._not_before = self._clock.monotonic() + QUIET_SECONDS
 
     def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
         """Enforces the upper limits, under the lease of a finished round. Errors are logged and do not fail the round.
@@ -72,7 +72,7 @@ class Maintenance:
             if pool is not None:
                 spaces = {pool.space, *feature_space.record_space_names(self._settings, project_row)}
                 self._store.remove_vectors(project, "", spaces)
-                if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # a busy worker may never be quiet
+                if self._clock.monotonic() - self._quiet_at > SWEEP_SECONDS:  # a busy worker may never be quiet
                     self._sweep(project_row, pool)
             if client is not None:
                 self._prune_version(client, project_row, MAX_STALE_VERSIONS)
@@ -81,12 +81,12 @@ class Maintenance:
 
     def step(self, client: LabelStudioClient | None, pools: Mapping[int, ProjectPool]) -> bool:
         """Deletes one portion of one project; False if there was nothing to delete, or it was not due."""
-        if client is None or time.monotonic() < self._not_before:
+        if client is None or self._clock.monotonic() < self._not_before:
             return False
-        self._quiet_at = time.monotonic()
+        self._quiet_at = self._clock.monotonic()
         self._not_before = self._quiet_at + PORTION_PAUSE_SECONDS
-        if time.monotonic() >= self._strays_not_before:
-            self._strays_not_before = time.monotonic() + SWEEP_SECONDS
+        if self._clock.monotonic() >= self._strays_not_before:
+            self._strays_not_before = self._clock.monotonic() + SWEEP_SECONDS
             self._store.remove_orphans()
         rows = [row for row in self._store.projects.connected() if row.id in pools]
         if any(self._prune_version(client, row, MIN_STALE_VERSIONS) for row in rows):
@@ -113,7 +113,7 @@ class Maintenance:
             self._store.artifacts.remove_orphans(project, {*needed, (project_row.distillation or {}).get("file", "")})
             return self._wipe(project, project_row.tasks_revision)
         except (ApprenticeError, OSError) as error:
-            self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
+            self._sweep_not_before[project] = self._clock.monotonic() + RETRY_SECONDS
             log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
             return False
 
@@ -125,8 +125,8 @@ class Maintenance:
         """
         if self._store.database.wipe():
             self._wipe_pending.pop(project, None)
-            self._swept[project] = (searched_revision, time.monotonic())
-            self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
+            self._swept[project] = (searched_revision, self._clock.monotonic())
+            self._sweep_not_before[project] = self._clock.monotonic() + SWEEP_SECONDS
         else:
             self._wipe_pending[project] = searched_revision
         return False
@@ -134,8 +134,9 @@ class Maintenance:
     def _is_swept(self, project_row: ProjectRow) -> bool:
         """Whether no task has changed since the last sweep, or the last sweep was a moment ago."""
         revision, swept_at = self._swept.get(project_row.id, (None, 0.0))
-        is_unchanged = revision == project_row.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SWEEP_SECONDS
-        return is_unchanged or time.monotonic() < self._sweep_not_before.get(project_row.id, 0.0)
+        now = self._clock.monotonic()
+        is_unchanged = revision == project_row.tasks_revision and now - swept_at < UNCHANGED_SWEEP_SECONDS
+        return is_unchanged or now < self._sweep_not_before.get(project_row.id, 0.0)
 
     def _prune_version(self, client: LabelStudioClient, project_row: ProjectRow, max_versions: int) -> bool:
         """Deletes the rows of the oldest version in Label Studio if more than `max_versions` have rows beside the
@@ -143,7 +144,7 @@ class Maintenance:
         stale = self._store.versions.stale(project_row.id)
         if len(stale) <= max_versions or stale[0][1] == project_row.published:
             return False
-        if time.monotonic() < self._prune_not_before.get(project_row.id, 0.0):
+        if self._clock.monotonic() < self._prune_not_before.get(project_row.id, 0.0):
             return False
         number, name, _ = stale[0]
         try:
@@ -151,7 +152,7 @@ class Maintenance:
         except NotFoundError:
             pass  # deleted already
         except ApprenticeError as error:
-            self._prune_not_before[project_row.id] = time.monotonic() + RETRY_SECONDS
+            self._prune_not_before[project_row.id] = self._clock.monotonic() + RETRY_SECONDS
             log.warning(
                 "deleting rows of an old version failed", project=project_row.id, version=name, error=str(error)
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
 
@@ -30,6 +29,7 @@ class MonitorRunner:
     def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
         self._store = store
+        self._clock = store.clock
         self._aggregators = aggregators
         self._thread = ThreadPoolExecutor(1, "monitor", lower_thread_priority)
         self._running: Future[None] | None = None
@@ -38,9 +38,9 @@ class MonitorRunner:
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Starts a run for the first project with changes, if no run is under way."""
-        if time.monotonic() < self._not_before or (self._running and not self._running.done()):
+        if self._clock.monotonic() < self._not_before or (self._running and not self._running.done()):
             return
-        self._not_before = time.monotonic() + PAUSE_SECONDS
+        self._not_before = self._clock.monotonic() + PAUSE_SECONDS
         for project, pool in pools.items():
             project_row, active = self._store.projects.get(project), self._store.versions.active(project)
             if project_row is None or active is None or active.learner is None:
@@ -66,6 +66,10 @@ class MonitorRunner:
                 self._running = self._thread.submit(self._run, project, monitor_input, project_row.made_at)
                 return
 
+    def wait(self) -> None:
+        """Waits for the current run."""
+        wait([self._running] if self._running else [])
+
     def stop(self) -> None:
         """Waits for the current run."""
         self._thread.shutdown()
@@ -80,4 +84,4 @@ class MonitorRunner:
         except Exception as error:  # a failed run must not stop the worker
             log.warning("monitor failed", project=project, error=type(error).__name__)
         finally:
-            self._not_before = time.monotonic() + PAUSE_SECONDS
+            self._not_before = self._clock.monotonic() + PAUSE_SECONDS

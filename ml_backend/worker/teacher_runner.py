@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRow, Store, now
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
@@ -47,6 +46,7 @@ class TeacherRunner:
     def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
         self._store = store
+        self._clock = store.clock
         self._aggregators = aggregators
         self._scheduler = QuestionScheduler(store)
         self._running: threading.Thread | None = None
@@ -57,14 +57,14 @@ class TeacherRunner:
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Starts to work for the first project with something to do, if the thread is idle. Takes milliseconds."""
-        if time.monotonic() < self._not_before or (self._running and self._running.is_alive()):
+        if self._clock.monotonic() < self._not_before or (self._running and self._running.is_alive()):
             return
-        self._not_before = time.monotonic() + self._pause
+        self._not_before = self._clock.monotonic() + self._pause
         self._pause = min(2 * self._pause, MAX_IDLE_PAUSE_SECONDS)
         self._forget_all_but(pools.keys())
         snapshots: list[ProjectSnapshot] = []
         for project, pool in pools.items():
-            if time.monotonic() >= self._skipped_until.get(project, 0.0):
+            if self._clock.monotonic() >= self._skipped_until.get(project, 0.0):
                 try:
                     if snapshot := self._take_snapshot(project, pool):
                         snapshots.append(snapshot)
@@ -79,12 +79,14 @@ class TeacherRunner:
     def wake(self) -> None:
         """Makes the next check due soon, because an event may have brought work."""
         self._pause = PAUSE_SECONDS
-        self._not_before = min(self._not_before, time.monotonic() + PAUSE_SECONDS)
+        self._not_before = min(self._not_before, self._clock.monotonic() + PAUSE_SECONDS)
 
-    def stop(self) -> None:
-        """Waits at most `STOP_SECONDS` for pending answers. Later answers are lost."""
+    def wait(self, max_seconds: float = STOP_SECONDS) -> bool:
+        """Waits at most `max_seconds` for the work in the background; returns whether it has ended. When the process
+        ends, later answers are lost."""
         if self._running:
-            self._running.join(STOP_SECONDS)
+            self._running.join(max_seconds)
+        return not (self._running and self._running.is_alive())
 
     def _forget_all_but(self, projects: Collection[int]) -> None:
         for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until):
@@ -104,7 +106,7 @@ class TeacherRunner:
         project_row = self._set_teacher(
             project_row, teacher_client.teacher if teacher_client else None, options.teacher_model
         )
-        if _unavailable_until(project_row) > now():
+        if _unavailable_until(project_row) > self._clock.now():
             return None
         encoder = feature_space.project_encoder(self._settings, project_row)
         schema = read_schema(project_row.label_config, project_row.choices)
@@ -142,7 +144,7 @@ class TeacherRunner:
         # an ApprenticeError means a wrong setting, which somebody may correct soon
         pause = UNANSWERED_PAUSE_SECONDS if isinstance(error, ApprenticeError) else MAX_RETRY_SECONDS
         log.error("work with the teacher failed", project=project, error=type(error).__name__, retry_in=pause)
-        self._skipped_until[project] = time.monotonic() + pause
+        self._skipped_until[project] = self._clock.monotonic() + pause
 
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
@@ -224,26 +226,30 @@ class TeacherRunner:
 
     def _ask(self, teacher_client: TeacherClient, project_row: ProjectRow, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""
-        project, round_requested_at, new_answers, replies = project_row.id, time.monotonic(), 0, 0
+        project, round_requested_at, new_answers, replies = project_row.id, self._clock.monotonic(), 0, 0
         try:
             for answer in teacher_client.ask([question for question, _ in questions], [key for _, key in questions]):
                 replies += 1
                 new_answers += answer.content is not None
-                if new_answers and time.monotonic() - round_requested_at > ROUND_INTERVAL_SECONDS:
-                    round_requested_at, new_answers = time.monotonic(), 0
+                if new_answers and self._clock.monotonic() - round_requested_at > ROUND_INTERVAL_SECONDS:
+                    round_requested_at, new_answers = self._clock.monotonic(), 0
                     self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
             self._retry_seconds.pop(project, None)
             self._report(project_row, "")
             if not replies:  # another worker is asking the same questions
-                self._not_before = time.monotonic() + UNANSWERED_PAUSE_SECONDS
+                self._not_before = self._clock.monotonic() + UNANSWERED_PAUSE_SECONDS
         except TeacherUnavailableError as error:
             last_pause = self._retry_seconds.get(project, FIRST_RETRY_SECONDS / 2)
             pause = MAX_RETRY_SECONDS if error.fatal else min(2 * last_pause, MAX_RETRY_SECONDS)
             self._retry_seconds[project] = pause
-            self._report(project_row, str(error), now() + (error.retry_after or pause))
+            self._report(project_row, str(error), self._clock.now() + (error.retry_after or pause))
             log.warning("teacher unavailable", project=project, error=str(error))
         except Exception as error:  # the loop goes on without the teacher
-            self._report(project_row, f"asking the teacher failed ({type(error).__name__})", now() + MAX_RETRY_SECONDS)
+            self._report(
+                project_row,
+                f"asking the teacher failed ({type(error).__name__})",
+                self._clock.now() + MAX_RETRY_SECONDS,
+            )
             log.error("asking the teacher failed", project=project, error=type(error).__name__)
         if new_answers:
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)

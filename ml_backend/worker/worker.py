@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -18,7 +17,8 @@ from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, RoundRow, Store, now, process_name, read_credentials
+from ml_backend.storage import Lease, RoundRow, Store, process_name, read_credentials
+from ml_backend.storage.signals import Listener
 from ml_backend.worker.config_check import ConfigCheck
 from ml_backend.worker.encoding_runner import EncodingRunner
 from ml_backend.worker.lease_check import LeaseCheck
@@ -36,18 +36,35 @@ MAX_TEACHER_PAUSE_SECONDS = 2.0  # between two steps of the teacher runner while
 ERROR_PAUSE_SECONDS = 2.0  # after an error outside a round
 MAX_TASKS_IN_MEMORY = 200_000  # in the pools of other projects than the current one: 2 kB each
 
+MakeClient = Callable[[str, str, float], LabelStudioClient]
+
 log = structlog.get_logger()
 
 
 class Worker:
     """Runs until `stop` is set. One round at a time; several workers share the projects through leases."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        stop: threading.Event,
+        *,
+        make_client: MakeClient = LabelStudioClient,
+        listener: Listener | None = None,
+    ) -> None:
+        """
+        store        closed at the end of `run`; its clock is that of the worker
+        make_client  makes the client from Label Studio's URL, the API key, and the seconds until a call fails
+        listener     hears of requested rounds; None: the store's
+        """
         self._settings = settings
         self._stop = stop
-        self._store = Store(settings)
+        self._store = store
+        self._clock = store.clock
         self._name = process_name()
         self._pools: dict[int, ProjectPool] = {}
+        self._make_client = make_client
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
         self._maintenance = Maintenance(settings, self._store)
@@ -56,9 +73,9 @@ class Worker:
         self._monitor_runner = MonitorRunner(settings, self._store, self._aggregators)
         self._teacher_runner = TeacherRunner(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
-        self._listener = self._store.signals.listen()
+        self._listener = listener or store.signals.listen()
         self._reconciled_at = self._poll_at = 0.0
-        self._teacher_step_at = time.monotonic()
+        self._teacher_step_at = self._clock.monotonic()
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round reports the error
@@ -69,7 +86,7 @@ class Worker:
         try:
             while not self._stop.is_set():
                 try:
-                    self._step()
+                    self.step()
                 except Exception as error:  # for example a full disk; the last version goes on serving
                     log.error("worker step failed", error=_loggable(error), retry_in=ERROR_PAUSE_SECONDS)
                     self._stop.wait(ERROR_PAUSE_SECONDS)
@@ -81,7 +98,7 @@ class Worker:
                     pool.flush()
             self._store.jobs.remove_worker(self._name)
             self._listener.close()
-            self._teacher_runner.stop()  # slow steps come last, because the process may be killed
+            self._teacher_runner.wait()  # slow steps come last, because the process may be killed
             self._encoding_runner.stop()
             self._monitor_runner.stop()
             self._config_check.stop()
@@ -97,7 +114,20 @@ class Worker:
             if self._stop.wait(HEARTBEAT_SECONDS):
                 return
 
-    def _step(self) -> None:
+    @property
+    def pools(self) -> Mapping[int, ProjectPool]:
+        """The pools in memory, by project; that of the latest round comes last."""
+        return self._pools
+
+    def wait(self) -> None:
+        """Waits for what the last step began in the background, except for answers of a teacher."""
+        self._encoding_runner.wait()
+        self._monitor_runner.wait()
+        self._config_check.wait()
+
+    def step(self) -> None:
+        """Runs the round of a project if one is requested. Otherwise, begins or continues work in the background, and
+        waits for a signal for a moment if there is none."""
         self._request_reconciliations()
         lease = self._claim()
         if lease is not None:
@@ -113,14 +143,14 @@ class Worker:
     def _claim(self) -> Lease | None:
         """Claims a project, if a signal has come or a poll is due; None if no project waits for a round."""
         self._read_signals()
-        if time.monotonic() < self._poll_at:
+        if self._clock.monotonic() < self._poll_at:
             return None
         lease = self._store.jobs.claim(self._name)
-        self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
+        self._poll_at = 0.0 if lease else self._clock.monotonic() + POLL_SECONDS
         return lease
 
     def _step_teacher(self) -> None:
-        self._teacher_step_at = time.monotonic()
+        self._teacher_step_at = self._clock.monotonic()
         self._teacher_runner.step(self._pools)
 
     def _read_signals(self) -> None:
@@ -137,7 +167,7 @@ class Worker:
             self._read_signals()
             self._encoding_runner.step(self._pools, lease.project)
             # a worker with many rounds never gets to the teacher otherwise
-            if time.monotonic() - self._teacher_step_at > MAX_TEACHER_PAUSE_SECONDS:
+            if self._clock.monotonic() - self._teacher_step_at > MAX_TEACHER_PAUSE_SECONDS:
                 self._step_teacher()
         return self._stop.is_set() or self._store.jobs.is_other_round_due(lease)
 
@@ -145,12 +175,12 @@ class Worker:
         """Every few seconds, requests a round for each project that is due for reconciliation, and drops the pools of
         disconnected projects."""
         interval = min(RECONCILE_CHECK_SECONDS, self._settings.reconcile_seconds)
-        if self._reconciled_at and time.monotonic() - self._reconciled_at < interval:
+        if self._reconciled_at and self._clock.monotonic() - self._reconciled_at < interval:
             return
-        self._reconciled_at = time.monotonic()
+        self._reconciled_at = self._clock.monotonic()
         connected = self._store.projects.connected()
         for project_row in connected:
-            if now() - project_row.reconciled_at >= self._settings.reconcile_seconds:
+            if self._clock.now() - project_row.reconciled_at >= self._settings.reconcile_seconds:
                 self._store.jobs.request_unless_waiting(project_row.id)
         for project in self._pools.keys() - {project_row.id for project_row in connected}:
             pool = self._pools.pop(project)
@@ -160,7 +190,7 @@ class Worker:
 
     def _run_leased_round(self, lease: Lease) -> None:
         """Runs one round under a lease. An error is stored for `status`, and the round is tried again later."""
-        started, jobs = now(), self._store.jobs
+        started, jobs = self._clock.now(), self._store.jobs
         stages: dict[str, float] = {}
         if not jobs.may_publish(lease):  # the project was disconnected after the request
             jobs.finish(lease)
@@ -175,7 +205,7 @@ class Worker:
                     project=lease.project,
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
-                    check_lease=LeaseCheck(jobs, lease, self._stop),
+                    check_lease=LeaseCheck(jobs, lease, self._stop, self._clock),
                     newer_round_requested=lambda seconds: self._is_superseded(lease, seconds),
                     lease=lease,
                     stages=stages,
@@ -198,7 +228,9 @@ class Worker:
             # the round may have stored a learner; no client, because Label Studio may be the cause
             self._maintenance.after_round(None, lease.project)
             jobs.fail(lease)
-            self._store.versions.record_round(lease.project, RoundRow(None, started, now(), stages, message))
+            self._store.versions.record_round(
+                lease.project, RoundRow(None, started, self._clock.now(), stages, message)
+            )
             log.error("round failed", project=lease.project, error=message)
 
     def _pool(self, project: int) -> ProjectPool:
@@ -236,7 +268,7 @@ class Worker:
         """Returns the client. Makes a new one when `connect` has stored other credentials."""
         stored_credentials = read_credentials(self._settings)
         if self._client is None or stored_credentials != self._credentials:
-            self._client = LabelStudioClient(*stored_credentials, self._settings.timeout_seconds)
+            self._client = self._make_client(*stored_credentials, self._settings.timeout_seconds)
             self._credentials = stored_credentials
             for project_row in self._store.projects.connected():  # it may be another Label Studio, or a changed one
                 self._store.synchronisation.request_reconciliation(project_row.id)

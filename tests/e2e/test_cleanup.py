@@ -18,7 +18,6 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.setup import RESTORED_SETTINGS
-from ml_backend.storage import now
 from ml_backend.storage.schema import NO_VERSION
 from ml_backend.worker.maintenance import MAX_STALE_VERSIONS
 
@@ -229,7 +228,7 @@ def test_after_27_answers_in_a_row_no_more_drafts_and_learners_stay_than_the_cei
             name = f"apprentice-{number}-earlier"
             row = {"task": task, "model_version": name, "score": 0.5, "result": []}
             project.client.call("POST", "api/predictions/", body=row)
-            earlier = ModelVersion(project.number, number, name, None, 0, None, now())
+            earlier = ModelVersion(project.number, number, name, None, 0, None, backend.store.clock.now())
             backend.store.versions.add(earlier, None, rows=1)
     versions = set()
     for labelled in range(1, 28):

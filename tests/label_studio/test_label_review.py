@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
+from manual_clock import ManualClock
 from projects import set_up
 
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.types import Annotation, TaskContent, TaskSchema, content_key
-from ml_backend.label_studio import label_review as module
 from ml_backend.label_studio.label_review import (
+    EXPIRY_SECONDS,
     SECOND_LOOK_VERSION,
     delete_proposals,
     reviewable_tasks,
     update_proposals,
 )
-from ml_backend.storage import Store, now
+from ml_backend.storage import Store
 
 
 class AnnotatedProject:
@@ -124,11 +125,10 @@ def test_an_annotation_that_was_changed_counts_as_reviewed_until_it_changes_agai
     assert project.propose() == [1]
 
 
-def test_a_proposal_without_a_change_expires(project: AnnotatedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposal_without_a_change_expires(project: AnnotatedProject, clock: ManualClock) -> None:
     project.suspect(1)
     project.propose()
-    later = now() + module.EXPIRY_SECONDS + 1
-    monkeypatch.setattr(module, "now", lambda: later)
+    clock.sleep(EXPIRY_SECONDS + 1)
     assert project.propose() == []
     assert 1 not in project.reviewable()
 

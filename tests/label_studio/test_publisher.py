@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
+from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
 from ml_backend.core.types import Draft, Prediction, TaskSchema
@@ -21,14 +20,14 @@ Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
 
 
 @pytest.fixture
-def publish(server: FakeLabelStudio, single: TaskSchema) -> Publish:
+def publish(server: FakeLabelStudio, single: TaskSchema, clock: ManualClock) -> Publish:
     def make(
         n: int, pace: PublishTimings, check_lease: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
         tasks = list(add_labelled_tasks(server, n))
         client = FakeClient(server)
         queue = [Prediction(task, place / n, Draft(("fruit",), 0.9, "learner")) for place, task in enumerate(tasks)]
-        return Publisher(client, 5, single, "v1", check_lease, pace), client, queue
+        return Publisher(client, 5, single, "v1", check_lease, pace, clock=clock), client, queue
 
     return make
 
@@ -105,19 +104,10 @@ def test_with_a_slow_bulk_import_the_rest_can_be_interrupted_after_every_row(pub
     assert publisher.written == HEAD_PREDICTIONS + 2
 
 
-def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
-    publish: Publish, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(publish: Publish, clock: ManualClock) -> None:
     publisher, client, queue = publish(HEAD_PREDICTIONS + 3, PublishTimings(60.0, 0.01))
-    clock, pauses = [0.0], []
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    call = client.call
-
-    def take_time(method: str, path: str, **values: Any) -> Any:
-        clock[0] += len(client.calls) + 1.0
-        return call(method, path, **values)
-
-    monkeypatch.setattr(client, "call", take_time)
+    client.before = lambda *_: clock.sleep(len(client.calls))
+    pauses: list[float] = []
     rest = publisher.publish_head(queue)
     publisher.publish_rest(rest, lambda seconds: bool(pauses.append(seconds)))
     rows = [HEAD_PREDICTIONS + 2.0 + row for row in range(3)]

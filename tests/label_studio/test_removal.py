@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
+from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema, content_key
-from ml_backend.label_studio import removal as module
-from ml_backend.label_studio.removal import forget, is_in_label_studio
+from ml_backend.label_studio.removal import WORKER_RELEASE_SECONDS, forget, is_in_label_studio
 from ml_backend.label_studio.setup import connect
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -101,25 +99,28 @@ def test_when_label_studio_does_not_answer_the_store_is_unchanged(
     assert store.projects.ensure(5).is_connected
 
 
-def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabelStudio, store: Store) -> None:
+def test_a_running_round_is_waited_for(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, clock: ManualClock
+) -> None:
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None
-    forgetting = threading.Thread(target=forget, args=(FakeClient(server), store, 5, say))
-    forgetting.start()
-    deadline = time.monotonic() + 20
-    while store.projects.ensure(5).is_connected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert store.tasks.count(5) == 40
-    store.jobs.finish(lease)
-    forgetting.join(20)
+    begin, tasks = clock.seconds, []
+
+    def finish_after_two_seconds() -> None:
+        tasks.append(store.tasks.count(5))
+        if clock.seconds > begin + 2:
+            store.jobs.finish(lease)
+
+    clock.on_sleep = finish_after_two_seconds
+    forget(FakeClient(server), store, 5, say)
+    assert set(tasks) == {40} and clock.seconds == pytest.approx(begin + 2, abs=0.2)
     assert store.count_rows(5) == {}
 
 
 def test_a_round_that_does_not_end_loses_its_lease(
-    learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store
 ) -> None:
-    monkeypatch.setattr("ml_backend.label_studio.setup.MAX_ROUND_WAIT_SECONDS", 0.0)
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None
@@ -129,10 +130,9 @@ def test_a_round_that_does_not_end_loses_its_lease(
 
 
 def test_running_workers_get_time_to_release_the_project(
-    learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, clock: ManualClock
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    begin = clock.seconds
     store.jobs.record_heartbeat("worker", 1)
     forget(FakeClient(server), store, 5, say)
-    assert slept == [module.WORKER_RELEASE_SECONDS]
+    assert clock.seconds == begin + WORKER_RELEASE_SECONDS

@@ -12,13 +12,13 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from manual_clock import ManualClock
 from projects import set_up
 
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.storage import EvolutionRow, Spending, Store
-from ml_backend.storage import ledger as ledger_module
 from ml_backend.storage.database import MIGRATIONS
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, EvolutionRound, GeneratedText
@@ -91,7 +91,7 @@ def test_the_lock_of_a_killed_process_is_released(any_store: Store, any_settings
 
 
 def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_shown(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
+    any_store: Store, clock: ManualClock
 ) -> None:
     rounds = (
         EvolutionRound(
@@ -117,7 +117,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
     for number, examples in enumerate(((), (("an apple", "{}"),))):
         question = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
         any_store.questions.add(5, "t", [(question, bytes(16))])
-        monkeypatch.setattr(ledger_module, "now", lambda number=number: 86_400.0 * number + 86_399.9)
+        clock.set_now(86_400.0 * number + 86_399.9)
         calls = (Call("m", 0.5, 10, 2, "answered"),) * 2
         any_store.questions.store_answer(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
     config = Config()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from manual_clock import ManualClock
 
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Draft, Prediction
@@ -88,9 +89,10 @@ def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) ->
     assert any_store.questions.counts(5, TEACHER) == {("label", "dropped"): 1}
 
 
-def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(any_store: Store) -> None:
-    moment = [1000.0]
-    any_store.questions = Questions(any_store.database, lambda: moment[0])
+def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(
+    any_store: Store, clock: ManualClock
+) -> None:
+    any_store.questions = Questions(any_store.database, clock)
     ids = want(any_store, 1, 2, 3)
     take = any_store.questions.take
     assert take(5, TEACHER, ["q2", "q1"]) == ["q2", "q1"]
@@ -98,18 +100,17 @@ def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(
     assert take(5, "another", ids) == take(6, TEACHER, ids) == []
     any_store.questions.release(5, ["q1"])
     assert take(5, TEACHER, ids) == ["q1"]
-    moment[0] += GIVEN_UP_SECONDS + 1
+    clock.seconds += GIVEN_UP_SECONDS + 1
     assert take(5, TEACHER, ids) == ids
 
 
-def test_a_question_that_is_renewed_is_not_given_up(any_store: Store) -> None:
-    moment = [1000.0]
-    any_store.questions = Questions(any_store.database, lambda: moment[0])
+def test_a_question_that_is_renewed_is_not_given_up(any_store: Store, clock: ManualClock) -> None:
+    any_store.questions = Questions(any_store.database, clock)
     ids = want(any_store, 1, 2)
     assert any_store.questions.take(5, TEACHER, ids) == ids
-    moment[0] += GIVEN_UP_SECONDS - 1
+    clock.seconds += GIVEN_UP_SECONDS - 1
     any_store.questions.renew(5, ["q1"])
-    moment[0] += 2
+    clock.seconds += 2
     assert any_store.questions.take(5, TEACHER, ids) == ["q2"]
 
 
@@ -160,12 +161,12 @@ def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store:
     assert [question.id for question in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
 
 
-def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, clock: ManualClock) -> None:
     want(any_store, 1)
     any_store.questions.add(5, TEACHER, [(question(2, "write"), None)])
-    monkeypatch.setattr(ledger_module, "now", lambda: 100.0)
+    clock.set_now(100.0)
     any_store.questions.store_answer(5, answer(1), [0.5])
-    monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
+    clock.set_now(200.0)
     any_store.questions.store_answer(5, answer(2), [0.25])
     unanswered = Answer("q9", None, None, (call("failed", 0),))
     any_store.ledger.add_calls(5, AnsweredCalls(unanswered, "label", TEACHER, [0.0]))
@@ -178,13 +179,11 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     assert any_store.ledger.spent(6) == {"": Spending()}
 
 
-def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(any_store: Store, clock: ManualClock) -> None:
     want(any_store, *range(1, 7))
     midnight = 20_000 * ledger_module.SECONDS_PER_DAY
     for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
-        monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
+        clock.set_now(float(moment))
         any_store.questions.store_answer(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
     assert any_store.ledger.spent(5)[""] == Spending(10, 100, 20, 3.75, 5.0)
     assert any_store.ledger.spent(5, since=midnight) == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from manual_clock import ManualClock
 from versions import version
 
 from ml_backend.core.types import Estimate, Remark
@@ -105,12 +106,12 @@ def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:
     assert 5 <= len(started) <= 6
 
 
-def test_the_audit_sample_keeps_the_order_of_drawing(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    clock = iter([3.0, 3.0, 4.0, 5.0, 5.0])
-    monkeypatch.setattr(module, "now", lambda: next(clock))
+def test_the_audit_sample_keeps_the_order_of_drawing(any_store: Store, clock: ManualClock) -> None:
     any_store.versions.draw_audit(5, [30, 10])
     any_store.versions.draw_audit(5, [])
+    clock.sleep(1)
     any_store.versions.draw_audit(5, [20])
+    clock.sleep(1)
     any_store.versions.draw_audit(5, [30, 5])  # already drawn: keeps its place
-    assert any_store.versions.audited(5) == [10, 30, 20, 5]
+    assert any_store.versions.audited(5) == [30, 10, 20, 5]
     assert any_store.versions.audited(6) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from manual_clock import ManualClock
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
@@ -148,7 +149,7 @@ def statements(store: Store) -> list[str]:
 
 
 @pytest.fixture
-def any_store(any_settings: Settings) -> Iterator[Store]:
-    store = Store(any_settings)
+def any_store(any_settings: Settings, clock: ManualClock) -> Iterator[Store]:
+    store = Store(any_settings, clock=clock)
     yield store
     store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -31,13 +31,15 @@ def bag_of_words(texts: Sequence[str], dim: int) -> Floats:
 
 
 class FakeEncoder:
-    """Records which texts it encoded and sketched. Texts in `useless` get a vector that is not finite."""
+    """Records which texts it encoded and sketched. Texts in `useless` get a vector that is not finite. A test may set
+    `before_encoding`, which may raise."""
 
     def __init__(self, name: str = "fake", dim: int = 32) -> None:
         self._name, self._dim = name, dim
         self.encoded: list[str] = []
         self.sketched: list[str] = []
         self.useless: set[str] = set()
+        self.before_encoding: Callable[[], object] = lambda: None
 
     @property
     def name(self) -> str:
@@ -52,6 +54,7 @@ class FakeEncoder:
         return self._dim
 
     def encode(self, texts: Sequence[str]) -> Floats:
+        self.before_encoding()
         self.encoded += texts
         vectors = bag_of_words(texts, self._dim)
         vectors[[text in self.useless for text in texts], 3] = np.nan

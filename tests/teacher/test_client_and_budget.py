@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema, content_key
-from ml_backend.storage import Store, now
-from ml_backend.storage import questions as questions_module
-from ml_backend.teacher import client as module
+from ml_backend.storage import Store
+from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, exhausted_cap
 
@@ -148,13 +148,13 @@ def test_no_cap_is_exceeded_by_concurrent_clients(store: Store, cap: str, replie
     assert store.questions.waiting(5), "what the budget does not allow goes on waiting"
 
 
-def test_the_reservation_of_a_process_that_died_expires(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reservation_of_a_process_that_died_expires(store: Store, clock: ManualClock) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
     store.questions.add(5, "scripted", [(asked[0], keys[0])])
     store.questions.take(5, "scripted", [asked[0].id])
     assert list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys)) == []
-    monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", -1.0)
+    clock.sleep(GIVEN_UP_SECONDS + 1)
     assert len(list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys))) == 1
 
 
@@ -189,20 +189,19 @@ def test_the_expected_cost_of_a_text_depends_on_its_bytes() -> None:
     assert more == pytest.approx(budget.calls(asked[0]) * 900 * 1000.0 / 1e6)
 
 
-def test_a_question_that_takes_long_is_not_asked_by_another_client(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_question_that_takes_long_is_not_asked_by_another_client(store: Store, clock: ManualClock) -> None:
     class Slow(Scripted):
         def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-            time.sleep(0.8)
+            for _ in range(3):
+                clock.sleep(GIVEN_UP_SECONDS / 2)
+                time.sleep(0.1)  # so that the client renews the questions
             assert list(TeacherClient(store, 5, other, FREE).ask(asked, keys)) == []
             yield from super().answer(questions)
 
     asked, keys = ask_for(3)
     other = Scripted()
-    monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", 0.5)
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    assert len(list(TeacherClient(store, 5, Slow(), FREE).ask(asked, keys))) == 3 and not other.asked
+    client = TeacherClient(store, 5, Slow(), FREE, renew_seconds=0.02)
+    assert len(list(client.ask(asked, keys))) == 3 and not other.asked
 
 
 def test_a_budget_that_does_not_cover_the_next_question_is_reported_with_its_maximum_cost(store: Store) -> None:
@@ -217,7 +216,7 @@ def test_a_budget_that_does_not_cover_the_next_question_is_reported_with_its_max
 
 
 def test_a_spent_budget_is_reported_with_its_setting_and_a_day_ends_at_midnight(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: ManualClock
 ) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
@@ -225,6 +224,5 @@ def test_a_spent_budget_is_reported_with_its_setting_and_a_day_ends_at_midnight(
     assert client.exhausted_cap() == ""
     assert len(list(client.ask(asked, keys))) == 1
     assert "teacher_daily_calls 5" in client.exhausted_cap() and "of today" in exhausted_cap(store, 5, budget)
-    tomorrow = now() + 86_400
-    monkeypatch.setattr(module, "now", lambda: tomorrow)
+    clock.sleep(86_400)
     assert client.exhausted_cap() == "" and len(list(client.ask(asked, keys))) == 1

@@ -19,7 +19,7 @@ from ml_backend.demo.server import free_port
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.doctor import Finding, Subject
 from ml_backend.rendering.doctor_text import finding_sentences
-from ml_backend.storage import Store, now
+from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.health import check_teacher
 
@@ -170,7 +170,7 @@ def test_what_came_of_it_so_far_is_told(examine: Callable[..., list[str]], model
     ask(store, name, "one", answered=True)
     ask(store, name, "two", answered=False)
     assert examine(openai(), **values)[-1] == "good: 1 question answered, 1 waiting"
-    state = {"name": name, "model": "small", "problem": "The server said 500.", "until": now() + 60}
+    state = {"name": name, "model": "small", "problem": "The server said 500.", "until": store.clock.now() + 60}
     set_up(store, 5, teacher=state)
     assert examine(openai(), **values)[-1].startswith("wrong: The server said 500.; it is asked again in ")
     set_up(store, 5, teacher={**state, "until": 0.0})

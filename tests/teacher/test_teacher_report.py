@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import SINGLE
+from manual_clock import ManualClock
 from projects import set_up
 from stats_row import write_stats_row
 
@@ -19,8 +20,7 @@ from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.rendering.teacher_report_text import report_lines
-from ml_backend.storage import Store, now
-from ml_backend.storage import ledger as ledger_module
+from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 
 SCHEMA = read_schema(SINGLE)
@@ -87,11 +87,9 @@ def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store
     assert list(report_lines({}, 10)) == []
 
 
-def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    moment = now()
-    monkeypatch.setattr(ledger_module, "now", lambda: moment - 2 * DAY)
+def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, clock: ManualClock) -> None:
     say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "malformed"), Call("m", 1.0, 100, 10, "answered"))
-    monkeypatch.setattr(ledger_module, "now", lambda: moment)
+    clock.sleep(2 * DAY)
     say(taught_store, "text 2", "fruit", Call("m", 1.0, 100, 10, "answered"))
     say(taught_store, "text 3", "")
     status = teacher_status(taught_store)

@@ -15,8 +15,7 @@ from teacher_harness import TeacherHarness
 from worker_harness import WorkerHarness
 
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.storage import Store, quote_erasure
-from ml_backend.worker import teacher_runner
+from ml_backend.storage import Store
 
 
 @pytest.fixture
@@ -24,15 +23,11 @@ def harness(
     make_settings: Callable[..., Settings],
     server: FakeLabelStudio,
     fake_encoder: FakeEncoder,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[WorkerHarness]:
     settings = make_settings(
         label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
     )
-    harness = WorkerHarness(settings, server, monkeypatch)
-    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(teacher_runner, "ROUND_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(harness.stop, "wait", lambda *_: harness.stop.is_set())  # idling takes no time
+    harness = WorkerHarness(settings, server)
     yield harness
     harness.store.close()
 

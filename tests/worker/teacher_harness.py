@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio
+from manual_clock import ManualClock
 from projects import set_up
 from round_fixtures import MakeRound
 from scripted_teacher import ScriptedTeacher
@@ -14,7 +15,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.worker.teacher_runner import TeacherRunner
+from ml_backend.worker.teacher_runner import PAUSE_SECONDS, TeacherRunner
 
 
 class TeacherHarness:
@@ -23,17 +24,20 @@ class TeacherHarness:
     def __init__(
         self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
     ) -> None:
+        assert isinstance(store.clock, ManualClock)
+        self.clock = store.clock
         self.runner = TeacherRunner(settings, store, LabelAggregators(store))
+        self.settings = settings
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
         self.context = make_round(server)
         set_up(store, 5, connection={"ml": 1})
 
     def step(self) -> None:
-        self.runner._not_before = 0.0
+        self.runner.wake()
+        self.clock.sleep(PAUSE_SECONDS)
         self.runner.step({5: self.context.pool})
-        if self.runner._running:
-            self.runner._running.join()
+        assert self.runner.wait(60.0)
 
     def finish(self) -> None:
         """Steps until nothing is left to ask or to distil."""

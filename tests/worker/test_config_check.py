@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with
+from manual_clock import ManualClock
 from projects import set_up
 from worker_harness import WorkerHarness
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.storage import Store
-from ml_backend.worker import config_check
 from ml_backend.worker.config_check import CHECK_INTERVAL_SECONDS, RETRY_SECONDS, ConfigCheck
-
-
-class Clock:
-    seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(config_check, "time", clock)
-    return clock
 
 
 @pytest.fixture
@@ -33,7 +19,7 @@ def client(server: FakeLabelStudio, store: Store) -> FakeClient:
     return FakeClient(server)
 
 
-def check(checked: ConfigCheck, client: FakeClient, clock: Clock, seconds: float = CHECK_INTERVAL_SECONDS) -> int:
+def check(checked: ConfigCheck, client: FakeClient, clock: ManualClock, seconds: float = CHECK_INTERVAL_SECONDS) -> int:
     """Runs one step. Returns the number of requests to Label Studio."""
     calls_before = len(client.calls)
     clock.seconds += seconds
@@ -43,7 +29,7 @@ def check(checked: ConfigCheck, client: FakeClient, clock: Clock, seconds: float
 
 
 def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothing(
-    server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
+    server: FakeLabelStudio, store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     checked = ConfigCheck(store)
     set_up(store, 5, reconciled_at=1.0)
@@ -58,7 +44,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
 
 
 def test_projects_are_asked_about_in_turn(
-    server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
+    server: FakeLabelStudio, store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     set_up(store, 3, connection={"ml": 2}, label_config="")
     checked = ConfigCheck(store)
@@ -70,7 +56,7 @@ def test_projects_are_asked_about_in_turn(
 
 
 def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
-    store: Store, client: FakeClient, clock: Clock
+    store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     def fail(*_: object) -> None:
         raise UnreachableError("gone")
@@ -89,9 +75,8 @@ def test_an_idle_worker_takes_drafts_with_a_removed_label_away(harness: WorkerHa
     harness.step()
     harness.server.label_config = config_with("metal", "animal")
     for _ in range(3):
-        harness.time += CHECK_INTERVAL_SECONDS
+        harness.clock.seconds += CHECK_INTERVAL_SECONDS
         harness.step()
-        harness.worker._config_check.wait()
     harness.step()
     drafts = {choice for row in harness.server.current_predictions() for region in row["result"]
               for choice in region["value"]["choices"]}  # fmt: skip

@@ -10,12 +10,13 @@ from statistics import median
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
+from manual_clock import ManualClock
 from projects import set_up
 from statements import recorded_statements
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store, save_credentials
-from ml_backend.storage.signals import PollingListener
+from ml_backend.storage.signals import Listener, PollingListener
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
@@ -26,12 +27,25 @@ IDLE_SECONDS = 3.0
 class Running:
     """A worker of project 5 in a thread, and a store of another process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, server: FakeLabelStudio, listener: Listener | None = None) -> None:
         self.stop = threading.Event()
         self.store = Store(settings)
         set_up(self.store, 5, connection={"ml": 1})
-        self.worker = Worker(settings, self.stop)
-        self.thread = threading.Thread(target=self.worker.run)
+        worker = Worker(
+            settings, Store(settings), self.stop, make_client=lambda *_: FakeClient(server), listener=listener
+        )
+        self.thread = threading.Thread(target=worker.run)
+
+    def __enter__(self) -> Running:
+        self.thread.start()
+        self.finish()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join(PATIENCE)
+        self.store.close()
+        assert not self.thread.is_alive()
 
     def finish(self) -> None:
         """Waits until no round is requested."""
@@ -66,20 +80,17 @@ class Running:
 
 
 @pytest.fixture
-def running(
-    any_settings: Settings, server: FakeLabelStudio, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Running]:
+def project_settings(any_settings: Settings, server: FakeLabelStudio, fake_encoder: FakeEncoder) -> Settings:
+    """Settings with credentials, and a project with twelve tasks."""
     add_labelled_tasks(server, 12)
     save_credentials(any_settings.data_dir, any_settings.label_studio_url, "key")
-    monkeypatch.setattr(module, "LabelStudioClient", lambda *_: FakeClient(server))
-    running = Running(any_settings)
-    running.thread.start()
-    running.finish()
-    yield running
-    running.stop.set()
-    running.thread.join(PATIENCE)
-    running.store.close()
-    assert not running.thread.is_alive()
+    return any_settings
+
+
+@pytest.fixture
+def running(project_settings: Settings, server: FakeLabelStudio) -> Iterator[Running]:
+    with Running(project_settings, server) as running:
+        yield running
 
 
 @pytest.mark.slow
@@ -96,11 +107,12 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
     assert median(delays) < module.POLL_SECONDS / 4
 
 
-def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(running: Running) -> None:
-    running.worker._listener.close()
-    running.worker._listener = PollingListener()
-    running.rest()
-    assert running.seconds_until_claimed() < PATIENCE
+def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(
+    project_settings: Settings, server: FakeLabelStudio
+) -> None:
+    with Running(project_settings, server, PollingListener()) as running:
+        running.rest()
+        assert running.seconds_until_claimed() < PATIENCE
 
 
 def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:
@@ -142,13 +154,13 @@ def test_a_folder_where_no_pipe_can_be_made_leaves_a_worker_that_asks(store: Sto
 
 
 def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_for(
-    new_postgresql: str, any_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    new_postgresql: str, any_settings: Settings, clock: ManualClock
 ) -> None:
     import sqlalchemy as sa
 
     if not any_settings.store_url:
         pytest.skip("of PostgreSQL alone")
-    store = Store(any_settings)
+    store = Store(any_settings, clock=clock)
     listener = store.signals.listen()
     with store.database.begin() as connection:
         terminate_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
@@ -157,8 +169,7 @@ def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_
     for _ in range(5):  # the end of a connection may take two looks to be seen
         listener.wait(0.1)
         assert not listener.heard()
-    moment = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: moment + 60.0)
+    clock.sleep(60.0)
     assert listener.heard(), "it cannot know what was announced meanwhile"
     store.jobs.request(5)
     listener.wait(5.0)

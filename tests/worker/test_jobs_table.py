@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from manual_clock import ManualClock
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import JobState, Lease, Store
@@ -22,26 +23,8 @@ from ml_backend.storage.schema import metadata
 LEASE = 30.0
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-    def forward(self, seconds: float) -> None:
-        self.time += seconds
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def jobs(any_store: Store, clock: Clock) -> Jobs:
+def jobs(any_store: Store, clock: ManualClock) -> Jobs:
     return Jobs(any_store.database, LEASE, clock)
 
 
@@ -96,22 +79,22 @@ def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) ->
     assert jobs.claim("three") is None
 
 
-def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: Clock) -> None:
+def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: ManualClock) -> None:
     for project in (5, 6):
         jobs.request(project)
     first = claim(jobs)
-    clock.forward(1)
+    clock.sleep(1)
     jobs.finish(first)
     jobs.request(first.project)
     assert claim(jobs).project != first.project
 
 
-def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(jobs: Jobs, clock: Clock) -> None:
+def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(jobs: Jobs, clock: ManualClock) -> None:
     jobs.request(5)
     old_lease = claim(jobs, "old")
-    clock.forward(LEASE - 1)
+    clock.sleep(LEASE - 1)
     assert jobs.claim("new") is None
-    clock.forward(2)
+    clock.sleep(2)
     assert jobs.state(5) == JobState(False, True, 0, "old")
     new_lease = claim(jobs, "new")
     assert new_lease.token > old_lease.token
@@ -121,20 +104,22 @@ def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(j
     assert jobs.finish(new_lease)
 
 
-def test_the_same_worker_cannot_use_its_own_expired_lease_once_it_has_claimed_again(jobs: Jobs, clock: Clock) -> None:
+def test_the_same_worker_cannot_use_its_own_expired_lease_once_it_has_claimed_again(
+    jobs: Jobs, clock: ManualClock
+) -> None:
     jobs.request(5)
     old_lease = claim(jobs, "one")
-    clock.forward(LEASE + 1)
+    clock.sleep(LEASE + 1)
     new_lease = claim(jobs, "one")
     assert not jobs.renew(old_lease)
     assert jobs.renew(new_lease)
 
 
-def test_a_renewed_lease_does_not_expire(jobs: Jobs, clock: Clock) -> None:
+def test_a_renewed_lease_does_not_expire(jobs: Jobs, clock: ManualClock) -> None:
     jobs.request(5)
     lease = claim(jobs, "one")
     for _ in range(5):
-        clock.forward(LEASE - 1)
+        clock.sleep(LEASE - 1)
         assert jobs.renew(lease)
     assert jobs.claim("two") is None
     assert jobs.finish(lease)
@@ -150,7 +135,7 @@ def test_a_released_lease_is_claimed_at_once_by_another(jobs: Jobs) -> None:
     assert not jobs.finish(lease)
 
 
-def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clock: Clock) -> None:
+def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clock: ManualClock) -> None:
     jobs.request(5)
     pauses = []
     for failure in range(1, 10):
@@ -158,9 +143,9 @@ def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clo
         assert jobs.state(5) == JobState(False, True, failure, None)
         waited = 0.0
         while jobs.claim("peek") is None:
-            clock.forward(0.5)
+            clock.sleep(0.5)
             waited += 0.5
-        clock.forward(LEASE + 1)  # the peeking lease expires
+        clock.sleep(LEASE + 1)  # the peeking lease expires
         pauses.append(waited)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
@@ -177,7 +162,7 @@ def test_a_request_leaves_the_pause_of_a_failing_project_unless_somebody_wants_a
     assert jobs.state(5) == JobState(False, False, 0, None)
 
 
-def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs, clock: Clock) -> None:
+def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs, clock: ManualClock) -> None:
     assert not jobs.claimable()
     jobs.request(5)
     assert jobs.claimable()
@@ -186,7 +171,7 @@ def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs
     assert not jobs.claimable(), "it waits for its own round to end"
     jobs.fail(lease)
     assert not jobs.claimable(), "it pauses after the failure"
-    clock.time += 2
+    clock.seconds += 2
     assert jobs.claimable()
 
 
@@ -203,9 +188,9 @@ def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
     assert jobs.state(5).failures == 1
 
 
-def test_the_workers_heard_of_lately_are_known(jobs: Jobs, clock: Clock) -> None:
+def test_the_workers_heard_of_lately_are_known(jobs: Jobs, clock: ManualClock) -> None:
     jobs.record_heartbeat("old", 1)
-    clock.forward(40)
+    clock.sleep(40)
     jobs.record_heartbeat("new", 2)
     jobs.record_heartbeat("new", 2)
     assert jobs.workers() == ["new"]
@@ -297,7 +282,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.clock = Clock()
+        self.clock = ManualClock(tick_seconds=0.0)
         self.database = Database("sqlite://")
         with self.database.begin() as connection:  # what the migrations make, without their 50 ms
             metadata.create_all(connection)
@@ -319,7 +304,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 29.0, 31.0]))
     def wait(self, seconds: float) -> None:
-        self.clock.forward(seconds)
+        self.clock.sleep(seconds)
 
     @rule(owner=st.sampled_from(["a", "b"]))
     def claim(self, owner: str) -> None:
@@ -327,17 +312,17 @@ class JobMachine(RuleBasedStateMachine):
         free = {
             project
             for project in (1, 2)
-            if self.unanswered[project] and not self._held(project) and self.pause[project] <= self.clock.time
+            if self.unanswered[project] and not self._held(project) and self.pause[project] <= self.clock.seconds
         }
         assert (lease is not None) == bool(free)
         if lease is not None:
             assert lease.project in free
             self.leases.append(lease)
-            self.holder[lease.project] = (lease, self.clock.time + LEASE)
+            self.holder[lease.project] = (lease, self.clock.seconds + LEASE)
             self.asked_since[lease.project] = False
 
     def _held(self, project: int) -> bool:
-        return project in self.holder and self.holder[project][1] >= self.clock.time
+        return project in self.holder and self.holder[project][1] >= self.clock.seconds
 
     def _owns(self, lease: Lease) -> bool:
         # an expired lease that nobody has taken over is still good: nothing newer can have been published
@@ -352,7 +337,7 @@ class JobMachine(RuleBasedStateMachine):
         if not owns:
             return
         if operation == "renew":
-            self.holder[lease.project] = (lease, self.clock.time + LEASE)
+            self.holder[lease.project] = (lease, self.clock.seconds + LEASE)
             return
         del self.holder[lease.project]
         if operation == "finish":
@@ -363,7 +348,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def jobs_pause(self, project: int) -> float:
         failures = self.jobs.state(project).failures
-        return self.clock.time + min(2.0 ** (failures - 1), 60.0)
+        return self.clock.seconds + min(2.0 ** (failures - 1), 60.0)
 
     @invariant()
     def the_state_is_told(self) -> None:

@@ -23,7 +23,7 @@ from ml_backend.worker import maintenance
 def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 1300)
     harness.round()
-    pool = harness.worker._pools[5]
+    pool = harness.worker.pools[5]
     assert not pool.encoded.all()
     for _ in range(200):
         harness.step()
@@ -56,12 +56,12 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(harne
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     harness.step()
     assert deletions(harness) == 0, "a round has just run"
-    harness.time += maintenance.QUIET_SECONDS + 1
+    harness.clock.seconds += maintenance.QUIET_SECONDS + 1
     harness.step()
     harness.step()
     assert deletions(harness) == 1, "one, and then a pause"
     for _ in range(10):
-        harness.time += maintenance.PORTION_PAUSE_SECONDS + 1
+        harness.clock.seconds += maintenance.PORTION_PAUSE_SECONDS + 1
         harness.step()
     assert deletions(harness) == 3
     names = [name for _, name, _ in harness.store.versions.stale(5)]
@@ -73,7 +73,7 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(harne
 def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     for _ in range(5):
-        harness.time += maintenance.QUIET_SECONDS + 1
+        harness.clock.seconds += maintenance.QUIET_SECONDS + 1
         harness.round()
     assert deletions(harness) == 0
 
@@ -91,11 +91,11 @@ def test_it_is_tidied_up_while_the_pool_is_encoded_too(harness: WorkerHarness) -
     add_labelled_tasks(harness.server, 1300)
     set_up(harness.store, 5, reconciled_at=0.0)
     harness.round()
-    assert not harness.worker._pools[5].encoded.all()
-    harness.time += maintenance.QUIET_SECONDS + 1
+    assert not harness.worker.pools[5].encoded.all()
+    harness.clock.seconds += maintenance.QUIET_SECONDS + 1
     harness.step()
     assert deletions(harness) == 1
-    assert not harness.worker._pools[5].encoded.all()
+    assert not harness.worker.pools[5].encoded.all()
 
 
 def test_a_pruning_that_fails_is_no_more_than_a_warning(harness: WorkerHarness) -> None:
@@ -106,7 +106,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(harness: WorkerHarness) 
             raise UnreachableError("busy")
 
     harness.client.before = refuse
-    harness.time += maintenance.QUIET_SECONDS + 1
+    harness.clock.seconds += maintenance.QUIET_SECONDS + 1
     harness.step()
     assert harness.store.versions.last_rounds(5, failed=True) == []
     assert len(harness.store.versions.stale(5)) == maintenance.MIN_STALE_VERSIONS + 2
@@ -120,7 +120,7 @@ def learn_again(harness: WorkerHarness, truth: dict[int, str], schema: TaskSchem
 
 
 def artifacts(harness: WorkerHarness) -> set[str]:
-    folder = harness.worker._settings.data_dir / "artifacts"
+    folder = harness.settings.data_dir / "artifacts"
     return {str(path.relative_to(folder)) for path in folder.rglob("*.safetensors")}
 
 
@@ -132,7 +132,7 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
     for at in range(6, 33):
         learn_again(harness, truth, single, at)
         learners = harness.store.versions.learners(5)
-        assert len(learners) <= harness.worker._settings.keep_versions, "at the end of the very round"
+        assert len(learners) <= harness.settings.keep_versions, "at the end of the very round"
     assert harness.active().number == 27
     assert learners == [27, 26]
     assert artifacts(harness) == {harness.store.versions.artifact(5, number)[0] for number in learners}  # type: ignore[index]
@@ -156,7 +156,7 @@ def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(
         harness.store.jobs.request(5)
         learn_again(harness, truth, single, at)
     assert harness.active() == serving
-    assert len(artifacts(harness)) <= harness.worker._settings.keep_versions + 1
+    assert len(artifacts(harness)) <= harness.settings.keep_versions + 1
     assert serving.learner in harness.store.versions.learners(5), "what serves is needed, old as it is"
 
 
@@ -164,7 +164,7 @@ def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(
 def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_but_for_the_newest_half(
     harness: WorkerHarness, single: TaskSchema, keep: int, kept: list[int]
 ) -> None:
-    harness.worker._settings.keep_versions = keep
+    harness.settings.keep_versions = keep
     truth = add_labelled_tasks(harness.server, 60)
     submit_labels(harness.server, truth, single, list(truth)[:6])
     for at in range(6, 9):
@@ -184,10 +184,10 @@ def test_a_learner_that_serves_or_is_held_is_never_forgotten(harness: WorkerHarn
     submit_labels(harness.server, truth, single, list(truth)[:6])
     learn_again(harness, truth, single, 6)
     held = harness.active().number
-    harness.worker._settings.keep_versions = 100
+    harness.settings.keep_versions = 100
     for at in range(7, 12):
         learn_again(harness, truth, single, at)
-    harness.worker._settings.keep_versions = 2
+    harness.settings.keep_versions = 2
     set_up(harness.store, 5, pinned=held)
     harness.round()
     assert harness.store.versions.learners(5) == [6, 5, held]
@@ -195,13 +195,13 @@ def test_a_learner_that_serves_or_is_held_is_never_forgotten(harness: WorkerHarn
     set_up(harness.store, 5, pinned=None)
     learn_again(harness, truth, single, 12)
     assert held not in harness.store.versions.learners(5), "as soon as nobody needs it"
-    files = [harness.worker._settings.data_dir / "artifacts" / name for name in artifacts(harness)]
+    files = [harness.settings.data_dir / "artifacts" / name for name in artifacts(harness)]
     assert np.isfinite([path.stat().st_size for path in files]).all() and len(files) == 2
 
 
 def quiet(harness: WorkerHarness, steps: int) -> None:
     for _ in range(steps):
-        harness.time += maintenance.QUIET_SECONDS + 1
+        harness.clock.seconds += maintenance.QUIET_SECONDS + 1
         harness.step()
 
 
@@ -209,7 +209,7 @@ def test_a_deleted_task_leaves_no_text_and_no_vector_behind(harness: WorkerHarne
     truth = add_labelled_tasks(harness.server, 40)
     submit_labels(harness.server, truth, single, list(truth)[:6])
     harness.round()
-    task, folder = next(iter(truth)), harness.worker._settings.data_dir
+    task, folder = next(iter(truth)), harness.settings.data_dir
     [text] = harness.store.tasks.texts(5, [task])
     assert holding(folder, text.encode()), "it was in the store"
     assert harness.store.vectors(5, "fake").find([content_key(text)])[0] >= 0
@@ -242,13 +242,13 @@ def test_nothing_is_looked_for_again_while_no_task_changes(
     harness.receive_event(harness.server.add_tasks(["a new one"]))
     quiet(harness, 6)
     assert looks == [5], "not so soon"
-    harness.time += maintenance.SWEEP_SECONDS
+    harness.clock.seconds += maintenance.SWEEP_SECONDS
     quiet(harness, 6)
     assert len(looks) == 2
     harness.receive_event(harness.server.delete_task(1))
     quiet(harness, 12)  # the search for quotes takes one step or a few
     assert len(looks) == 4, "at once where a task was deleted: one look that drops, one that finds no more"
-    harness.time += maintenance.UNCHANGED_SWEEP_SECONDS
+    harness.clock.seconds += maintenance.UNCHANGED_SWEEP_SECONDS
     quiet(harness, 3)
     assert len(looks) == 5, "another worker may have written late"
 
@@ -274,7 +274,7 @@ def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHa
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     harness.round()
     for _ in range(3):
-        harness.time += maintenance.QUIET_SECONDS - 1
+        harness.clock.seconds += maintenance.QUIET_SECONDS - 1
         harness.round()
         harness.step()
     assert deletions(harness) >= 1
@@ -283,12 +283,12 @@ def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHa
 def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(harness: WorkerHarness) -> None:
     truth = add_labelled_tasks(harness.server, 20)
     harness.round()
-    harness.worker._pools[5].flush()
+    harness.worker.pools[5].flush()
     assert len(harness.store.vectors(5, "fake")) == 20
     harness.receive_event(harness.server.delete_task(next(iter(truth))))
     harness.step()
     assert len(harness.store.vectors(5, "fake")) == 20
-    harness.time += maintenance.SWEEP_SECONDS + 1
+    harness.clock.seconds += maintenance.SWEEP_SECONDS + 1
     harness.round()
     harness.round()
     assert len(harness.store.vectors(5, "fake")) == 19, "a portion after each round"
@@ -309,13 +309,13 @@ def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come
     assert len(harness.store.vectors(5, "earlier")) == 1, "it may be needed: nothing else serves yet"
     harness.client.before = lambda *_: None
     harness.round()
-    space_paths = {str(path.relative_to(harness.worker._settings.data_dir)) for path in spaces(harness)}
+    space_paths = {str(path.relative_to(harness.settings.data_dir)) for path in spaces(harness)}
     assert space_paths == {"vectors/fake/5", "vectors/earlier/6"}
 
 
 def spaces(harness: WorkerHarness) -> list[Path]:
-    harness.worker._pools[5].flush()
-    return list((harness.worker._settings.data_dir / "vectors").glob("*/*"))
+    harness.worker.pools[5].flush()
+    return list((harness.settings.data_dir / "vectors").glob("*/*"))
 
 
 def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_stays(
@@ -330,8 +330,8 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
     set_up(harness.store, 5, distillation={"file": names["prior"], "sha256": digest})
     learners = artifacts(harness) - set(names.values())
     for name in artifacts(harness) - {names["new"]}:
-        os.utime(harness.worker._settings.data_dir / "artifacts" / name, (0, 0))
+        os.utime(harness.settings.data_dir / "artifacts" / name, (0, 0))
     for _ in range(3):  # without the teaching beside it, which would make another prior at a moment of its own
-        harness.time += maintenance.QUIET_SECONDS + 1
-        harness.worker._maintenance.step(harness.client, harness.worker._pools)
+        harness.clock.seconds += maintenance.QUIET_SECONDS + 1
+        harness.worker._maintenance.step(harness.client, harness.worker.pools)
     assert artifacts(harness) == {*learners, names["prior"], names["new"]}

@@ -24,7 +24,6 @@ def any_harness(
     harness = WorkerHarness(
         any_settings.model_copy(update={"defaults": any_settings.defaults.model_copy(update={"audit_share": 0.0})}),
         server,
-        monkeypatch,
     )
     monkeypatch.setattr(
         worker, "MAX_TEACHER_PAUSE_SECONDS", float("inf")
@@ -35,7 +34,7 @@ def any_harness(
 
 def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
     """Returns the number of changes, of reads of whole projects, and of all statements of a round with single rows."""
-    harness.worker._settings.defaults = harness.worker._settings.defaults.model_copy(update={"queue_size": rows})
+    harness.settings.defaults = harness.settings.defaults.model_copy(update={"queue_size": rows})
     set_up(harness.store, 5, publish_timings={"bulk": 9.0, "single": 0.01})
     unanswered = next(task for task, content in harness.server.tasks.items() if not content["annotations"])
     harness.receive_event(harness.server.annotate(unanswered, "fruit"))

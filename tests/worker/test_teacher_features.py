@@ -220,7 +220,7 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     project_row = store.projects.ensure(5)  # as a thread has it that began before
     own_scores = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
     set_up(store, 5, feature_scores=own_scores)
-    encoder = feature_space.project_record_encoder(teacher_harness.runner._settings, project_row)
+    encoder = feature_space.project_record_encoder(teacher_harness.settings, project_row)
     assert encoder is not None
     stale = replace(project_row, feature_scores=None)
     assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA, patient_teacher.name)

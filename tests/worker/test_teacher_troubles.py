@@ -20,27 +20,26 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
 from ml_backend.model import fitted_model
-from ml_backend.storage import Store, now
+from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation
 from ml_backend.teacher.project_snapshot import take_snapshot
 from ml_backend.worker import teacher_runner as module
+from ml_backend.worker.teacher_runner import MAX_RETRY_SECONDS, PAUSE_SECONDS
 
 
 def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the_reason_is_kept(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment = now()
-    monkeypatch.setattr(module, "now", lambda: moment)
+    clock = teacher_harness.clock
     teacher_harness.teacher.silent = TeacherUnavailableError("nobody listens at the endpoint")
     pauses = []
     for _ in range(12):
         teacher_harness.step()
         assert teacher_harness.state()["problem"] == "nobody listens at the endpoint"
-        pauses.append(teacher_harness.state()["until"] - moment)
-        moment = teacher_harness.state()["until"]
-    assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == module.MAX_RETRY_SECONDS
+        pauses.append(teacher_harness.state()["until"] - clock.now())
+        clock.set_now(teacher_harness.state()["until"])
+    assert pauses == pytest.approx([5, 10, 20, 40, 80, 160, 320, *[MAX_RETRY_SECONDS] * 5], abs=0.01)
     teacher_harness.teacher.silent = None
-    moment += 1
     teacher_harness.finish()
     assert teacher_harness.state()["problem"] == "" and len(teacher_harness.teacher.texts()) == 20
 
@@ -48,11 +47,9 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
 def test_it_is_asked_again_when_it_said_it_would_be_there(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment = now()
-    monkeypatch.setattr(module, "now", lambda: moment)
     teacher_harness.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
     teacher_harness.step()
-    assert teacher_harness.state()["until"] == moment + 33
+    assert teacher_harness.state()["until"] - teacher_harness.clock.now() == pytest.approx(33, abs=0.01)
 
 
 def test_a_spent_budget_is_told_and_the_rounds_go_on(
@@ -196,14 +193,11 @@ def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_th
         yield from original_answer(questions)
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", slow)
-    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
-    teacher_harness.runner._not_before = 0.0
+    teacher_harness.clock.sleep(PAUSE_SECONDS)
     teacher_harness.runner.step({5: teacher_harness.context.pool})
     assert is_asked.wait(30)
-    teacher_harness.runner.stop()
-    assert teacher_harness.runner._running is not None
-    assert teacher_harness.runner._running.is_alive() and teacher_harness.runner._running.daemon
+    assert not teacher_harness.runner.wait(0.05)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "teacher"] == [True]
     go_on.set()
-    monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
-    teacher_harness.runner.stop()
+    assert teacher_harness.runner.wait(30.0)
     assert len(teacher_harness.store.questions.cached_replies(5, "scripted").keys) == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from worker_harness import CALL_SECONDS, WorkerHarness
 
-from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import StoreError, UnreachableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskContent, TaskSchema, content_key
@@ -195,7 +194,7 @@ def test_other_credentials_make_another_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     settings = make_settings()
-    harness = WorkerHarness(settings, server, monkeypatch)
+    harness = WorkerHarness(settings, server)
     save_credentials(settings.data_dir, settings.label_studio_url, "one")
     harness.round()
     harness.round()
@@ -210,13 +209,12 @@ def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_labelled_tasks(harness.server, 20)
-    switch = harness.client.change_project
 
-    def switch_and_hear_of_another(*arguments: Any, **values: Any) -> None:
-        switch(*arguments, **values)
-        harness.store.jobs.request(6)
+    def hear_of_another_after_the_switch(method: str, path: str, _: object) -> None:
+        if (method, path) == ("PATCH", "api/projects/5"):
+            harness.store.jobs.request(6)
 
-    monkeypatch.setattr(harness.client, "change_project", switch_and_hear_of_another)
+    harness.client.after = hear_of_another_after_the_switch
     harness.round()
     assert len(harness.server.predictions) == HEAD_PREDICTIONS
     assert harness.store.projects.ensure(5).fingerprint == ""
@@ -233,31 +231,25 @@ def test_a_signal_ends_the_pause_between_two_rows(harness: WorkerHarness, monkey
         pauses.append(seconds)
         harness.store.jobs.request(6)
 
-    monkeypatch.setattr(harness.worker._listener, "wait", hear_of_another)
+    harness.listener.on_wait = hear_of_another
     harness.round()
     assert pauses == [pytest.approx(HEAD_PREDICTIONS * CALL_SECONDS)]
     assert len(harness.server.predictions) == HEAD_PREDICTIONS
-    assert harness.worker._poll_at == 0, "the next step looks for work"
+    harness.step()
+    assert not harness.store.jobs.state(6).waiting, "the next step looks for work"
 
 
-def test_no_round_waits_for_what_is_being_encoded(
-    harness: WorkerHarness, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_round_waits_for_what_is_being_encoded(harness: WorkerHarness, fake_encoder: FakeEncoder) -> None:
     add_labelled_tasks(harness.server, 1300)
     harness.round()
-    encode, go_on = fake_encoder.encode, threading.Event()
-
-    def encode_slowly(texts: Sequence[str]) -> Floats:
-        assert threading.current_thread() is threading.main_thread() or go_on.wait(PATIENCE)
-        return encode(texts)
-
-    monkeypatch.setattr(fake_encoder, "encode", encode_slowly)
-    harness.worker._step()
-    pool = harness.worker._pools[5]
+    go_on = threading.Event()
+    fake_encoder.before_encoding = lambda: threading.current_thread() is threading.main_thread() or go_on.wait(PATIENCE)
+    harness.worker.step()
+    pool = harness.worker.pools[5]
     encoded_before, version = int(pool.encoded.sum()), harness.active().number
     harness.store.publications.request(5)
     harness.store.jobs.request(5)
-    harness.worker._step()
+    harness.worker.step()
     assert harness.active().number == version + 1
     assert pool.encoded.sum() == encoded_before
     go_on.set()
@@ -276,21 +268,21 @@ def test_a_worker_remembers_the_projects_that_it_served_last(
             project, [TaskContent(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
         )
         harness.worker._pool(project).refresh(1)
-    assert list(harness.worker._pools) == [2, 3]
+    assert list(harness.worker.pools) == [2, 3]
     harness.worker._pool(2)
     harness.worker._pool(1).refresh(1)
-    assert list(harness.worker._pools) == [2, 1]
+    assert list(harness.worker.pools) == [2, 1]
 
 
 def test_without_a_key_the_error_says_where_to_put_it(
     make_settings: Callable[..., Settings], fake_encoder: FakeEncoder
 ) -> None:
-    worker = Worker(make_settings(), threading.Event())
-    set_up(worker._store, 5, connection={"ml": 1})
-    worker._store.jobs.request(5)
-    worker._step()
-    assert "APPRENTICE_LABEL_STUDIO_API_KEY" in (worker._store.versions.last_rounds(5)[0].error or "")
-    worker._store.close()
+    store = Store(make_settings())
+    set_up(store, 5, connection={"ml": 1})
+    store.jobs.request(5)
+    Worker(make_settings(), store, threading.Event()).step()
+    assert "APPRENTICE_LABEL_STUDIO_API_KEY" in (store.versions.last_rounds(5)[0].error or "")
+    store.close()
 
 
 def wait_for(true: Callable[[], object]) -> None:
@@ -305,8 +297,8 @@ def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     add_labelled_tasks(server, 10)
-    harness = WorkerHarness(make_settings(label_studio_api_key="key"), server, monkeypatch)
-    other_store = Store(harness.worker._settings)
+    harness = WorkerHarness(make_settings(label_studio_api_key="key"), server, threading.Event())
+    other_store = Store(harness.settings, clock=harness.clock)
     harness.store.jobs.request(5)
     thread = threading.Thread(target=harness.worker.run)
     thread.start()
@@ -320,36 +312,38 @@ def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
     other_store.close()
 
 
-def test_an_error_outside_a_round_does_not_end_the_worker(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_outside_a_round_does_not_end_the_worker(harness: WorkerHarness) -> None:
     steps = iter([RuntimeError("text"), StoreError("full"), None])
 
-    def step() -> None:
+    def fail_twice(_seconds: float) -> None:
         error = next(steps)
         if error:
             raise error
         harness.stop.set()
 
-    monkeypatch.setattr(harness.worker, "_step", step)
-    monkeypatch.setattr(harness.worker, "_send_heartbeats", lambda: None)
+    harness.listener.on_wait = fail_twice
     harness.worker.run()
     assert next(steps, "none left") == "none left"
 
 
 def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_it_waits_for_anybody(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+    harness: WorkerHarness, fake_encoder: FakeEncoder
 ) -> None:
-    add_labelled_tasks(harness.server, 20)
+    add_labelled_tasks(harness.server, 1300)
     harness.round()
-    done: list[str] = []
-    worker, [pool] = harness.worker, harness.worker._pools.values()
-    for name, of, method in (
-        ("vectors", pool, "flush"), ("leases", harness.store.jobs, "remove_worker"),
-        ("encoder", worker._encoding_runner, "stop"), ("monitor", worker._monitor_runner, "stop"),
-        ("teacher", worker._teacher_runner, "stop"),
-    ):  # fmt: skip
-        monkeypatch.setattr(of, method, lambda *_, name=name: done.append(name))
-    harness.stop.set()
-    worker.run()
-    assert done[:2] == ["vectors", "leases"] and len(done) == 5
+    encoded, go_on = int(harness.worker.pools[5].encoded.sum()), threading.Event()
+    fake_encoder.before_encoding = lambda: go_on.wait(PATIENCE)
+    other_store = Store(harness.settings, clock=harness.clock)
+    thread = threading.Thread(target=harness.worker.run)
+    thread.start()
+    try:
+        wait_for(other_store.jobs.workers)
+        harness.stop.set()
+        wait_for(lambda: not other_store.jobs.workers())
+        assert len(other_store.vectors(5, "fake")) >= encoded > 0
+        assert thread.is_alive(), "it waits for the encoder"
+    finally:
+        go_on.set()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+    other_store.close()

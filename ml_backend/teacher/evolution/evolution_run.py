@@ -29,7 +29,6 @@ from ml_backend.core.types import TaskContent, storable_text
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.storage import now
 from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import TeacherClient
@@ -122,7 +121,7 @@ class EvolutionRun:
                 f"{self._context.options.synthetic_share:g} allows for the tasks that have a label: label more tasks, "
                 "raise synthetic_share, or use --train-directly"
             )
-        began = datetime.fromtimestamp(now(), UTC).isoformat()
+        began = datetime.fromtimestamp(self._context.store.clock.now(), UTC).isoformat()
         return EvolutionRound(len(self._rounds) + 1, self._way, self._teacher_client.teacher, self._per_round, began)
 
     def _write_texts(self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis) -> EvolutionRound:
