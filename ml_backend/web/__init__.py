@@ -1,1 +1,1 @@
-"""The web process: what Label Studio calls."""
+"""The web process: the endpoints that Label Studio and operators call."""

@@ -1,6 +1,6 @@
-"""The Flask application: routes, access check, error responses and request metrics. It does no slow work.
+"""The Flask application: routes, access check, error responses and request metrics.
 
-Importing this module loads no model and no torch. `warm` loads what the first request needs.
+Importing this module loads no model and no torch. `warm` imports the libraries that the first request needs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
 
 
 def warm(app: Flask) -> None:
-    """Imports what the first /setup would otherwise wait for (label-studio-ml, the SDK). Loads no weights."""
+    """Imports label-studio-ml and the SDK, so that the first /setup does not wait for them. Loads no weights."""
     from ml_backend.label_studio.label_config import read_schema
 
     _ = app_state(app).backend_class
@@ -59,7 +59,8 @@ def warm(app: Flask) -> None:
 
 
 def _check_access(app: Flask, secret: str) -> None:
-    """Refuses requests without the secret. Without a configured secret, it refuses requests from other machines."""
+    """Refuses requests without the secret. Without a configured secret, it refuses requests from other machines and
+    requests that came through a proxy."""
     logged_at = 0.0
 
     def refuse() -> NoReturn:
@@ -95,7 +96,7 @@ def _check_access(app: Flask, secret: str) -> None:
 
 def _check_local() -> None:
     """Raises Forbidden unless a program on this machine sent the current request directly."""
-    # a page in a browser on this machine uses loopback, too: its origin or a foreign host name gives it away
+    # a page in a browser on this machine uses loopback, too, but sends an Origin or another name of the host
     is_foreign = "Origin" in request.headers or not is_loopback(urlsplit(f"//{request.host}").hostname or "")
     if is_foreign or not is_loopback(request.remote_addr or ""):
         raise Forbidden("no secret is configured: only this machine is served")

@@ -75,7 +75,8 @@ class ActiveLearningBackend(LabelStudioMLBase):
             super().__init__(label_config=None, train_output=train_output, **rest)
 
     def setup(self, extra_params: Any = None) -> dict[str, str]:
-        """Returns the answer to /setup: the version that predictions carry. Takes constant time, loads no weights."""
+        """Stores the labelling configuration and the extra params, and requests a round if they have changed in a
+        connected project. Returns the model version that predictions carry. Takes constant time, loads no weights."""
         store, predictor = self.services().store, self.services().predictor
         project_row = store.projects.ensure(self.project)
         config_changed = bool(self.config) and self.config != project_row.label_config

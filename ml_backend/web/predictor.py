@@ -29,8 +29,8 @@ MAX_SPACES_IN_MEMORY = 32  # learners with their vectors, by project and feature
 
 
 class _LoadedSpace:
-    """The learner and the vectors of one project in one feature space. One lock each, so that no project waits for
-    another one."""
+    """The learner and the vectors of one project in one feature space. Each instance has its own lock, so that no
+    project waits for another one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,8 +56,8 @@ class Predictor:
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
         """Returns one prediction per text, in order. Tasks of the audit sample get no draft.
 
-        The scores place these tasks behind the published queue, the least confident draft first. Raises
-        UnsupportedConfigError if the labelling configuration is not supported.
+        The scores place all these tasks behind the published queue, ordered by the confidence of their drafts, the
+        lowest first. Raises UnsupportedConfigError if the labelling configuration is not supported.
         """
         project_row = self._store.projects.ensure(project)
         schema = read_schema(label_config or project_row.label_config, project_row.choices)
@@ -85,8 +85,8 @@ class Predictor:
         ]
 
     def _serving(self, project_row: ProjectRow) -> tuple[Encoder, FittedModel | None]:
-        """Returns the learner that serves, with the encoder of its feature space. If a table's feature space has
-        changed, the previous one serves until a round in the new one is complete."""
+        """Returns the learner that serves, with the encoder of its feature space. If the feature space of
+        records has changed, the previous one serves until a round in the new one is complete."""
         encoder = feature_space.project_encoder(self._settings, project_row)
         learner = self._learner(project_row.id, encoder.name)
         previous_encoder = (
@@ -111,15 +111,16 @@ class Predictor:
             return loaded.learner
 
     def _teacher_labels(self, project_row: ProjectRow, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
-        """Returns the stored teacher labels of these texts (n, labels), without asking the teacher. None if the project
-        has no teacher that can be asked."""
+        """Returns the stored teacher labels of these texts (n, c), without asking the teacher. None if the project has
+        no teacher that can be asked."""
         teacher = (project_row.teacher or {}).get("name")
         if not teacher:
             return None
         return expected_labels_of_texts(self._store, teacher, schema, project_row.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
-        """Returns the vectors (n, d) and a mask (n,) of the texts that have one."""
+        """Returns the vectors (n, d) of the texts, cached ones if possible, and a mask (n,) of the texts that have a
+        vector."""
         keys = [content_key(text) for text in texts]
         loaded = self._loaded_space(project, encoder.name)
         with loaded.lock:
@@ -149,12 +150,14 @@ class Predictor:
 
 
 def _is_current(learner: FittedModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
-    """Whether a learner that was loaded for one version also serves the active version: it is the same version, or a
-    later one with the same learner. A lower number means that another project has got the project's number."""
+    """Whether the learner that was loaded for the version `loaded` also serves the version `active`. It does if the
+    versions are the same, or if `active` is a later version with the same learner. An active version with a lower
+    number belongs to another project, which has got the same number."""
     same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
     return active.name == loaded.name or same_learner
 
 
 def _reason(draft: Draft | None, version: str) -> str:
-    """Whose draft it is, what supports it, and the version that made it; "" without a draft."""
+    """Returns the author, the explanation and the confidence of a draft, and the version that made it; "" without a
+    draft."""
     return f"{draft.author}{explanation_text(draft)}, confidence {draft.confidence:.2f} ({version})" if draft else ""

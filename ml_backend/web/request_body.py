@@ -1,4 +1,4 @@
-"""Reads and checks what clients send. Each function raises BadRequest if the value is not usable."""
+"""Reads and checks the data of requests. Each function raises BadRequest if the value is not usable."""
 
 from __future__ import annotations
 

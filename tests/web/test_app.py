@@ -43,7 +43,7 @@ def test_readiness_follows_the_workers(client: FlaskClient, store: Store) -> Non
     assert (client.get("/ready").status_code, client.get("/ready").get_json()["workers"]) == (200, 1)
 
 
-def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
+def test_setup_returns_the_version_and_stores_configuration_and_params_but_no_token(
     client: FlaskClient, capture: Capture, store: Store
 ) -> None:
     body = {**request(capture, "01_", "/setup"), "access_token": "legacy-t0ken", "hostname": "http://inside"}
@@ -57,7 +57,7 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
     assert not store.jobs.state(5).waiting, "the project is not connected"
 
 
-def test_setup_asks_for_a_round_when_something_changed_in_a_connected_project(
+def test_setup_requests_a_round_if_something_has_changed_in_a_connected_project(
     client: FlaskClient, capture: Capture, store: Store
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
@@ -76,7 +76,7 @@ def test_setup_loads_no_weights(client: FlaskClient, capture: Capture, fake_enco
 
 
 @pytest.mark.parametrize("name", ["04_", "06_", "08_", "09_", "20_", "21_", "31_"])
-def test_every_recorded_prediction_request_is_answered_one_result_a_task(
+def test_every_recorded_prediction_request_gets_one_result_for_each_task(
     client: FlaskClient, capture: Capture, name: str
 ) -> None:
     body = request(capture, name, "/predict")
@@ -94,7 +94,7 @@ def test_every_recorded_prediction_request_is_answered_one_result_a_task(
         assert f'"{region["value"]["choices"][0]}"' in body["label_config"]
 
 
-def test_the_learner_that_serves_answers_and_follows_the_active_version(
+def test_predictions_come_from_the_learner_of_the_active_version(
     settings: Settings,
     store: Store,
     server: FakeLabelStudio,
@@ -123,7 +123,7 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     assert later_results[0]["model_version"] != results[0]["model_version"]
 
 
-def test_a_task_of_the_audit_slice_gets_no_draft_here_either(client: FlaskClient, store: Store) -> None:
+def test_a_task_of_the_audit_sample_gets_no_draft(client: FlaskClient, store: Store) -> None:
     store.versions.draw_audit(5, [2])
     tasks_ = [{"id": n, "data": {"text": f"apple {n}"}} for n in (1, 2, 3)]
     body = {"project": 5, "label_config": SINGLE, "tasks": tasks_}
@@ -131,7 +131,7 @@ def test_a_task_of_the_audit_slice_gets_no_draft_here_either(client: FlaskClient
     assert [bool(result["result"]) for result in results] == [True, False, True]
 
 
-def test_vectors_that_are_cached_are_not_made_again(
+def test_texts_with_a_cached_vector_are_not_encoded_again(
     store: Store, server: FakeLabelStudio, make_round: Callable[..., RoundContext], client: FlaskClient,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
@@ -146,7 +146,7 @@ def test_vectors_that_are_cached_are_not_made_again(
     assert texts == ["never seen"]
 
 
-def test_two_hundred_tasks_in_one_call_are_two_hundred_results(client: FlaskClient) -> None:
+def test_two_hundred_tasks_in_one_request_get_two_hundred_results(client: FlaskClient) -> None:
     tasks = [{"id": n, "data": {"text": f"apple {n}"}} for n in range(1, 201)]
     results = client.post("/predict", json={"project": 5, "label_config": SINGLE, "tasks": tasks}).get_json()["results"]
     assert len(results) == 200
@@ -158,7 +158,7 @@ def test_two_hundred_tasks_in_one_call_are_two_hundred_results(client: FlaskClie
     [None, 5, "text", [], {}, {"id": 1}, {"data": None}, {"data": {}}, {"data": {"text": None}}, {"data": {"text": ""}},
      {"data": {"text": "  "}}, {"data": {"text": {"a": 1}}}, {"data": {"other": "x"}}],
 )  # fmt: skip
-def test_a_task_without_a_text_gets_an_empty_result_and_its_neighbours_their_own(
+def test_a_task_without_a_text_gets_an_empty_result_and_the_others_get_drafts(
     client: FlaskClient, task: object
 ) -> None:
     good = {"id": 1, "data": {"text": "apple"}}
@@ -169,18 +169,18 @@ def test_a_task_without_a_text_gets_an_empty_result_and_its_neighbours_their_own
     assert last["result"]
 
 
-def test_a_task_without_a_number_is_answered(client: FlaskClient) -> None:
+def test_a_task_without_an_id_gets_a_result(client: FlaskClient) -> None:
     body = {"project": 5, "label_config": SINGLE, "tasks": [{"data": {"text": "apple"}}]}
     assert client.post("/predict", json=body).get_json()["results"][0]["result"]
 
 
-def test_no_tasks_are_no_results(client: FlaskClient) -> None:
+def test_a_request_without_tasks_gets_no_results(client: FlaskClient) -> None:
     body = {"project": 5, "label_config": SINGLE, "tasks": []}
     assert client.post("/predict", json=body).get_json() == {"results": []}
 
 
 @pytest.mark.parametrize("config", [None, "", "<View/>", "<broken", 5])
-def test_a_project_that_cannot_be_served_gets_empty_results(client: FlaskClient, config: object) -> None:
+def test_a_project_with_an_unsupported_configuration_gets_empty_results(client: FlaskClient, config: object) -> None:
     body = {"project": 77, "label_config": config, "tasks": [{"id": 1, "data": {"text": "apple"}}] * 2}
     response = client.post("/predict", json=body)
     assert response.status_code == 200
@@ -189,13 +189,13 @@ def test_a_project_that_cannot_be_served_gets_empty_results(client: FlaskClient,
 
 @pytest.mark.parametrize("path", ["/setup", "/predict", "/versions"])
 @pytest.mark.parametrize("project", [None, "", "x", -1, 0, True, 2**31, [], {}, 1.5])
-def test_without_a_project_nothing_can_be_answered(client: FlaskClient, path: str, project: object) -> None:
+def test_a_request_without_a_valid_project_is_a_bad_request(client: FlaskClient, path: str, project: object) -> None:
     response = client.post(path, json={"project": project, "tasks": [], "version": "1"})
     assert response.status_code == 400
     assert "project" in response.get_json()["error"]
 
 
-def test_the_webhook_takes_every_recorded_event_quickly_and_asks_for_rounds(
+def test_the_webhook_stores_every_recorded_event_quickly_and_requests_rounds(
     client: FlaskClient, capture: Capture, capture_names: list[str], store: Store, fake_encoder: FakeEncoder
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
@@ -228,7 +228,7 @@ def test_versions_are_listed_as_label_studio_reads_them(
     assert client.get("/versions?project=x").status_code == 400
 
 
-def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
+def test_a_rollback_can_be_requested(client: FlaskClient, store: Store) -> None:
     assert client.post("/versions", json={"project": 5, "version": "1"}).status_code == 404
     set_up(store, 5, connection={"ml": 1}, pinned=3)
     response = client.post("/versions", json={"project": 5, "version": "latest"})
@@ -260,7 +260,7 @@ def test_metrics_are_prometheus_text(
         assert line in lines, line
 
 
-def test_a_strangers_words_make_no_new_time_series(client: FlaskClient) -> None:
+def test_unknown_actions_share_one_time_series(client: FlaskClient) -> None:
     for n in range(5):
         for action in (f"ANNOTATION_X{chr(65 + n)}", f"TASKS_{chr(65 + n)}", f"evil{n}"):
             client.post("/webhook", json={"action": action, "project": 5})

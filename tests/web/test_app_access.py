@@ -85,7 +85,7 @@ def test_health_and_readiness_need_no_secret(locked: FlaskClient, method: str, p
 
 @given(junk=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60))
 @hypothesis_settings(max_examples=300)
-def test_junk_in_the_header_is_a_refusal(junk: str, locked: FlaskClient) -> None:
+def test_a_request_with_any_other_authorization_is_refused(junk: str, locked: FlaskClient) -> None:
     for header in (junk, f"Basic {junk}", f"Bearer {junk}"):
         assert locked.get("/versions", headers={"Authorization": header}).status_code == 401
 
@@ -106,7 +106,7 @@ def test_the_secret_is_compared_in_constant_time(locked: FlaskClient, monkeypatc
     assert [left == right for left, right in compared] == [False, True]
 
 
-def test_an_unknown_path_tells_a_stranger_nothing(locked: FlaskClient) -> None:
+def test_without_the_secret_an_unknown_path_is_refused_like_a_known_one(locked: FlaskClient) -> None:
     assert locked.get("/no/such/path").status_code == 401
 
 
@@ -127,7 +127,7 @@ PROXIED = {
 
 
 @pytest.mark.parametrize("header", PROXIED)
-def test_without_a_secret_nothing_that_came_through_a_proxy_is_served(client: FlaskClient, header: str) -> None:
+def test_without_a_configured_secret_no_request_from_a_proxy_is_served(client: FlaskClient, header: str) -> None:
     for method, path in CLOSED:
         response = client.open(path, method=method, json={}, headers={header: PROXIED[header]})
         assert response.status_code == 403
@@ -137,12 +137,12 @@ def test_without_a_secret_nothing_that_came_through_a_proxy_is_served(client: Fl
 
 
 @pytest.mark.parametrize("header", PROXIED)
-def test_with_the_secret_a_proxy_is_served(locked: FlaskClient, header: str) -> None:
+def test_with_the_secret_a_request_from_a_proxy_is_served(locked: FlaskClient, header: str) -> None:
     headers = {"Authorization": f"Bearer {SECRET}", header: PROXIED[header]}
     assert locked.get("/versions", headers=headers).status_code == 200
 
 
-def test_the_server_hides_no_proxy_from_the_application(
+def test_the_server_passes_the_headers_of_proxies_to_the_application(
     client: FlaskClient, make_settings: Callable[..., Settings]
 ) -> None:
     settings = make_settings(port=free_port())

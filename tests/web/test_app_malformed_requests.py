@@ -80,7 +80,7 @@ def dumped(body: Any) -> str:
 @given(body=requests | any_json)
 @hypothesis_settings(max_examples=1000)
 @pytest.mark.slow
-def test_hostile_json_is_never_an_error_of_the_server(body: Any, client: FlaskClient) -> None:
+def test_no_json_body_causes_an_error_of_the_server(body: Any, client: FlaskClient) -> None:
     try:
         data = dumped(body)
     except ValueError:  # an integer of too many digits
@@ -120,7 +120,7 @@ def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
     assert response.status_code in (400, 413)
 
 
-def test_no_address_in_a_task_is_ever_called(
+def test_no_url_in_a_task_is_ever_requested(
     client: FlaskClient, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def called(*args: Any) -> None:

@@ -54,7 +54,7 @@ def backend(
         sys.modules["ml_backend.web.backend"] = saved
 
 
-def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
+def test_the_backend_is_a_subclass_of_label_studio_mls_base_class(backend: Any) -> None:
     [base] = backend.__base__.__bases__
     assert base.__name__ in ("LabelStudioMLBase", "NewBase")
     instance = backend(project_id="5.1795307863", label_config=SINGLE)
@@ -62,7 +62,7 @@ def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
     assert instance.setup()["model_version"]
 
 
-def test_it_predicts_one_result_a_task(backend: Any) -> None:
+def test_predict_returns_one_result_for_each_task(backend: Any) -> None:
     instance = backend(project_id="5", label_config=SINGLE)
     results = instance.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
     assert [bool(result["result"]) for result in results] == [True, False, True]
@@ -70,7 +70,9 @@ def test_it_predicts_one_result_a_task(backend: Any) -> None:
     assert instance.predict([], context={"result": []}) == []
 
 
-def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder) -> None:
+def test_fit_stores_the_event_and_fits_nothing(
+    backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder
+) -> None:
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
     instance = backend(project_id="5", label_config=body["project"]["label_config"])
@@ -82,7 +84,7 @@ def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture,
     assert fake_encoder.encoded == []
 
 
-def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Capture) -> None:
+def test_the_calls_of_the_server_of_release_2_are_handled(backend: Any, store: Store, capture: Capture) -> None:
     if backend.__base__.__bases__[0] is not NewBase:
         pytest.skip("of 2.x alone")
     set_up(store, 5, connection={"ml": 1})
@@ -95,12 +97,12 @@ def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Ca
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])
-def test_fit_passes_over_what_is_no_event(backend: Any, data: object) -> None:
+def test_fit_ignores_data_that_are_no_event(backend: Any, data: object) -> None:
     assert backend(project_id="5").fit(event="ANNOTATION_CREATED", data=data)["status"] == "ignored"
     assert backend(project_id="5").fit([], workdir="/nowhere")["status"] == "ignored"
 
 
-def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> None:
+def test_the_constructor_takes_the_arguments_of_the_server_of_its_release(backend: Any) -> None:
     if backend.__base__.__bases__[0] is NewBase:
         instance = backend("5", SINGLE)
         assert instance.made_with == ("5", SINGLE)
@@ -110,7 +112,7 @@ def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> No
     assert instance.config == SINGLE
 
 
-def test_without_the_application_the_environment_is_the_source_of_the_settings(
+def test_without_the_application_the_settings_come_from_the_environment(
     backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(tmp_path / "from_environment"))

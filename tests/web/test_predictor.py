@@ -52,9 +52,7 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     write_stats_row(store, project)
 
 
-def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
-    store: Store, fake_encoder: FakeEncoder
-) -> None:
+def test_a_teacher_label_counts_in_a_request_as_much_as_in_a_round(store: Store, fake_encoder: FakeEncoder) -> None:
     teach(store, 5, 30, wrong=20)
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.require(5).tasks_revision)
@@ -69,7 +67,7 @@ def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
 
 
 @pytest.mark.parametrize("difference", ["another teacher", "no round yet", "other labels"])
-def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
+def test_a_label_of_a_teacher_without_a_confusion_matrix_counts_as_that_of_an_unknown_teacher(
     store: Store, difference: str, fake_encoder: FakeEncoder
 ) -> None:
     teach(store, 5, 30, wrong=30)
@@ -88,7 +86,7 @@ def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
     assert 0.5 < probabilities.max() < 1
 
 
-def test_a_request_reads_as_much_of_many_answers_as_of_few(
+def test_a_request_takes_as_many_statements_with_many_annotations_as_with_few(
     settings: Settings, store: Store, fake_encoder: FakeEncoder, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teach(store, 5, 20, wrong=0)
@@ -140,7 +138,7 @@ def test_a_learner_is_read_once_however_many_versions_it_serves(
     assert loads == [active(store).learner]
 
 
-def test_a_project_that_begins_anew_under_its_number_is_not_served_by_the_learner_of_before(
+def test_a_new_project_is_not_served_by_the_learner_of_an_earlier_one_with_its_number(
     taught: dict[int, str], settings: Settings, store: Store
 ) -> None:
     predictor = Predictor(settings, store)
@@ -153,7 +151,7 @@ def test_a_project_that_begins_anew_under_its_number_is_not_served_by_the_learne
     assert prediction.draft is not None and prediction.draft.author == "teacher"
 
 
-def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
+def test_a_learner_without_training_data_predicts_the_same(
     taught: dict[int, str], store: Store, rng: np.random.Generator
 ) -> None:
     model = fitted_model.load(store, 5, 2)
@@ -163,7 +161,7 @@ def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
     assert bare.snapshot.targets.base is None and bare.snapshot.targets.size == bare.held_out.size == 0
 
 
-def test_as_many_projects_are_kept_as_are_asked_about_lately(
+def test_the_learners_of_the_last_requested_projects_stay_in_memory(
     settings: Settings, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(predictor_module, "MAX_SPACES_IN_MEMORY", 3)
@@ -187,7 +185,7 @@ class SlowStore(Store):
         return super().vectors(project, space)
 
 
-def test_a_project_that_takes_long_keeps_no_other_waiting(settings: Settings, fake_encoder: FakeEncoder) -> None:
+def test_no_project_waits_for_a_slow_request_of_another_one(settings: Settings, fake_encoder: FakeEncoder) -> None:
     store = SlowStore(settings)
     predictor = Predictor(settings, store)
     threads = {
@@ -206,7 +204,7 @@ def test_a_project_that_takes_long_keeps_no_other_waiting(settings: Settings, fa
     assert not waited
 
 
-def test_a_text_that_the_encoder_makes_nothing_of_gets_no_draft_and_the_others_do(
+def test_a_text_that_cannot_be_encoded_gets_no_draft_and_the_others_do(
     settings: Settings, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     fake_encoder.useless = {"iron"}
