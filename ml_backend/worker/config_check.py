@@ -1,8 +1,8 @@
 """Detects a changed labelling configuration while nobody labels.
 
-Label Studio's event for that, PROJECT_UPDATED, is no help: our own switch of the model version fires it, too, and its
-payload counts the whole project twice, for which the caller of the update waits. All other events carry the
-configuration. While no events come, one small request every few seconds compares it.
+Label Studio's event for such a change, PROJECT_UPDATED, is not used: Apprentice's own switch of the model version fires
+it, too, and Label Studio counts the whole project for its body, for which the caller of the update waits. All other
+events carry the configuration. While no events come, one small request every few seconds reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encodes the tasks without a vector in a worker's pools, in a background thread, so that no round waits for it."""
+"""Encodes the tasks of a worker's pools that have no vector, in a background thread, so that no round waits."""
 
 from __future__ import annotations
 

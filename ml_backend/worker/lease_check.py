@@ -13,8 +13,8 @@ CACHE_SECONDS = 0.05  # less than the time to write one row
 
 
 class LeaseCheck:
-    """Raises LeaseLostError if the worker stops, the lease is lost or the project is disconnected. An answer of the
-    store is valid for `CACHE_SECONDS`. Another thread renews the lease."""
+    """Each call raises LeaseLostError if the worker stops, the lease is lost or the project is disconnected. The result
+    of a query is reused for `CACHE_SECONDS`. Another thread renews the lease."""
 
     def __init__(self, jobs: Jobs, lease: Lease, stop: threading.Event, clock: Clock) -> None:
         self._jobs = jobs

@@ -1,10 +1,10 @@
-"""Deletes what a worker no longer needs: old learners, rows of old versions in Label Studio, remains of deleted tasks.
+"""Deletes old learners, old versions, their predictions in Label Studio, and quotes and vectors of deleted tasks.
 
-Learners and rows of the store are deleted at the end of each round, vectors of an earlier encoder when a round with the
-new one is complete. Deleting a row in Label Studio takes about 20 ms, during which annotators wait. Rows of versions
-that nobody can have open any more are therefore deleted in quiet periods, one version at a time. At other times, rows
-are deleted only if more than `MAX_STALE_VERSIONS` versions have rows. Quotes and vectors of deleted tasks are deleted
-in quiet periods, too, in small portions.
+Learners and versions are deleted at the end of each round, vectors of an earlier encoder when a round with the new one
+is complete. Deleting a prediction in Label Studio takes about 20 ms, during which annotators wait. Predictions of
+versions that nobody can have open any more are therefore deleted in quiet periods, one version at a time. At other
+times, they are deleted only if more than `MAX_STALE_VERSIONS` versions have predictions. Quotes and vectors of deleted
+tasks are deleted in quiet periods, too, in small portions.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from ml_backend.storage import ProjectRow, Store
 
 MIN_STALE_VERSIONS = 20  # versions that may still be open in an annotator's browser
 MAX_STALE_VERSIONS = 100
-"""Versions whose rows may stay if the worker is never quiet. Label Studio refuses an annotation of a draft whose row is
-gone. With this limit, an annotator who is ten times slower than ten others can still submit."""
-QUIET_SECONDS = 5.0  # without a round, before maintenance starts
+"""Number of versions whose predictions may stay if the worker is never quiet. Label Studio refuses an annotation if the
+prediction that it was made from is deleted. With this limit, an annotator who is ten times slower than ten others can
+still submit."""
+QUIET_SECONDS = 5.0  # without a round, after which a quiet period begins
 PORTION_PAUSE_SECONDS = 2.0  # between two portions
 RETRY_SECONDS = 300.0  # after a failure to delete something of a project
-SWEEP_SECONDS = 600.0  # between two searches for vectors of deleted tasks: each reads all content keys
+SWEEP_SECONDS = 600.0  # between two sweeps (searches for vectors of deleted tasks), which read all content keys
 UNCHANGED_SWEEP_SECONDS = 86_400.0
-"""Between two searches while no task changes: another worker may have written a vector late."""
+"""Between two sweeps while no task changes, because another worker may have written a vector late."""
 
 log = structlog.get_logger()
 
@@ -47,9 +48,9 @@ class Maintenance:
         self._prune_not_before: dict[int, float] = {}
         self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time of the last full sweep
         self._sweep_not_before: dict[int, float] = {}
-        # projects whose deleted data is left in the database's log only -> their `tasks_revision` at the search for it
+        # project whose deleted data is left in the write-ahead log only -> its `tasks_revision` at the sweep
         self._wipe_pending: dict[int, int] = {}
-        self._strays_not_before = 0.0
+        self._orphans_not_before = 0.0
         self._quiet_at = self._clock.monotonic()
 
     def postpone(self) -> None:
@@ -85,8 +86,8 @@ class Maintenance:
             return False
         self._quiet_at = self._clock.monotonic()
         self._not_before = self._quiet_at + PORTION_PAUSE_SECONDS
-        if self._clock.monotonic() >= self._strays_not_before:
-            self._strays_not_before = self._clock.monotonic() + SWEEP_SECONDS
+        if self._clock.monotonic() >= self._orphans_not_before:
+            self._orphans_not_before = self._clock.monotonic() + SWEEP_SECONDS
             self._store.remove_orphans()
         rows = [row for row in self._store.projects.connected() if row.id in pools]
         if any(self._prune_version(client, row, MIN_STALE_VERSIONS) for row in rows):
@@ -94,8 +95,8 @@ class Maintenance:
         return any(self._sweep(row, pools[row.id]) for row in rows)
 
     def _sweep(self, project_row: ProjectRow, pool: ProjectPool) -> bool:
-        """Deletes remains of deleted tasks: some quotes, or the vectors of one shard. When none are left, also deletes
-        unreferenced files. Returns False if there is nothing to delete now."""
+        """Deletes some quotes of deleted tasks, or their vectors in one shard. If none are left, deletes artifacts that
+        no row names. Returns False if there is nothing to delete now."""
         project = project_row.id
         try:
             if self._store.erase_quotes(project):
@@ -114,14 +115,14 @@ class Maintenance:
             return self._wipe(project, project_row.tasks_revision)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = self._clock.monotonic() + RETRY_SECONDS
-            log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
+            log.warning("deleting quotes and vectors of deleted tasks failed", project=project, error=str(error))
             return False
 
     def _wipe(self, project: int, searched_revision: int) -> bool:
-        """Ends a sweep by wiping the database's log. If another process is reading, it is tried again later without a
-        new search, unless another task is deleted meanwhile. Always returns False.
+        """Ends a sweep by emptying the database's write-ahead log. If another process is reading, the log is emptied
+        later without a new sweep, unless another task is deleted meanwhile. Always returns False.
 
-        searched_revision  the project's `tasks_revision` at the search for remains
+        searched_revision  the project's `tasks_revision` at the sweep
         """
         if self._store.database.wipe():
             self._wipe_pending.pop(project, None)
@@ -139,8 +140,8 @@ class Maintenance:
         return is_unchanged or now < self._sweep_not_before.get(project_row.id, 0.0)
 
     def _prune_version(self, client: LabelStudioClient, project_row: ProjectRow, max_versions: int) -> bool:
-        """Deletes the rows of the oldest version in Label Studio if more than `max_versions` have rows beside the
-        serving one. Returns whether it did."""
+        """Deletes the predictions of the oldest version in Label Studio if more than `max_versions` versions have
+        predictions, not counting the serving one. Returns whether it did."""
         stale = self._store.versions.stale(project_row.id)
         if len(stale) <= max_versions or stale[0][1] == project_row.published:
             return False
@@ -154,7 +155,7 @@ class Maintenance:
         except ApprenticeError as error:
             self._prune_not_before[project_row.id] = self._clock.monotonic() + RETRY_SECONDS
             log.warning(
-                "deleting rows of an old version failed", project=project_row.id, version=name, error=str(error)
+                "deleting predictions of an old version failed", project=project_row.id, version=name, error=str(error)
             )
             return False
         self._store.versions.set_rows(project_row.id, number, 0)

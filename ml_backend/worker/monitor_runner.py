@@ -17,7 +17,7 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.process_priority import lower_thread_priority
 
-PAUSE_SECONDS = 15.0  # between two runs: each takes seconds of a core, and one annotation changes little
+PAUSE_SECONDS = 15.0  # between two runs, because a run takes seconds of a core, and one annotation changes little
 MAX_PROJECTS_REMEMBERED = 1000
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class MonitorRunner:
                 continue
             if monitor_input is not None:
                 self._monitored[project] = state
-                while len(self._monitored) > MAX_PROJECTS_REMEMBERED:  # the oldest entry is run again early
+                while len(self._monitored) > MAX_PROJECTS_REMEMBERED:  # one without an entry is monitored again
                     self._monitored.pop(next(iter(self._monitored)))
                 self._running = self._thread.submit(self._run, project, monitor_input, project_row.made_at)
                 return

@@ -19,7 +19,7 @@ from ml_backend.storage import check_url, read_credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and release its lease
 STABLE_SECONDS = 30.0  # a process that has run this long is restarted at once
-MAX_RESTART_PAUSE_SECONDS = 30.0
+MAX_RESTART_PAUSE_SECONDS = 30.0  # of a process that dies again and again
 TEACHER_KEY = "APPRENTICE_TEACHER_KEY"
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ def environment_of(role: str, settings: Settings) -> dict[str, str]:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises ApprenticeError if anyone on the network could read and change projects."""
+    """Raises ApprenticeError if everybody on the network could read and change projects, because no secret is set."""
     if settings.secret.get_secret_value() or is_loopback(settings.host):
         return
     raise ApprenticeError(
@@ -79,7 +79,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 def check_port(settings: Settings) -> None:
-    """Raises ApprenticeError if the web process could not listen: it would be restarted for ever."""
+    """Raises ApprenticeError if the web process could not listen, and would be restarted again and again."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()

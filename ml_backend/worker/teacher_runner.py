@@ -1,4 +1,4 @@
-"""Asks the teacher and distils the answers, in a background thread, ahead of the queue. No round waits for it."""
+"""Asks the teacher about tasks of the queue in advance and distils its answers, in a thread that no round waits for."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ from ml_backend.worker.process_priority import lower_thread_priority
 PAUSE_SECONDS = 0.5  # between two checks for questions
 MAX_IDLE_PAUSE_SECONDS = 5.0  # between two checks while nothing happens
 QUESTIONS_PER_CALL = 2  # for each concurrent call, before the next check
-MAX_RETRY_SECONDS = 600.0  # after errors of a teacher that cannot be reached
-FIRST_RETRY_SECONDS = 5.0
-UNANSWERED_PAUSE_SECONDS = 30.0
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 5.0, 600.0  # after the first error of a teacher, and at most
+UNANSWERED_PAUSE_SECONDS = 30.0  # after a wrong setting, or while another worker asks the same questions
 ROUND_DELAY_SECONDS = 1.0  # before a round for new teacher labels: the next annotation requests one anyway
 ROUND_INTERVAL_SECONDS = 5.0  # between two rounds for new drafts of the teacher
 STOP_SECONDS = 5.0  # for pending answers when a worker stops: it is killed after 25 s
@@ -53,7 +52,7 @@ class TeacherRunner:
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._idle_marks: dict[int, tuple[object, ...]] = {}  # project -> its state when there was nothing to do
         self._retry_seconds: dict[int, float] = {}  # project -> pause after the last error of its teacher
-        self._skipped_until: dict[int, float] = {}  # project -> end of the pause after an error of our own
+        self._skipped_until: dict[int, float] = {}  # project -> end of its pause after another error
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Starts to work for the first project with something to do, if the thread is idle. Takes milliseconds."""
@@ -121,14 +120,14 @@ class TeacherRunner:
             if teacher_client
             else None
         )
-        mark = (
+        change_marker = (
             project_row.published, project_row.tasks_revision, project_row.label_descriptions,
             project_row.feature_scores, pool.space, distillation.usable_origin(self._store, project_row),
             self._store.evolution_rounds.finished(project), options, int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
-        if self._idle_marks.get(project) == mark:
+        if self._idle_marks.get(project) == change_marker:
             return None
-        return take_snapshot(pool, project_row, options, teacher_client, mark, encoder)
+        return take_snapshot(pool, project_row, options, teacher_client, change_marker, encoder)
 
     def _run(self, snapshots: list[ProjectSnapshot]) -> None:
         lower_thread_priority()
@@ -197,9 +196,8 @@ class TeacherRunner:
                 self._scheduler.postpone_descriptions(project_row.id, MAX_RETRY_SECONDS)
             self._ask(teacher_client, project_row, portion)
             if about_labels and len(teacher_client.stored_answers(about_labels)) == len(about_labels):
-                self._scheduler.postpone_descriptions(
-                    project_row.id, 0.0
-                )  # a table may have more questions about its fields
+                # records may have so many fields that more questions about them follow
+                self._scheduler.postpone_descriptions(project_row.id, 0.0)
         else:
             self._idle_marks[project_row.id] = snapshot.change_marker
             return False
@@ -255,8 +253,8 @@ class TeacherRunner:
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
 
     def _set_teacher(self, project_row: ProjectRow, name: str | None, model: str) -> ProjectRow:
-        """Returns the record with this teacher. If the teacher is another one than before, the problems of the earlier
-        one are forgotten."""
+        """Stores the project's teacher, and forgets the problems of an earlier one, if the teacher has changed. Returns
+        the project's row with the teacher."""
         if (project_row.teacher or {}).get("name") == name:
             return project_row
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None

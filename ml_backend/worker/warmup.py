@@ -1,4 +1,5 @@
-"""Uses each plugin once before the first round: the first use imports libraries and loads weights for seconds."""
+"""Uses each plugin once before the first round, because its first use takes seconds: it imports libraries and loads
+weights."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ log = structlog.get_logger()
 
 
 def warm(settings: Settings) -> None:
-    """Uses the installation's encoder, learner and query strategy once. The first round reports what fails here."""
+    """Uses the installation's encoder, learner and query strategy once. An error is only logged here, because the first
+    round raises it again."""
     options = settings.defaults.with_form_defaults("text")
     try:
         encoder = registry.encoder(settings.encoder)

@@ -26,15 +26,15 @@ from ml_backend.worker.maintenance import Maintenance
 from ml_backend.worker.monitor_runner import MonitorRunner
 from ml_backend.worker.teacher_runner import TeacherRunner
 
-SIGNAL_WAIT_SECONDS = 0.05  # between two steps without a signal
+SIGNAL_WAIT_SECONDS = 0.05  # longest wait for a signal in a step without work
 POLL_SECONDS = 1.0  # between two reads of the job table without a signal: a signal may be lost, a request may fall due
 HEARTBEAT_SECONDS = 5.0
 RECONCILE_CHECK_SECONDS = 5.0  # between two checks for projects that are due for reconciliation
-COMPLETE_QUEUE_SECONDS = 5.0  # before the rest of a queue is published that a newer round had interrupted
+COMPLETE_QUEUE_SECONDS = 5.0  # before the rest of a queue whose publication was interrupted is published
 MAX_ROW_PAUSE_SECONDS = 0.5  # between two rows of the rest of a queue
 MAX_TEACHER_PAUSE_SECONDS = 2.0  # between two steps of the teacher runner while rounds follow each other
 ERROR_PAUSE_SECONDS = 2.0  # after an error outside a round
-MAX_TASKS_IN_MEMORY = 200_000  # in the pools of other projects than the current one: 2 kB each
+MAX_TASKS_IN_MEMORY = 200_000  # in the pools of other projects than the current one; a task takes 2 kB
 
 MakeClient = Callable[[str, str, float], LabelStudioClient]
 
@@ -74,7 +74,7 @@ class Worker:
         self._teacher_runner = TeacherRunner(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
         self._listener = listener or store.signals.listen()
-        self._reconciled_at = self._poll_at = 0.0
+        self._reconciliation_checked_at = self._poll_at = 0.0
         self._teacher_step_at = self._clock.monotonic()
 
     def run(self) -> None:
@@ -175,9 +175,9 @@ class Worker:
         """Every few seconds, requests a round for each project that is due for reconciliation, and drops the pools of
         disconnected projects."""
         interval = min(RECONCILE_CHECK_SECONDS, self._settings.reconcile_seconds)
-        if self._reconciled_at and self._clock.monotonic() - self._reconciled_at < interval:
+        if self._reconciliation_checked_at and self._clock.monotonic() - self._reconciliation_checked_at < interval:
             return
-        self._reconciled_at = self._clock.monotonic()
+        self._reconciliation_checked_at = self._clock.monotonic()
         connected = self._store.projects.connected()
         for project_row in connected:
             if self._clock.now() - project_row.reconciled_at >= self._settings.reconcile_seconds:
@@ -214,7 +214,7 @@ class Worker:
                 self._maintenance.after_round(self._client, lease.project, pool)
             jobs.finish(lease)
             if not self._store.publications.is_complete(lease.project):
-                jobs.request_unless_waiting(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
+                jobs.request_unless_waiting(lease.project, COMPLETE_QUEUE_SECONDS)
             if round_row is not None:
                 self._maintenance.postpone()
                 self._store.versions.record_round(lease.project, round_row)

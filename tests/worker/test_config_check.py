@@ -28,7 +28,7 @@ def check(checked: ConfigCheck, client: FakeClient, clock: ManualClock, seconds:
     return len(client.calls) - calls_before
 
 
-def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothing(
+def test_a_round_is_requested_if_the_configuration_has_changed(
     server: FakeLabelStudio, store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     checked = ConfigCheck(store)
@@ -43,7 +43,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     checked.stop()
 
 
-def test_projects_are_asked_about_in_turn(
+def test_projects_are_checked_in_turn(
     server: FakeLabelStudio, store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     set_up(store, 3, connection={"ml": 2}, label_config="")
@@ -55,7 +55,7 @@ def test_projects_are_asked_about_in_turn(
     checked.stop()
 
 
-def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
+def test_there_is_a_pause_after_label_studio_did_not_answer(
     store: Store, client: FakeClient, clock: ManualClock
 ) -> None:
     def fail(*_: object) -> None:
@@ -69,7 +69,7 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     checked.stop()
 
 
-def test_an_idle_worker_takes_drafts_with_a_removed_label_away(harness: WorkerHarness) -> None:
+def test_an_idle_worker_replaces_drafts_with_a_removed_label(harness: WorkerHarness) -> None:
     harness.server.add_tasks([f"apple {n}" for n in range(5)])
     harness.round()
     harness.step()

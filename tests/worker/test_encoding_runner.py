@@ -21,7 +21,7 @@ class FailingEncoder(FakeEncoder):
         raise ApprenticeError("the weights are missing")
 
 
-def test_an_encoder_that_fails_leaves_other_projects_their_turn(
+def test_other_projects_are_encoded_after_an_encoder_has_failed(
     settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pools = {}
@@ -44,7 +44,7 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
     assert not pools[2].missing.any() and pools[1].missing.all()
 
 
-def test_what_another_worker_encodes_is_left_to_it(settings: Settings, store: Store) -> None:
+def test_a_project_that_another_worker_encodes_is_not_encoded(settings: Settings, store: Store) -> None:
     store.projects.ensure(1)
     store.tasks.put(1, [TaskContent(1, "text", content_key("text"))])
     pool = ProjectPool(store, 1, FakeEncoder())

@@ -94,7 +94,9 @@ def running(project_settings: Settings, server: FakeLabelStudio) -> Iterator[Run
 
 
 @pytest.mark.slow
-def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once(running: Running) -> None:
+def test_an_idle_worker_queries_the_database_a_few_times_a_second_and_receives_signals_at_once(
+    running: Running,
+) -> None:
     running.settle()
     with recorded_statements() as statements:
         time.sleep(IDLE_SECONDS)
@@ -107,7 +109,7 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
     assert median(delays) < module.POLL_SECONDS / 4
 
 
-def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(
+def test_a_worker_without_signals_finds_its_work_by_polling(
     project_settings: Settings, server: FakeLabelStudio
 ) -> None:
     with Running(project_settings, server, PollingListener()) as running:
@@ -115,7 +117,7 @@ def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(
         assert running.seconds_until_claimed() < PATIENCE
 
 
-def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:
+def test_every_listener_receives_the_signal_of_another_process(any_settings: Settings) -> None:
     first_store, second_store = Store(any_settings), Store(any_settings)
     listeners = [first_store.signals.listen(), first_store.signals.listen(), second_store.signals.listen()]
     assert not any(listener.heard() for listener in listeners)
@@ -145,7 +147,7 @@ def test_a_pipe_that_a_killed_worker_left_is_removed(store: Store, settings: Set
     assert not (folder / "dead.pipe").exists()
 
 
-def test_a_folder_where_no_pipe_can_be_made_leaves_a_worker_that_asks(store: Store, settings: Settings) -> None:
+def test_if_no_pipe_can_be_made_the_worker_polls(store: Store, settings: Settings) -> None:
     (settings.data_dir / "signals").write_text("in the way")
     listener = store.signals.listen()
     assert not listener.heard()
@@ -153,7 +155,7 @@ def test_a_folder_where_no_pipe_can_be_made_leaves_a_worker_that_asks(store: Sto
     store.jobs.request(5)
 
 
-def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_for(
+def test_a_lost_connection_is_opened_again_and_counts_as_a_signal(
     new_postgresql: str, any_settings: Settings, clock: ManualClock
 ) -> None:
     import sqlalchemy as sa

@@ -34,19 +34,19 @@ def claim(jobs: Jobs, owner: str = "one") -> Lease:
     return lease
 
 
-def test_nothing_wanted_is_nothing_to_claim(jobs: Jobs) -> None:
+def test_without_a_request_there_is_nothing_to_claim(jobs: Jobs) -> None:
     assert jobs.claim("one") is None
     assert jobs.state(5) == JobState(False, False, 0, None)
 
 
-def test_many_requests_make_one_round(jobs: Jobs) -> None:
+def test_many_requests_are_answered_by_one_round(jobs: Jobs) -> None:
     for _ in range(100):
         jobs.request(5)
     assert jobs.finish(claim(jobs))
     assert jobs.claim("one") is None
 
 
-def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
+def test_requests_during_a_round_are_answered_by_exactly_one_more(jobs: Jobs) -> None:
     jobs.request(5)
     lease = claim(jobs)
     assert not jobs.is_other_round_due(lease)
@@ -61,7 +61,7 @@ def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
     assert jobs.claim("one") is None
 
 
-def test_what_is_wanted_a_moment_later_does_not_cut_a_queue_short(jobs: Jobs) -> None:
+def test_a_request_for_a_later_time_does_not_interrupt_a_round(jobs: Jobs) -> None:
     jobs.request(5)
     lease = jobs.claim("a")
     assert lease is not None
@@ -71,7 +71,7 @@ def test_what_is_wanted_a_moment_later_does_not_cut_a_queue_short(jobs: Jobs) ->
     assert jobs.is_other_round_due(lease), "an answer does"
 
 
-def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) -> None:
+def test_one_worker_claims_one_project_and_other_workers_claim_other_projects(jobs: Jobs) -> None:
     jobs.request(5)
     jobs.request(6)
     leases = [claim(jobs, "one"), claim(jobs, "two")]
@@ -79,7 +79,7 @@ def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) ->
     assert jobs.claim("three") is None
 
 
-def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: ManualClock) -> None:
+def test_the_project_whose_last_lease_ended_first_is_claimed_first(jobs: Jobs, clock: ManualClock) -> None:
     for project in (5, 6):
         jobs.request(project)
     first = claim(jobs)
@@ -89,7 +89,9 @@ def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: ManualCl
     assert claim(jobs).project != first.project
 
 
-def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(jobs: Jobs, clock: ManualClock) -> None:
+def test_another_worker_can_claim_after_a_lease_has_expired_and_the_old_lease_is_lost(
+    jobs: Jobs, clock: ManualClock
+) -> None:
     jobs.request(5)
     old_lease = claim(jobs, "old")
     clock.sleep(LEASE - 1)
@@ -104,9 +106,7 @@ def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(j
     assert jobs.finish(new_lease)
 
 
-def test_the_same_worker_cannot_use_its_own_expired_lease_once_it_has_claimed_again(
-    jobs: Jobs, clock: ManualClock
-) -> None:
+def test_an_expired_lease_is_lost_even_if_the_same_worker_claims_again(jobs: Jobs, clock: ManualClock) -> None:
     jobs.request(5)
     old_lease = claim(jobs, "one")
     clock.sleep(LEASE + 1)
@@ -125,7 +125,7 @@ def test_a_renewed_lease_does_not_expire(jobs: Jobs, clock: ManualClock) -> None
     assert jobs.finish(lease)
 
 
-def test_a_released_lease_is_claimed_at_once_by_another(jobs: Jobs) -> None:
+def test_after_a_release_another_worker_can_claim_at_once(jobs: Jobs) -> None:
     jobs.request(5)
     lease = claim(jobs, "one")
     assert jobs.release(lease)
@@ -135,7 +135,7 @@ def test_a_released_lease_is_claimed_at_once_by_another(jobs: Jobs) -> None:
     assert not jobs.finish(lease)
 
 
-def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clock: ManualClock) -> None:
+def test_pauses_after_successive_failures_grow_up_to_a_minute(jobs: Jobs, clock: ManualClock) -> None:
     jobs.request(5)
     pauses = []
     for failure in range(1, 10):
@@ -150,7 +150,7 @@ def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clo
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_request_leaves_the_pause_of_a_failing_project_unless_somebody_wants_a_retry(jobs: Jobs) -> None:
+def test_a_request_does_not_end_the_pause_after_failures_unless_it_is_a_retry(jobs: Jobs) -> None:
     jobs.request(5)
     for _ in range(3):
         jobs.fail(claim(jobs))
@@ -162,7 +162,7 @@ def test_a_request_leaves_the_pause_of_a_failing_project_unless_somebody_wants_a
     assert jobs.state(5) == JobState(False, False, 0, None)
 
 
-def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs, clock: ManualClock) -> None:
+def test_a_project_is_claimable_while_it_waits_and_has_no_lease(jobs: Jobs, clock: ManualClock) -> None:
     assert not jobs.claimable()
     jobs.request(5)
     assert jobs.claimable()
@@ -175,7 +175,7 @@ def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs
     assert jobs.claimable()
 
 
-def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
+def test_repeated_requests_cause_one_round_and_do_not_end_a_pause(jobs: Jobs) -> None:
     jobs.request_unless_waiting(5)
     jobs.request_unless_waiting(5)
     lease = claim(jobs)
@@ -188,7 +188,7 @@ def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
     assert jobs.state(5).failures == 1
 
 
-def test_the_workers_heard_of_lately_are_known(jobs: Jobs, clock: ManualClock) -> None:
+def test_workers_with_a_recent_heartbeat_are_listed(jobs: Jobs, clock: ManualClock) -> None:
     jobs.record_heartbeat("old", 1)
     clock.sleep(40)
     jobs.record_heartbeat("new", 2)

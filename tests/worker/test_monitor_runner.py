@@ -43,7 +43,7 @@ def watched(store: Store) -> dict[str, Any]:
     return store.projects.ensure(5).monitor_result or {}
 
 
-def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(
+def test_each_learner_is_monitored_once_and_a_round_is_requested(
     harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.step()
@@ -53,7 +53,7 @@ def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(
     harness.step()
 
 
-def test_a_look_that_fails_is_logged_and_harms_nothing(
+def test_a_failed_run_of_the_monitor_stores_nothing(
     harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -64,14 +64,16 @@ def test_a_look_that_fails_is_logged_and_harms_nothing(
     assert watched(store) == {}
 
 
-def test_another_option_is_another_look(harness: MonitorHarness, settings: Settings, store: Store) -> None:
+def test_a_changed_option_causes_another_run_of_the_monitor(
+    harness: MonitorHarness, settings: Settings, store: Store
+) -> None:
     harness.step()
     set_up(store, 5, extra_params={"second_look": 3, "group_by": "region"})
     harness.step()
     assert watched(store)["groups"]["by"] == "region"
 
 
-def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
+def test_the_result_for_a_project_that_was_disconnected_meanwhile_is_not_stored(
     harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def disconnected(_: object) -> dict[str, Any]:
@@ -83,13 +85,13 @@ def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
     assert watched(store) == {}
 
 
-def test_looks_are_apart(harness: MonitorHarness, store: Store) -> None:
+def test_there_is_a_pause_between_two_runs_of_the_monitor(harness: MonitorHarness, store: Store) -> None:
     harness.runner._not_before = float("inf")
     harness.runner.step(harness.pools)
     assert harness.runner._running is None
 
 
-def test_a_project_without_a_learner_is_passed_over(
+def test_a_project_without_a_learner_is_not_monitored(
     server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> None:
     harness = MonitorHarness(settings, store, make_round(server).pool)

@@ -57,7 +57,7 @@ def come_to_rest(teacher_harness: TeacherHarness, store: Store) -> int:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_said(
+def test_without_events_no_project_requests_rounds_for_ever_whatever_its_teacher_answers(
     seed: int, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema,
     options: Callable[..., None], use_teacher: UseTeacher, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -20,7 +20,7 @@ from ml_backend.core.types import ModelVersion, TaskSchema, content_key
 from ml_backend.worker import maintenance
 
 
-def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(harness: WorkerHarness) -> None:
+def test_an_idle_worker_encodes_all_tasks_and_publishes_another_queue(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 1300)
     harness.round()
     pool = harness.worker.pools[5]
@@ -52,7 +52,7 @@ def deletions(harness: WorkerHarness) -> int:
     return sum(method == "DELETE" for method, _, _ in harness.client.calls)
 
 
-def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(harness: WorkerHarness) -> None:
+def test_in_quiet_periods_predictions_are_deleted_one_version_at_a_time(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     harness.step()
     assert deletions(harness) == 0, "a round has just run"
@@ -70,7 +70,7 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(harne
     assert standing == {*names, harness.server.settings["model_version"]}
 
 
-def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(harness: WorkerHarness) -> None:
+def test_below_the_limit_no_predictions_are_deleted_while_rounds_run(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     for _ in range(5):
         harness.clock.seconds += maintenance.QUIET_SECONDS + 1
@@ -78,7 +78,7 @@ def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(harness: WorkerHar
     assert deletions(harness) == 0
 
 
-def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(harness: WorkerHarness) -> None:
+def test_a_busy_worker_keeps_the_predictions_of_no_more_versions_than_the_limit(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MAX_STALE_VERSIONS + 4)
     for number in range(5):
         harness.round()
@@ -86,7 +86,7 @@ def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(harness: Wor
     assert len(harness.store.versions.stale(5)) == maintenance.MAX_STALE_VERSIONS
 
 
-def test_it_is_tidied_up_while_the_pool_is_encoded_too(harness: WorkerHarness) -> None:
+def test_predictions_are_deleted_while_the_pool_is_being_encoded(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     add_labelled_tasks(harness.server, 1300)
     set_up(harness.store, 5, reconciled_at=0.0)
@@ -98,7 +98,7 @@ def test_it_is_tidied_up_while_the_pool_is_encoded_too(harness: WorkerHarness) -
     assert not harness.worker.pools[5].encoded.all()
 
 
-def test_a_pruning_that_fails_is_no_more_than_a_warning(harness: WorkerHarness) -> None:
+def test_a_failed_deletion_of_predictions_does_not_fail_a_round(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 3)
 
     def refuse(method: str, *_: Any) -> None:
@@ -124,7 +124,7 @@ def artifacts(harness: WorkerHarness) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.safetensors")}
 
 
-def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
+def test_after_27_rounds_no_more_learners_than_keep_versions_are_stored(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 60)
@@ -139,7 +139,7 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
     assert len(harness.store.versions.stale(5)) <= maintenance.MAX_STALE_VERSIONS
 
 
-def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(
+def test_after_rounds_that_fail_in_publishing_no_more_learners_than_keep_versions_are_stored(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 60)
@@ -161,7 +161,7 @@ def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(3, [5, 2, 1]), (4, [5, 4, 2, 1]), (5, [5, 4, 3, 2, 1])])
-def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_but_for_the_newest_half(
+def test_in_the_older_half_learners_with_as_many_labels_as_a_later_one_are_removed_first(
     harness: WorkerHarness, single: TaskSchema, keep: int, kept: list[int]
 ) -> None:
     harness.settings.keep_versions = keep
@@ -179,7 +179,9 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_b
     assert harness.store.versions.learners(5) == kept
 
 
-def test_a_learner_that_serves_or_is_held_is_never_forgotten(harness: WorkerHarness, single: TaskSchema) -> None:
+def test_a_learner_that_serves_or_is_held_by_a_rollback_is_never_removed(
+    harness: WorkerHarness, single: TaskSchema
+) -> None:
     truth = add_labelled_tasks(harness.server, 60)
     submit_labels(harness.server, truth, single, list(truth)[:6])
     learn_again(harness, truth, single, 6)
@@ -229,7 +231,7 @@ def holding(folder: Path, content: bytes) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
 
 
-def test_nothing_is_looked_for_again_while_no_task_changes(
+def test_there_is_no_second_sweep_while_no_task_changes(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_labelled_tasks(harness.server, 20)
@@ -270,7 +272,7 @@ def test_vectors_of_a_task_that_is_deleted_while_the_wipe_of_the_log_is_pending_
     assert harness.store.vectors(5, "fake").find([content_key(text)]).tolist() == [-1]
 
 
-def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHarness) -> None:
+def test_rounds_without_changes_do_not_end_a_quiet_period(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
     harness.round()
     for _ in range(3):
@@ -280,7 +282,7 @@ def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHa
     assert deletions(harness) >= 1
 
 
-def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(harness: WorkerHarness) -> None:
+def test_without_quiet_periods_vectors_of_deleted_tasks_are_removed_after_a_round(harness: WorkerHarness) -> None:
     truth = add_labelled_tasks(harness.server, 20)
     harness.round()
     harness.worker.pools[5].flush()
@@ -294,7 +296,7 @@ def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(harnes
     assert len(harness.store.vectors(5, "fake")) == 19, "a portion after each round"
 
 
-def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come_to_its_end(
+def test_vectors_of_an_earlier_encoder_are_removed_after_a_complete_round_with_the_new_one(
     harness: WorkerHarness,
 ) -> None:
     add_labelled_tasks(harness.server, 20)
@@ -318,7 +320,7 @@ def spaces(harness: WorkerHarness) -> list[Path]:
     return list((harness.settings.data_dir / "vectors").glob("*/*"))
 
 
-def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_stays(
+def test_old_artifacts_that_no_row_names_are_removed_and_other_ones_stay(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 40)

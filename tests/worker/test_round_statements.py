@@ -48,7 +48,7 @@ def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
     return changes, projects, len(texts)
 
 
-def test_a_round_that_publishes_more_rows_changes_no_more_in_the_store(any_harness: WorkerHarness) -> None:
+def test_a_round_that_publishes_more_predictions_writes_no_more_to_the_store(any_harness: WorkerHarness) -> None:
     add_labelled_tasks(any_harness.server, 120)
     any_harness.round()
     small_round, large_round = statements_of(any_harness, 10), statements_of(any_harness, 40)

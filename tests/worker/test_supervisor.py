@@ -41,7 +41,7 @@ def test_the_network_is_served_only_with_a_secret(make_settings: Callable[..., S
     check_exposure(make_settings(host=host, secret="long and random"))
 
 
-def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+def test_serve_on_the_network_without_a_secret_prints_one_sentence_and_exits_with_1(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ml_backend.cli", "serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path)],
         capture_output=True,
@@ -117,7 +117,7 @@ def ready(port: int) -> int:
     return 0
 
 
-def test_a_process_whose_parent_is_gone_ends_and_one_whose_parent_lives_goes_on() -> None:
+def test_a_process_ends_if_its_parent_has_ended() -> None:
     stop = threading.Event()
     with pytest.raises(SystemExit):
         stop_with_parent(stop, parent=os.getppid() + 1)
@@ -148,7 +148,7 @@ def test_the_running_web_process_holds_no_key_of_the_teacher(
 
 
 @pytest.mark.slow
-def test_what_dies_is_started_again_and_sigterm_ends_everything(served: tuple[psutil.Process, int]) -> None:
+def test_killed_processes_are_started_again_and_sigterm_ends_all_processes(served: tuple[psutil.Process, int]) -> None:
     supervisor, port = served
     wait_for(lambda: ready(port) == 2)
     web = next(child for child in supervisor.children() if role(child) == "web")
@@ -168,7 +168,7 @@ def test_what_dies_is_started_again_and_sigterm_ends_everything(served: tuple[ps
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_leaves_no_orphans_not_even_of_processes_that_are_still_starting(
+def test_a_killed_supervisor_leaves_no_process_even_if_it_is_still_starting(
     served: tuple[psutil.Process, int],
 ) -> None:
     supervisor, _ = served

@@ -126,7 +126,7 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     assert status_texts(store)["prior trust"].endswith("confirm the scores of the fields")
 
 
-def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
+def test_reversed_scores_of_a_teacher_are_detected_and_not_used(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, truth = clinic
@@ -139,7 +139,7 @@ def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
     assert "WARNING" in status_texts(store)["prior trust"] and "reversed" in status_texts(store)["prior trust"]
 
 
-def test_who_wrote_scores_by_hand_is_never_overruled(
+def test_scores_written_by_hand_are_never_replaced(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, _ = clinic
@@ -150,7 +150,7 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
     assert store.projects.ensure(5).feature_scores == own_scores and not patient_teacher.texts("describe")
 
 
-def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
+def test_without_a_teacher_there_are_no_scores_and_no_trust_in_them(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, options: Callable[..., None]
 ) -> None:
     teacher_harness, truth = clinic
@@ -162,7 +162,7 @@ def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
     assert model is not None and model.trust is None and "prior trust" not in status_texts(store)
 
 
-def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None:
+def test_scores_of_unknown_labels_and_second_scores_of_a_field_are_ignored() -> None:
     def score(label: str, field: str, value: str, n: int) -> dict[str, Any]:
         return {"label": label, "field": field, "value": value, "score": n}
 
@@ -178,7 +178,7 @@ def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None
     }
 
 
-def test_the_scores_come_by_a_batch_too(
+def test_a_batch_teacher_is_asked_for_scores_by_file(
     settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None],
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -211,7 +211,7 @@ def test_the_scores_come_by_a_batch_too(
     assert (store.projects.ensure(5).distillation or {})["made_of"]["cues"] == 1
 
 
-def test_what_somebody_writes_while_the_teacher_answers_stands(
+def test_scores_written_while_the_teacher_answers_are_kept(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, _ = clinic
@@ -227,7 +227,7 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     assert store.projects.ensure(5).feature_scores == own_scores
 
 
-def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
+def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, _ = clinic
@@ -247,7 +247,7 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
     assert feature_scores.mean_estimate(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
 
 
-def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing() -> None:
+def test_questions_about_many_fields_are_split_into_portions() -> None:
     labels = replace(SCHEMA, labels=tuple(f"label {n}" for n in range(6)))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
@@ -261,7 +261,7 @@ def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing()
     assert len(prompts.field_portions(labels, about * 9)) == prompts.MAX_REPLIES_PER_ESTIMATE
 
 
-def test_the_portions_of_an_estimate_are_put_together(
+def test_an_estimate_has_the_scores_of_all_its_portions(
     clinic: tuple[TeacherHarness, dict[int, str]],
     store: Store,
     patient_teacher: PatientTeacher,

@@ -28,7 +28,7 @@ from ml_backend.teacher.loaded_project import LoadedProject
 from ml_backend.worker.teacher_runner import PAUSE_SECONDS
 
 
-def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(
+def test_teacher_labels_and_label_descriptions_become_a_prior_from_which_the_next_round_starts(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
@@ -48,7 +48,7 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(
     assert learner.prior_errors["labels and cues"] < 1
 
 
-def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_is_made_without_them(
+def test_annotations_of_tasks_in_a_prior_do_not_decide_about_it_until_it_is_distilled_without_them(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[tuple[set[int], set[int]]] = []
@@ -77,7 +77,7 @@ def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_
     assert new_tasks <= learnt == judges
 
 
-def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_without_it(
+def test_if_all_tasks_in_a_prior_are_annotated_it_is_distilled_without_teacher_labels(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
@@ -96,7 +96,7 @@ def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_
     assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
 
-def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
+def test_names_of_labels_and_descriptions_by_a_person_are_distilled_without_a_teacher(
     teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
@@ -116,7 +116,7 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
     assert store.projects.ensure(5).distillation == prior
 
 
-def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
+def test_edited_or_removed_label_descriptions_are_distilled_again(
     teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
@@ -132,14 +132,16 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
     assert learner is not None and learner.started_from == ""
 
 
-def test_cues_of_a_person_are_never_replaced_by_the_teachers(teacher_harness: TeacherHarness, store: Store) -> None:
+def test_label_descriptions_by_a_person_are_never_replaced_by_the_teachers(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
     own_cues = {"fruit": {"description": "my words", "cues": []}}
     set_up(store, 5, label_descriptions=own_cues)
     teacher_harness.finish()
     assert store.projects.ensure(5).label_descriptions == own_cues and not teacher_harness.teacher.texts("describe")
 
 
-def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
+def test_a_phrase_that_names_a_removed_label_is_distilled_nevertheless(
     teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
@@ -149,7 +151,7 @@ def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
     assert prior is not None and prior["made_of"]["cues"] == 4
 
 
-def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_never_asked_again(
+def test_lost_label_descriptions_are_restored_from_the_teachers_earlier_answer(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
@@ -164,7 +166,7 @@ def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_ne
     assert len(teacher_harness.teacher.asked) == questions_before
 
 
-def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_go_on(
+def test_descriptions_of_unknown_labels_are_not_stored_and_labels_are_asked_for_nevertheless(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original_answer = teacher_harness.teacher.answer
@@ -184,7 +186,7 @@ def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_g
     assert teacher_harness.teacher.texts("describe") != [] and teacher_harness.state()["problem"] == ""
 
 
-def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
+def test_another_project_with_the_same_number_gets_no_prior_and_no_descriptions_of_the_earlier_one(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
     distil = distillation.distil
@@ -203,7 +205,7 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
     assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
 
 
-def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
+def test_an_answer_for_an_earlier_project_with_the_same_number_is_not_adopted(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
@@ -217,7 +219,7 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
     assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema, "scripted")
 
 
-def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
+def test_no_vectors_are_copied_for_a_prior_that_is_not_due(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
@@ -230,7 +232,7 @@ def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
     assert prior and store.projects.ensure(5).distillation == prior and not teacher_harness.runner._skipped_until
 
 
-def test_a_prior_whose_artifact_is_gone_is_made_anew(teacher_harness: TeacherHarness, store: Store) -> None:
+def test_a_prior_whose_artifact_is_missing_is_distilled_again(teacher_harness: TeacherHarness, store: Store) -> None:
     teacher_harness.finish()
     prior = store.projects.ensure(5).distillation or {}
     store.artifacts.remove(prior["file"])
@@ -239,7 +241,7 @@ def test_a_prior_whose_artifact_is_gone_is_made_anew(teacher_harness: TeacherHar
     assert new_prior["number"] == prior["number"] + 1 and store.artifacts.read(new_prior["file"], new_prior["sha256"])
 
 
-def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
+def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
@@ -265,7 +267,9 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
     assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
 
 
-def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: TeacherHarness, store: Store) -> None:
+def test_a_prior_for_a_single_choice_is_not_used_for_several_choices(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
     prior = store.projects.ensure(5).distillation
     project_row = store.projects.ensure(5)
     several = project_row.label_config.replace('choice="single"', 'choice="multiple"')
@@ -283,7 +287,7 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: Teache
     assert distillation.load_priors(store, updated_record, "logistic", "fake", schema).name not in ("", prior["sha256"])
 
 
-def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
+def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_more(
     teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     teacher_harness.finish()
@@ -299,7 +303,7 @@ def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 
-def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
+def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
 ) -> None:
     def fail(*_: object, **__: object) -> None:

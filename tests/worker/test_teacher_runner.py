@@ -18,7 +18,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 
 
-def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to_the_number_set(
+def test_questions_are_about_the_head_of_the_queue_then_the_labels_then_further_tasks_up_to_teacher_labels(
     teacher_harness: TeacherHarness,
 ) -> None:
     head = [teacher_harness.server.tasks[task]["data"]["text"] for task in queue(teacher_harness.server)[:5]]
@@ -31,7 +31,7 @@ def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to
     assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
 
-def test_a_teacher_that_gives_no_cues_labels_all_the_same(
+def test_a_teacher_that_describes_no_labels_labels_tasks_nevertheless(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original_answer = teacher_harness.teacher.answer
@@ -48,7 +48,7 @@ def test_a_teacher_that_gives_no_cues_labels_all_the_same(
     )
 
 
-def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distilled_without(
+def test_questions_for_drafts_have_annotations_as_examples_and_those_for_distillation_have_none(
     teacher_harness: TeacherHarness, taught: dict[int, str]
 ) -> None:
     teacher_harness.finish()
@@ -64,7 +64,7 @@ def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distill
     assert examples and all(reply == f'{{"label": "{answered[text]}"}}' for text, reply in examples)
 
 
-def test_no_task_is_asked_about_that_has_an_answer_or_is_of_the_audit_slice(
+def test_no_question_is_about_a_task_that_is_annotated_or_in_the_audit_sample(
     teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.4, teacher_ahead=12, teacher_labels=60)
@@ -76,7 +76,7 @@ def test_no_task_is_asked_about_that_has_an_answer_or_is_of_the_audit_slice(
     assert audited and not texts & {teacher_harness.server.tasks[task]["data"]["text"] for task in kept_out}
 
 
-def test_what_it_said_is_never_asked_again_not_even_by_another_process(
+def test_no_question_is_asked_twice_not_even_by_another_process(
     teacher_harness: TeacherHarness, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound,
     teacher: ScriptedTeacher,
 ) -> None:  # fmt: skip
@@ -89,7 +89,7 @@ def test_what_it_said_is_never_asked_again_not_even_by_another_process(
     assert len({question.id for question in teacher.asked}) == len(teacher.asked)
 
 
-def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_whose_it_is(
+def test_a_draft_is_the_teachers_if_it_is_more_confident_and_the_region_names_its_author(
     teacher_harness: TeacherHarness, options: Any, taught: dict[int, str]
 ) -> None:
     teacher_harness.teacher.sure = 1.0
@@ -107,7 +107,7 @@ def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_who
         assert row["result"][0]["value"]["choices"] == list(drafts[row["task"]].choices)
 
 
-def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
+def test_the_questions_to_a_batch_teacher_wait_for_an_export(
     teacher_harness: TeacherHarness, options: Any, store: Store, taught: dict[int, str]
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="m", teacher_ahead=5, teacher_labels=40)
@@ -126,7 +126,7 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
     assert teacher_harness.state()["problem"] == ""
 
 
-def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_told(
+def test_without_a_model_a_batch_teacher_gets_no_questions_and_the_problem_is_reported(
     teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="", teacher_ahead=5, teacher_labels=40)
@@ -135,7 +135,7 @@ def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_to
     assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in teacher_harness.state()["problem"]
 
 
-def test_what_was_chosen_is_asked_before_others_are_chosen(
+def test_all_chosen_tasks_are_asked_about_before_others_are_chosen(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     further, chosen = candidates.tasks_to_distil, []
@@ -144,7 +144,7 @@ def test_what_was_chosen_is_asked_before_others_are_chosen(
     assert len(teacher_harness.teacher.texts()) == 20 and len(chosen) == 1
 
 
-def test_what_it_drops_makes_room_for_others(
+def test_other_tasks_replace_those_whose_question_the_teacher_dropped(
     teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original_answer = teacher_harness.teacher.answer
@@ -167,7 +167,7 @@ def test_what_it_drops_makes_room_for_others(
     assert len(set(teacher_harness.teacher.texts())) == len(teacher_harness.teacher.texts())
 
 
-def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count(
+def test_teacher_labels_from_an_earlier_configuration_do_not_count_towards_teacher_labels(
     teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=6)
@@ -180,7 +180,7 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
     assert sum("stone" in question.labels for question in teacher_harness.teacher.asked) == 6
 
 
-def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(
+def test_a_project_that_is_no_longer_served_leaves_nothing_in_memory(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()

@@ -27,7 +27,7 @@ from ml_backend.worker import teacher_runner as module
 from ml_backend.worker.teacher_runner import MAX_RETRY_SECONDS, PAUSE_SECONDS
 
 
-def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the_reason_is_kept(
+def test_pauses_after_errors_of_an_unavailable_teacher_grow_and_its_problem_is_stored(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = teacher_harness.clock
@@ -44,7 +44,7 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
     assert teacher_harness.state()["problem"] == "" and len(teacher_harness.teacher.texts()) == 20
 
 
-def test_it_is_asked_again_when_it_said_it_would_be_there(
+def test_a_teacher_is_asked_again_after_the_time_that_it_named(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher_harness.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
@@ -52,7 +52,7 @@ def test_it_is_asked_again_when_it_said_it_would_be_there(
     assert teacher_harness.state()["until"] - teacher_harness.clock.now() == pytest.approx(33, abs=0.01)
 
 
-def test_a_spent_budget_is_told_and_the_rounds_go_on(
+def test_a_spent_budget_is_reported_and_the_rounds_go_on(
     teacher_harness: TeacherHarness, options: Any, single: TaskSchema, taught: dict[int, str], store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_daily_calls=18)
@@ -64,7 +64,7 @@ def test_a_spent_budget_is_told_and_the_rounds_go_on(
     assert active(store).labelled == 35
 
 
-def test_cues_that_are_too_dear_do_not_stand_in_the_way_of_labels(
+def test_labels_are_asked_for_if_a_question_for_label_descriptions_exceeds_the_budget(
     teacher_harness: TeacherHarness, options: Any
 ) -> None:
     options(
@@ -76,7 +76,7 @@ def test_cues_that_are_too_dear_do_not_stand_in_the_way_of_labels(
     assert len(teacher_harness.teacher.texts()) == 20 and not teacher_harness.teacher.texts("describe")
 
 
-def test_the_unexpected_is_told_by_its_kind_alone(
+def test_an_unexpected_error_is_reported_by_its_type_only(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -87,7 +87,7 @@ def test_the_unexpected_is_told_by_its_kind_alone(
     assert teacher_harness.state()["problem"] == "asking the teacher failed (ZeroDivisionError)"
 
 
-def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
+def test_another_teacher_does_not_get_the_problem_of_the_earlier_one(
     teacher_harness: TeacherHarness, use_teacher: UseTeacher, options: Any
 ) -> None:
     teacher_harness.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
@@ -106,7 +106,7 @@ def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
     assert teacher_harness.store.projects.ensure(5).teacher is None
 
 
-def test_a_budget_that_does_not_reach_for_the_next_question_is_told_until_it_does(
+def test_a_budget_that_does_not_cover_the_next_question_is_reported_until_it_does(
     teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"queue_size": 12, "audit_share": 0.0, "teacher_ahead": 5, "teacher_labels": 8}
@@ -119,9 +119,7 @@ def test_a_budget_that_does_not_reach_for_the_next_question_is_told_until_it_doe
     assert teacher_harness.teacher.asked and teacher_harness.state()["problem"] == ""
 
 
-def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(
-    teacher_harness: TeacherHarness, options: Any
-) -> None:
+def test_a_problem_is_removed_when_no_question_is_left(teacher_harness: TeacherHarness, options: Any) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=5)
     teacher_harness.finish()
     assert "teacher_daily_calls" in teacher_harness.state()["problem"]
@@ -130,7 +128,7 @@ def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(
     assert teacher_harness.state()["problem"] == "" and len(teacher_harness.teacher.asked) == 5
 
 
-def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_the_kind_of_error_alone(
+def test_a_project_with_an_unexpected_error_is_paused_and_the_type_of_the_error_is_logged(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looks = []
@@ -146,9 +144,7 @@ def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_t
     assert looks == [1] and "ZeroDivisionError" in output and "the text" not in output
 
 
-def test_all_that_takes_time_is_done_in_the_thread(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_slow_work_is_done_in_the_thread(teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set()
 
     def noting(name: str, of: Any) -> None:
@@ -169,7 +165,7 @@ def test_all_that_takes_time_is_done_in_the_thread(
     assert threads == {"teacher"}
 
 
-def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
+def test_the_thread_reads_a_snapshot_of_the_pool_and_encodes_nothing(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, project_row = teacher_harness.context.pool, store.projects.ensure(5)
@@ -182,7 +178,7 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     assert len(questions) == 90
 
 
-def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_that_hangs(
+def test_a_worker_that_stops_waits_for_pending_answers_but_not_for_a_server_that_hangs(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_asked, go_on, original_answer = threading.Event(), threading.Event(), teacher_harness.teacher.answer

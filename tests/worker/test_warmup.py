@@ -24,7 +24,7 @@ def test_every_plugin_of_a_round_is_used(
     assert used == [*FORM_DEFAULTS["text"].values()]
 
 
-def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, override_plugins: OverridePlugins) -> None:
+def test_a_warm_up_without_an_encoder_raises_nothing(settings: Settings, override_plugins: OverridePlugins) -> None:
     def missing() -> None:
         raise ApprenticeError("the weights are missing")
 

@@ -25,7 +25,7 @@ from ml_backend.worker.worker import Worker
 PATIENCE = 60.0
 
 
-def test_a_step_runs_the_round_that_was_asked_for(harness: WorkerHarness) -> None:
+def test_a_step_runs_a_requested_round(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 20)
     harness.round()
     assert harness.server.settings["model_version"] == harness.active().name
@@ -35,7 +35,7 @@ def test_a_step_runs_the_round_that_was_asked_for(harness: WorkerHarness) -> Non
     assert (record.version, record.error) == (harness.active().name, None)
 
 
-def test_an_idle_worker_checks_on_label_studio(harness: WorkerHarness) -> None:
+def test_an_idle_worker_requests_a_round_if_a_reconciliation_is_due(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 20)
     harness.step()
     assert harness.active().number == 1, "it asked for the round itself: the last check was too long ago"
@@ -54,7 +54,9 @@ def test_an_event_leads_to_a_round_that_learns_from_it(harness: WorkerHarness, s
     assert harness.store.versions.next_number(5) == 3
 
 
-def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(harness: WorkerHarness) -> None:
+def test_a_failed_round_is_recorded_and_followed_by_a_pause_and_the_earlier_version_serves(
+    harness: WorkerHarness,
+) -> None:
     truth = add_labelled_tasks(harness.server, 20)
     harness.round()
     name = harness.active().name
@@ -98,7 +100,7 @@ def test_an_unexpected_error_is_recorded_without_its_text(
     assert "Miller" not in record.error + printed.out + printed.err
 
 
-def test_a_worker_that_is_stopped_in_mid_round_hands_the_lease_back_and_publishes_nothing(
+def test_a_worker_that_is_stopped_during_a_round_releases_the_lease_and_publishes_nothing(
     harness: WorkerHarness,
 ) -> None:
     add_labelled_tasks(harness.server, 20)
@@ -142,7 +144,7 @@ def test_a_project_that_was_disconnected_gets_no_round(harness: WorkerHarness) -
     assert not harness.store.jobs.state(5).waiting
 
 
-def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(harness: WorkerHarness) -> None:
+def test_nothing_more_is_published_for_a_project_that_is_disconnected_during_a_round(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 20)
 
     def disconnect(method: str, *_: Any) -> None:
@@ -172,7 +174,7 @@ def test_a_switch_that_comes_after_the_disconnection_is_undone(harness: WorkerHa
     assert harness.store.projects.ensure(5).published is None
 
 
-def test_a_switch_that_comes_after_a_takeover_is_published_over_by_the_next_round(harness: WorkerHarness) -> None:
+def test_after_a_late_switch_by_a_worker_without_the_lease_the_next_round_publishes(harness: WorkerHarness) -> None:
     add_labelled_tasks(harness.server, 20)
 
     def take_over(method: str, *_: Any) -> None:
@@ -189,7 +191,7 @@ def test_a_switch_that_comes_after_a_takeover_is_published_over_by_the_next_roun
     assert harness.server.settings["model_version"] == harness.active().name != late
 
 
-def test_other_credentials_make_another_client(
+def test_the_worker_makes_a_new_client_for_new_credentials(
     make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -205,7 +207,7 @@ def test_other_credentials_make_another_client(
     harness.store.close()
 
 
-def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
+def test_the_rest_of_a_queue_is_interrupted_by_a_request_of_another_project(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_labelled_tasks(harness.server, 20)
@@ -223,7 +225,9 @@ def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
     assert len(harness.server.predictions) == HEAD_PREDICTIONS, "but not before the other project's turn"
 
 
-def test_a_signal_ends_the_pause_between_two_rows(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_ends_the_pause_between_two_predictions(
+    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_labelled_tasks(harness.server, 20)
     pauses = []
 
@@ -239,7 +243,7 @@ def test_a_signal_ends_the_pause_between_two_rows(harness: WorkerHarness, monkey
     assert not harness.store.jobs.state(6).waiting, "the next step looks for work"
 
 
-def test_no_round_waits_for_what_is_being_encoded(harness: WorkerHarness, fake_encoder: FakeEncoder) -> None:
+def test_no_round_waits_for_a_batch_that_is_being_encoded(harness: WorkerHarness, fake_encoder: FakeEncoder) -> None:
     add_labelled_tasks(harness.server, 1300)
     harness.round()
     go_on = threading.Event()
@@ -258,7 +262,7 @@ def test_no_round_waits_for_what_is_being_encoded(harness: WorkerHarness, fake_e
     assert pool.encoded.sum() > encoded_before
 
 
-def test_a_worker_remembers_the_projects_that_it_served_last(
+def test_a_worker_keeps_the_pools_of_its_last_projects_in_memory(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_TASKS_IN_MEMORY", 25)
@@ -274,7 +278,7 @@ def test_a_worker_remembers_the_projects_that_it_served_last(
     assert list(harness.worker.pools) == [2, 1]
 
 
-def test_without_a_key_the_error_says_where_to_put_it(
+def test_without_an_api_key_the_error_names_its_setting(
     make_settings: Callable[..., Settings], fake_encoder: FakeEncoder
 ) -> None:
     store = Store(make_settings())
@@ -292,7 +296,7 @@ def wait_for(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
+def test_run_sends_heartbeats_and_ends_after_stop_is_set(
     make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -326,7 +330,7 @@ def test_an_error_outside_a_round_does_not_end_the_worker(harness: WorkerHarness
     assert next(steps, "none left") == "none left"
 
 
-def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_it_waits_for_anybody(
+def test_a_worker_that_ends_stores_its_vectors_before_it_waits_for_its_threads(
     harness: WorkerHarness, fake_encoder: FakeEncoder
 ) -> None:
     add_labelled_tasks(harness.server, 1300)
