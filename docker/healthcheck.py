@@ -1,4 +1,4 @@
-"""Whether the backend of this container can work: exit code 0 if its web process and a worker answer, else 1."""
+"""Checks the backend of this container: exit code 0 if its web process answers and a worker runs, else 1."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-LINES_ON_FAILURE = 40  # at least so many of the last lines, those about single packages left out
-PACKAGES_PER_LINE = 20  # of the count, where it cannot be updated in place
+LINES_ON_FAILURE = 40  # lowest number of printed lines; lines about single packages do not count
+PACKAGES_PER_LINE = 20  # between two printed counts where a line cannot be updated
 REWRITE = "\r\033[K"  # goes back to the beginning of a terminal's line and empties it
 INTERRUPTED = 130  # exit status of a shell command that Ctrl-C ended
 
@@ -28,7 +28,7 @@ FOLDERS = re.compile(r"(?<![\w.])(?:\.{0,2}/)(?:[^\s/'\"]+/)+")
 
 
 class Redaction:
-    """Takes host names, URLs and folders out of lines. A host that a line names is taken out of later ones, too."""
+    """Removes host names, URLs and folders from lines. A host that one line names is removed from later lines, too."""
 
     def __init__(self) -> None:
         self._hosts: set[str] = set()
@@ -44,7 +44,8 @@ class Redaction:
 
 
 class Progress:
-    """Prints how many different packages pip has named: in one place of a terminal, else now and then a line."""
+    """Prints how many different packages pip has named: in one line of a terminal that is updated, else in a new line
+    for every `PACKAGES_PER_LINE` packages."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()
@@ -84,10 +85,11 @@ def _packages(n: int) -> str:
 
 
 def end_of(lines: list[str]) -> list[str]:
-    """What tells why pip failed: from the first error on, and at least the last LINES_ON_FAILURE lines."""
-    telling = [line for line in lines if not ROUTINE.match(line)]
-    first_error = next((i for i, line in enumerate(telling) if ERROR.match(line)), len(telling))
-    return telling[min(first_error, max(len(telling) - LINES_ON_FAILURE, 0)) :]
+    """Returns the lines that say why pip failed: those from the first error on, and at least the last LINES_ON_FAILURE
+    lines."""
+    relevant = [line for line in lines if not ROUTINE.match(line)]
+    first_error = next((i for i, line in enumerate(relevant) if ERROR.match(line)), len(relevant))
+    return relevant[min(first_error, max(len(relevant) - LINES_ON_FAILURE, 0)) :]
 
 
 def main(log: str, *arguments: str) -> int:

@@ -51,7 +51,8 @@ def sign_up(url: str, username: str) -> Account:
 
 @contextmanager
 def _session(url: str, page: str, username: str, password: str) -> Iterator[httpx.Client]:
-    """A browser's session that is signed in by the form on this page. Raises ApprenticeError if the form is refused."""
+    """Yields an HTTP session that is signed in by the form on this page. Raises ApprenticeError if Label Studio refuses
+    the form."""
     with httpx.Client(base_url=url, timeout=60.0, trust_env=False) as session:
         _checked(session.get(page))
         form = {"email": username, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}

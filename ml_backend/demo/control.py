@@ -53,9 +53,8 @@ class HeldOutEvaluator:
         for seed in range(N_RANDOM_ORDERS):
             sample = random.Random(seed).sample(list(self._pool), min(n, len(self._pool)))  # noqa: S311
             self._orders.append((self._encoder.encode([task.text for task in sample]), self._targets(sample)))
-        cache = self._store.vectors(
-            self._project, self._encoder.name
-        )  # of a random sample of the pool, or of all of it
+        # the tasks that are encoded so far: a random sample of the pool, or all of it
+        cache = self._store.vectors(self._project, self._encoder.name)
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
         label_names = distillation.pseudo_labels_of_names(self.schema, self._encoder)
@@ -73,8 +72,8 @@ class HeldOutEvaluator:
         return None if learner is None else self._accuracy(learner.predict(self.schema, self._vectors))
 
     def control_accuracy(self, n: int) -> float | None:
-        """Mean held-out accuracy of the control after n labels. Random orders whose first n labels are all the same do
-        not count; None if no other is left."""
+        """Mean held-out accuracy of the control after n labels, over the random orders whose first n labels are not all
+        the same; None if there is no such order."""
         learner = registry.learner(self._learner_name())
         accuracies = []
         for vectors, targets in self._orders:

