@@ -30,7 +30,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.pool.project_pool import MAX_CLUSTERS
+from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100  # number of labels at the start, added after each fit, and at the end
 POOL = 4000  # rows that are drawn from a larger pool

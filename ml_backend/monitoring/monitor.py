@@ -26,7 +26,7 @@ from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, m
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import fitted_model
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import distillation
@@ -90,7 +90,7 @@ class MonitorInput:
 
 
 def read_monitor_input(
-    store: Store, pool: ProjectPool, aggregator: LabelAggregator, project_row: ProjectRow, schema: TaskSchema,
+    store: Store, pool: PoolContents, aggregator: LabelAggregator, project_row: ProjectRow, schema: TaskSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
     """Reads the input of the monitor.
@@ -123,7 +123,7 @@ def read_monitor_input(
         plugin=snapshot.plugin,
         tasks=tasks,
         train=TrainingSet(
-            pool.encoded_vectors(rows),
+            np.asarray(pool.vectors_at(rows)),
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
             multiple=snapshot.multiple,
@@ -137,7 +137,7 @@ def read_monitor_input(
         groups=task_group_names(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
         left_out=pool.left_out.get(options.group_by, ""),
-        stop_set=pool.encoded_vectors(stop_set),
+        stop_set=np.asarray(pool.vectors_at(stop_set)),
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=project_row.monitor_result or {},

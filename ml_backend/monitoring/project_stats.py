@@ -21,7 +21,7 @@ from ml_backend.labels.draft_acceptance import Agreement
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring.coverage import Coverage, PoolSize, count_coverage, coverage_from_document
 from ml_backend.monitoring.text_check import TextCheck, check_stored_tasks, text_check_from_document
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Lease, Store
 from ml_backend.storage.stats import Confusion
 from ml_backend.teacher import report
@@ -42,7 +42,7 @@ class StatsInputs:
 
     project: int
     schema: TaskSchema
-    pool: ProjectPool
+    pool: PoolContents
     aggregator: LabelAggregator
     learner: FittedModel | None = None
     teacher_labels: TeacherLabels | None = None
@@ -135,7 +135,7 @@ def coverage_and_texts(
 
 
 def _teacher_agreement(
-    schema: TaskSchema, pool: ProjectPool, aggregated: AggregatedLabels, teacher_labels: TeacherLabels | None
+    schema: TaskSchema, pool: PoolContents, aggregated: AggregatedLabels, teacher_labels: TeacherLabels | None
 ) -> Agreement:
     if teacher_labels is None:
         return Agreement()

@@ -13,41 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ml_backend.core.arrays import Clustering, Floats, Ints, LabelledDistances, Mask
-from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
+from ml_backend.core.arrays import Floats, Ints, LabelledDistances, Mask
+from ml_backend.core.ports import Encoder
 from ml_backend.core.types import EMPTY_TEXT_KEY, TaskContent, content_key
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.nearest_labelled import NearestLabelled
+from ml_backend.pool.pool_snapshot import ENCODED, PoolContents, PoolSnapshot, PoolView
 from ml_backend.pool.row_view import view_rows
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
-ENCODED = "encoded"
 MIN_ENCODED_FOR_QUEUE = 500  # number of encoded tasks that may be served from which on no sketches are used
 MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_QUICK = 200, 5000
 """Number of tasks that are encoded in about a second on one core, by other encoders and by quick ones (see
 `Encoder.quick`)."""
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
 ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
-MAX_CLUSTERS = 30  # clusters of a pool: a person can still review them
 MATRIX_CAPACITY = 1.5  # slots of a new matrix, as a multiple of the tasks
-MAX_CHANGED_SHARE = 0.1  # share of changed tasks above which the pool is clustered again
-
-
-@dataclass(frozen=True, slots=True)
-class PoolView:
-    """The rows of the pool that a queue is drawn from, (m,) int64 ascending, and their vectors (m, d) in one vector
-    space, to be read by rows."""
-
-    space: str
-    rows: Ints
-    vectors: Floats
-
-    def subset(self, indices: Ints) -> PoolView:
-        """The view of the rows at these indices."""
-        return PoolView(self.space, self.rows[indices], view_rows(self.vectors, indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,54 +47,39 @@ class EncodingBatch:
         return encode_usable(self.encoder.encode, self.texts)
 
 
-class ProjectPool:
-    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
+class ProjectPool(PoolContents):
+    """The tasks of one project, whose rows change only in `refresh`.
 
     The vector of a row is in a slot, a row of a matrix, that stays the same as long as the text of the task does.
 
-    space         the name of the vector space
-    at_once       maximum number of tasks that a round encodes itself, as it waits for them
-    encoded       (n,) bool: rows that have a vector, sketches apart
-    unusable      (n,) bool: rows to which the encoder gives no finite vector: no drafts, and no fit on them
-    synthetic     (n,) bool: rows whose text a teacher wrote
-    without_text  (n,) bool: rows that have neither a text nor a record
+    at_once  maximum number of tasks that a round encodes itself, as it waits for them
     """
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
-        self._store = store
-        self._project = project
         self._unwritten: dict[bytes, Floats] = {}
         self._random = np.random.default_rng(project)
-        self._start(encoder)
+        self._start(store, project, encoder)
 
-    def _start(self, encoder: Encoder) -> None:
-        self.space = encoder.name
+    def _start(self, store: Store, project: int, encoder: Encoder) -> None:
+        super().__init__(store, project, encoder)
         self._is_quick = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
         self.at_once = MAX_ENCODED_PER_ROUND_QUICK if self._is_quick else MAX_ENCODED_PER_ROUND
-        self._encoder = encoder
-        self._cache = self._store.vectors(self._project, encoder.name)
-        self._revision = -1
-        self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # content keys (bytes)
-        self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
-        self._slots: Ints = np.empty(0, np.int64)
+        self._cache = store.vectors(project, encoder.name)
         self._n_used_slots = 0
         self._nearest = NearestLabelled(0)
         self._sketches: Floats | None = None
         self._early_sketches: dict[bytes, Floats] = {}  # by content key: sketches from before the tasks were rows
-        self._clusters: dict[str, tuple[Clustering, Ints]] = {}
-        self._groups: dict[str, Ints] = {}
-        self.tasks: Ints = np.empty(0, np.int64)
-        self.encoded: Mask = np.empty(0, np.bool_)
-        self.unusable: Mask = np.empty(0, np.bool_)
-        self.synthetic: Mask = np.empty(0, np.bool_)
-        self.without_text: Mask = np.empty(0, np.bool_)
+
+    def snapshot(self) -> PoolSnapshot:
+        """The pool as it is now, for another thread. Takes constant time, whatever the size of the vectors."""
+        return PoolSnapshot(self)
 
     def use_encoder(self, encoder: Encoder) -> None:
         """Changes to another encoder and drops all tasks, so that `refresh` must follow. Does nothing if the vector
         space is the same."""
         if encoder.name != self.space:
             self.flush()
-            self._start(encoder)
+            self._start(self._store, self._project, encoder)
 
     def refresh(self, revision: int) -> None:
         """Reads the changes of the task list up to this revision, and the vectors that are on disk."""
@@ -131,21 +99,6 @@ class ProjectPool:
             self._matrix[self._slots[cached]] = self._cache.read(positions[positions >= 0])
             self.encoded[cached] = True
 
-    @property
-    def revision(self) -> int:
-        """The revision of the task list that the pool has read, -1 before the first `refresh`."""
-        return self._revision
-
-    @property
-    def unreadable(self) -> Mask:
-        """(n,) bool: rows on which no learner can be fitted: rows without a text or record, and unusable rows."""
-        return self.without_text | self.unusable
-
-    @property
-    def missing(self) -> Mask:
-        """(n,) bool: rows that are not encoded yet."""
-        return ~(self.encoded | self.unusable)
-
     def _update_unusable(self, is_new_space: bool) -> None:
         """Reads the unusable rows from the store. Removes the entries of rows whose text has changed, because the new
         text may be usable, and in a new vector space the entries of other vector spaces."""
@@ -157,7 +110,7 @@ class ProjectPool:
             self._keys[row] == stored_keys[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)
         ]
         rows = rows[is_same_text]
-        self.unusable = np.zeros(len(self.tasks), np.bool_)
+        self._unusable = np.zeros(len(self.tasks), np.bool_)
         self.unusable[rows] = True
         self._matrix[self._slots[rows]] = 0
         self._store.unusable_tasks.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
@@ -184,8 +137,8 @@ class ProjectPool:
         rows_with_new_text = changed_rows[keys[changed_rows] != new_keys]
         slots[rows_with_new_text], encoded[rows_with_new_text] = -1, False
         keys[changed_rows], synthetic[changed_rows] = new_keys, changed_synthetic[is_present]
-        self.tasks, self._keys, self.encoded, self.synthetic = tasks, keys, encoded, synthetic
-        self.without_text = np.asarray(keys == EMPTY_TEXT_KEY, np.bool_)
+        self._tasks, self._keys, self._encoded, self._synthetic = tasks, keys, encoded, synthetic
+        self._without_text = np.asarray(keys == EMPTY_TEXT_KEY, np.bool_)
         self._slots = self._assign_slots(slots)
 
     def _assign_slots(self, slots: Ints) -> Ints:
@@ -215,51 +168,6 @@ class ProjectPool:
             vectors = self._make_sketches([content.text for content in contents])
             self._early_sketches.update(zip((content.key for content in contents), vectors, strict=True))
 
-    def rows_of(self, tasks: Ints) -> Ints:
-        """The rows of `tasks`, in the order of `tasks`; tasks that the pool does not have are left out."""
-        if not len(self.tasks):
-            return np.empty(0, np.int64)
-        rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
-        return np.asarray(rows[self.tasks[rows] == tasks])
-
-    def is_not_generated(self, tasks: Ints) -> Mask:
-        """(m,) bool for `tasks` (m,): the tasks whose text no teacher wrote. Only these may be used to evaluate a
-        learner."""
-        return np.isin(tasks, self.tasks[self.synthetic], invert=True)
-
-    def rows_with(self, keys: Sequence[bytes]) -> tuple[Ints, Ints]:
-        """The rows whose text has one of these content keys, and for each row the index of its key in `keys`, the last
-        index of a repeated key."""
-        index_of = {key: index for index, key in enumerate(keys)}
-        pairs = [(row, index_of[key]) for row, key in enumerate(self._keys) if key in index_of] if index_of else []
-        rows, indices = np.array(pairs, np.int64).reshape(-1, 2).T
-        return rows, indices
-
-    def keys_of(self, rows: Ints) -> bytes:
-        """The content keys of rows, concatenated."""
-        return b"".join(self._keys[row] for row in rows)
-
-    def groups(self, field: str) -> Ints:
-        """(n,) the group of each task by the values of a field, numbered from 0; tasks without the field are one
-        group."""
-        if field not in self._groups:
-            _, codes = np.unique(self.group_names(field, np.arange(len(self.tasks))), return_inverse=True)
-            self._groups = {field: codes.astype(np.int64)}
-        return self._groups[field]
-
-    def group_names(self, field: str, rows: Ints) -> list[str]:
-        """The group of each row: the value of a field of the task's data, or of its record; "" without a value."""
-        tasks = self.tasks[rows].tolist()
-        values = self._store.tasks.values(self._project, field, tasks)
-        if not values and isinstance(self._encoder, RecordEncoder):
-            return self._encoder.groups(field, self._store.tasks.texts(self._project, tasks)) or [""] * len(tasks)
-        return [values.get(task, "") for task in tasks]
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """The fields of records that are not encoded: for each name, the reason."""
-        return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
-
     def encoded_vectors(self, rows: Ints) -> Floats:
         """The vectors (m, d) of rows, which are encoded now if they have none; zeros for unusable rows."""
         self.encode_missing(rows, len(rows))
@@ -269,10 +177,6 @@ class ProjectPool:
         """Encodes at most `max_rows` of the rows that are not encoded yet: the last ones in the order of `rows`."""
         missing = rows[self.missing[rows]]
         self._encode(missing[len(missing) - min(max_rows, len(missing)) :])
-
-    def vectors_at(self, rows: Ints) -> Floats:
-        """The vectors (m, d) of encoded rows, to be read by rows: they are not copied."""
-        return view_rows(self._matrix, self._slots[rows])
 
     def encode_some(self, n: int, among: Mask | None = None) -> None:
         """Encodes up to n more random tasks, of the rows `among` if it is given."""
@@ -332,11 +236,6 @@ class ProjectPool:
         rows = np.flatnonzero(~self.unusable)
         return PoolView("sketch", rows, view_rows(self._all_sketches(), rows))
 
-    def encoded_view(self) -> PoolView:
-        """The rows that are encoded so far."""
-        rows = np.flatnonzero(self.encoded)
-        return PoolView(ENCODED, rows, self.vectors_at(rows))
-
     def nearest(self, view: PoolView, labelled: Mask) -> LabelledDistances | None:
         """Distances of the rows of a view to its `labelled` (m,) rows; None for sketches. The distances are cached from
         round to round, for rows that keep their slots."""
@@ -345,23 +244,6 @@ class ProjectPool:
         slots = self._slots[view.rows]
         self._nearest.follow(slots[labelled])
         return LabelledDistances(labelled, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
-
-    def clusters(self, view: PoolView, clusterer: Clusterer) -> Clustering | None:
-        """The clusters of a view, with each row of the view in a cluster; None for a view without rows. The clusters
-        are those of an earlier round until more than MAX_CHANGED_SHARE of the tasks were added or removed since."""
-        clustering, clustered_tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
-        tasks = self.tasks[view.rows]
-        is_clustered = np.isin(tasks, clustered_tasks, assume_unique=True)
-        n_changed = len(tasks) + len(clustered_tasks) - 2 * int(is_clustered.sum())
-        if not len(tasks):
-            return None
-        if clustering is None or n_changed > MAX_CHANGED_SHARE * len(clustered_tasks):
-            clustering = clusterer.cut(view.vectors, MAX_CLUSTERS, self._project)
-            self._clusters[view.space] = (clustering, tasks)
-            return clustering
-        assignment = np.full(len(tasks), -1, np.int64)
-        assignment[is_clustered] = clustering.assignment[np.searchsorted(clustered_tasks, tasks[is_clustered])]
-        return clusterer.extend(view.vectors, Clustering(clustering.centroids, assignment))
 
     def _encode(self, rows: Ints) -> None:
         if len(rows):

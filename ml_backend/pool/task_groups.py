@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 
 NO_GROUP = "(none)"
 
 
-def task_group_names(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]:
+def task_group_names(pool: PoolContents, field: str, rows: Ints) -> npt.NDArray[np.str_]:
     """(n,) the name of the group of each of n encoded rows: the value of a field of the tasks' data or records, or the
     cluster if `field` is ""."""
     if field:

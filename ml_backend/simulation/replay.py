@@ -25,7 +25,7 @@ from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.pool.project_pool import MAX_CLUSTERS
+from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
 SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two rounds have the same seed

@@ -19,7 +19,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
@@ -135,7 +135,7 @@ def label_questions(
     answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
-    examples = labelled_examples(store, pool, project_row.id, learner, pool.encoded_vectors(encoded_rows))
+    examples = labelled_examples(store, pool, project_row.id, learner, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
         (replace(question, examples=prompts.as_examples(schema, examples_of_row.get(row, []))), key)
@@ -144,7 +144,7 @@ def label_questions(
 
 
 def labelled_examples(
-    store: Store, pool: ProjectPool, project: int, learner: FittedModel | None, vectors: Floats
+    store: Store, pool: PoolContents, project: int, learner: FittedModel | None, vectors: Floats
 ) -> list[list[tuple[str, list[str]]]]:
     """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, from the
     training data of `learner`; none without a learner. Tasks of the audit sample are left out, because they must not
@@ -163,7 +163,7 @@ def labelled_examples(
     tasks, has_label = snapshot.tasks[usable], snapshot.targets[usable] > 0.5
     if not pool.encoded[snapshot_rows[usable]].all():
         return no_examples
-    candidate_vectors, error_rates = pool.encoded_vectors(snapshot_rows[usable]), learner.errors(tasks)
+    candidate_vectors, error_rates = np.asarray(pool.vectors_at(snapshot_rows[usable])), learner.errors(tasks)
     names = np.array(snapshot.labels)
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))

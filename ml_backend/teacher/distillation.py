@@ -22,7 +22,7 @@ from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.types import TaskSchema
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, LabelDescriptions, Phrases
@@ -111,7 +111,7 @@ class DistillationInput:
     origin: DistillationOrigin
     taught: PseudoLabels
     phrases: Phrases
-    pool: ProjectPool
+    pool: PoolContents
     attributions: Attributions | None = None
     keys: bytes = b""
 
@@ -150,7 +150,7 @@ def collect_distillation_input(
     rows = pool.rows_of(teacher_labels.tasks)
     is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
     targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
-    vectors = np.concatenate([pool.encoded_vectors(rows[is_distilled]), generated.vectors])
+    vectors = np.concatenate([pool.vectors_at(rows[is_distilled]), generated.vectors])
     keys = pool.keys_of(rows[is_distilled])
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""

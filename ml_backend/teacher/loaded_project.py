@@ -8,7 +8,7 @@ from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
 from ml_backend.pool import feature_space
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ProjectRow
 
 
@@ -23,7 +23,7 @@ class LoadedProject:
     project_row: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
-    pool: ProjectPool
+    pool: PoolContents
     encoder: Encoder
 
     @property

@@ -19,6 +19,7 @@ from ml_backend.teacher.loaded_project import LoadedProject
 class ProjectContext(LoadedProject):
     """The state of a project at one moment; `reloaded` reads it anew."""
 
+    pool: ProjectPool
     settings: Settings
     store: Store
 

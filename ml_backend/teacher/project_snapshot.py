@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
+from ml_backend.pool.pool_snapshot import PoolSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import TeacherClient
@@ -23,6 +23,7 @@ class ProjectSnapshot(LoadedProject):
     change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
     """
 
+    pool: PoolSnapshot
     teacher_client: TeacherClient | None
     change_marker: tuple[object, ...]
 
@@ -39,14 +40,10 @@ def take_snapshot(
     change_marker: tuple[object, ...],
     encoder: Encoder,
 ) -> ProjectSnapshot:
-    """Takes a snapshot in constant time, whatever the size of the pool: the snapshot shares the pool's arrays, which
-    are replaced when tasks change. Until then the worker writes to rows without a vector only, and the snapshot's pool
-    keeps treating these rows as not encoded."""
-    frozen_pool = copy(pool)
-    frozen_pool.encoded, frozen_pool.unusable = pool.encoded.copy(), pool.unusable.copy()
+    """Takes a snapshot in a time that does not depend on the size of the vectors."""
     schema = read_schema(project_row.label_config, project_row.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    return ProjectSnapshot(project_row, options, schema, frozen_pool, encoder, teacher_client, change_marker)
+    return ProjectSnapshot(project_row, options, schema, pool.snapshot(), encoder, teacher_client, change_marker)
 
 
 def is_still_served(store: Store, project_row: ProjectRow) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Reply, ReplyTable, Store
 from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
 
@@ -73,7 +73,7 @@ class TeacherLabels:
 
 
 def load_teacher_labels(
-    store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int,
+    store: Store, teacher: str, schema: TaskSchema, pool: PoolContents, project: int,
     aggregated_labels: AggregatedLabels,
 ) -> TeacherLabels:  # fmt: skip
     """Loads the labels of a teacher from all its replies to questions with the present labels. Each task has the newest
@@ -105,7 +105,7 @@ def load_teacher_labels(
     )
 
 
-def _rows_of_tasks(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
+def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
     """(m,) the ascending ids of the tasks whose text has a reply for these labels, and (m,) the row of each reply. The
     result is cached as long as the replies and the tasks are the same, because it takes a search through all content
     keys of the pool."""

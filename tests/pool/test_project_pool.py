@@ -16,6 +16,7 @@ from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.pool import project_pool as module
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.storage.tasks import Tasks
@@ -99,10 +100,20 @@ def test_a_full_disk_loses_no_vector(
     assert len(store.vectors(5, "fake")) == 2
 
 
+class ContentsWithTasks(PoolContents):
+    """The contents of a pool that has these tasks, ascending."""
+
+    def __init__(self, store: Store, encoder: FakeEncoder, tasks: list[int]) -> None:
+        super().__init__(store, 5, encoder)
+        self._tasks = np.array(tasks, np.int64)
+
+
 @given(tasks=st.sets(st.integers(1, 30)), requested=st.sets(st.integers(1, 35)))
-def test_rows_of_tasks_equal_those_of_a_linear_search(tasks: set[int], requested: set[int], pool: ProjectPool) -> None:
-    pool.tasks = np.array(sorted(tasks), np.int64)
-    all_tasks = pool.tasks.tolist()
+def test_rows_of_tasks_equal_those_of_a_linear_search(
+    tasks: set[int], requested: set[int], store: Store, fake_encoder: FakeEncoder
+) -> None:
+    all_tasks = sorted(tasks)
+    pool = ContentsWithTasks(store, fake_encoder, all_tasks)
     assert pool.rows_of(np.array(sorted(requested), np.int64)).tolist() == [
         all_tasks.index(task) for task in sorted(requested) if task in tasks
     ]
@@ -230,8 +241,8 @@ def test_an_empty_batch_is_no_error(pool: ProjectPool, store: Store) -> None:
 class CountingTasks(Tasks):
     """Counts the rows that are read."""
 
-    def __init__(self, tasks: Tasks) -> None:
-        super().__init__(tasks._database)
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.database)
         self.rows = 0
 
     def changed_since(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
@@ -246,7 +257,7 @@ class CountingTasks(Tasks):
 
 
 def test_a_new_or_changed_task_gets_a_slot_and_moves_no_other_vector(pool: ProjectPool, store: Store) -> None:
-    store.tasks = counting = CountingTasks(store.tasks)
+    store.tasks = counting = CountingTasks(store)
     pool.refresh(put(store, *range(1, 301)))
     pool.encoded_vectors(np.arange(300))
     pool.flush()

@@ -15,22 +15,38 @@ from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 
+class DamagedEncoder(FakeEncoder):
+    """The vectors and sketches of texts with "20" have a `bad` value."""
+
+    def __init__(self, bad: float) -> None:
+        super().__init__()
+        self._bad = bad
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        vectors = super().encode(texts)
+        vectors[["20" in text for text in texts], 3] = self._bad
+        return vectors
+
+    sketch = encode
+
+
+def test_a_sketch_that_is_not_finite_becomes_zeros_and_its_task_stays_usable(store: Store) -> None:
+    pool = ProjectPool(store, 5, DamagedEncoder(np.nan))
+    pool.refresh(put(store, *range(1, 251)))
+    view = full_view(pool, with_learner=False)
+    assert view.space == "sketch" and len(view.rows) == 250 and not pool.unusable.any()
+    sketches = np.asarray(view.vectors)
+    damaged = pool.tasks == 20
+    assert not sketches[damaged].any() and sketches[pool.tasks == 19].any()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encoded(store: Store, bad: float) -> None:
     """No other code checks the vectors again."""
 
-    class DamagedEncoder(FakeEncoder):
-        def encode(self, texts: Sequence[str]) -> Floats:
-            vectors = super().encode(texts)
-            vectors[["20" in text for text in texts], 3] = bad
-            return vectors
-
-        sketch = encode
-
-    encoder = DamagedEncoder()
+    encoder = DamagedEncoder(bad)
     pool = ProjectPool(store, 5, encoder)
     pool.refresh(put(store, 10, 20, 30))
-    assert np.isfinite(pool._all_sketches()).all()
     pool.encode_some(3)
     assert (pool.encoded.tolist(), pool.unusable.tolist()) == ([True, False, True], [False, True, False])
     assert pool.tasks[full_view(pool, with_learner=True).rows].tolist() == [10, 30]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import TaskContent, content_key
-from ml_backend.pool.project_pool import PoolView, ProjectPool
+from ml_backend.pool.pool_snapshot import PoolView
+from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 
 

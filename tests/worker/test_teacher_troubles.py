@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_encoder import FakeEncoder
 from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import active, learn
@@ -166,14 +167,14 @@ def test_all_slow_work_is_done_in_the_thread(teacher_harness: TeacherHarness, mo
 
 
 def test_the_thread_reads_a_snapshot_of_the_pool_and_encodes_nothing(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool, project_row = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    snapshot = take_snapshot(pool, project_row, ProjectSettings(), None, (), pool._encoder)
+    snapshot = take_snapshot(pool, project_row, ProjectSettings(), None, (), fake_encoder)
     pool.encoded_vectors(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
-    monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
+    fake_encoder.before_encoding = lambda: pytest.fail("the thread encodes")
     questions = candidates.label_questions(store, snapshot, None, "another", pool.tasks)
     assert len(questions) == 90
 
