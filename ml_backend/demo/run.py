@@ -42,7 +42,7 @@ from ml_backend.monitoring.text_sample import check_first_tasks
 from ml_backend.rendering.project_text import question_and_text_sentences
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
-from ml_backend.storage.files import alone
+from ml_backend.storage.files import folder_lock
 
 CONFIG_FILES = {"text": Path("label_config.xml"), "table": Path("label_config_table.xml")}
 PROJECT_TITLES = {"text": "Apprentice demo: questions", "table": "Apprentice demo: tumours"}
@@ -128,7 +128,7 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.chmod(0o700)  # Label Studio's database has keys that other users could read
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(folder))
+            stack.enter_context(folder_lock(folder))
         except BlockingIOError:
             raise ApprenticeError(
                 f"A demo runs in {folder} already: stop it with Ctrl-C in its terminal, or run another one with "

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_example, read_timestamp
+from ml_backend.label_studio.serialization import read_task_content, read_timestamp
 from ml_backend.label_studio.sync import changed_since
 
 IMPORT_TIMEOUT_SECONDS = 120.0
@@ -33,7 +33,7 @@ def import_generated_texts(
         imported |= {
             content.text
             for task in page
-            if (content := read_example(task, schema)) is not None and SYNTHETIC_FIELD in content.fields
+            if (content := read_task_content(task, schema)) is not None and SYNTHETIC_FIELD in content.fields
         }
     rows: list[dict[str, Any]] = [
         {schema.text_field: text, SYNTHETIC_FIELD: kind} for text, kind in texts.items() if text not in imported
@@ -45,4 +45,4 @@ def import_generated_texts(
     response = client.call("POST", path, body=rows, params=params, timeout=IMPORT_TIMEOUT_SECONDS) or {}
     # if this version of Label Studio returns no ids, its webhook and the next round bring the tasks
     tasks = ({"id": task_id, "data": row} for task_id, row in zip(response.get("task_ids") or (), rows, strict=False))
-    return [content for task in tasks if (content := read_example(task, schema)) is not None]
+    return [content for task in tasks if (content := read_task_content(task, schema)) is not None]

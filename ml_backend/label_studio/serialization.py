@@ -122,7 +122,7 @@ def read_timestamp(value: Any) -> str:
         return ""
 
 
-def read_example(task: Any, schema: TaskSchema) -> TaskContent | None:
+def read_task_content(task: Any, schema: TaskSchema) -> TaskContent | None:
     """A task with its text and the fields that may make groups, None if it has no id."""
     task_id = read_id(task.get("id")) if isinstance(task, dict) else None
     if task_id is None:
@@ -196,7 +196,7 @@ def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[TaskConte
     examples: list[TaskContent] = []
     annotations: list[Annotation] = []
     for task in tasks:
-        example = read_example(task, schema)
+        example = read_task_content(task, schema)
         if example is None:
             continue
         examples.append(example)

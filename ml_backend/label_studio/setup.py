@@ -62,10 +62,11 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
         )
     fields = client.project(project)
     project_row = store.projects.ensure(project)
-    read_schema(fields.get("label_config") or "", project_row.choices)
     connection = project_row.connection or {}
     created_at = read_timestamp(fields.get("created_at"))
-    if project_row.made_at not in ("", created_at):
+    is_other_project = project_row.made_at not in ("", created_at)
+    read_schema(fields.get("label_config") or "", "" if is_other_project else project_row.choices)
+    if is_other_project:
         _remove_earlier_project(store, project)
         connection = {}
         notify("another project had this number before: its stored data is removed")

@@ -12,7 +12,7 @@ from typing import Any
 from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.types import Annotation, TaskContent, storable_text
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import read_annotation, read_example, read_id, read_project_id
+from ml_backend.label_studio.serialization import read_annotation, read_id, read_project_id, read_task_content
 from ml_backend.storage import Store
 
 MAX_ITEMS = 500  # tasks or annotations that are read from one event; a reconciliation reads the others
@@ -39,7 +39,7 @@ class Event:
     counts: dict[str, int] | None = None
     annotations: tuple[Annotation, ...] = ()
     deleted_annotations: tuple[int, ...] = ()
-    examples: tuple[TaskContent, ...] = ()
+    contents: tuple[TaskContent, ...] = ()
     deleted_tasks: tuple[int, ...] = ()
     incomplete: bool = False
     problem: str = ""
@@ -53,7 +53,7 @@ class Event:
     @property
     def has_data(self) -> bool:
         """Whether the event has tasks or annotations, or ids of deleted ones."""
-        return bool(self.annotations or self.deleted_annotations or self.examples or self.deleted_tasks)
+        return bool(self.annotations or self.deleted_annotations or self.contents or self.deleted_tasks)
 
 
 def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event:
@@ -91,15 +91,15 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     except UnsupportedConfigError as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _as_list(body.get("task")) + _as_list(body.get("tasks"))
-    examples = [read_example(task, schema) for task in tasks[:MAX_ITEMS]]
+    contents = [read_task_content(task, schema) for task in tasks[:MAX_ITEMS]]
     items = _as_list(body.get("annotation")) + _as_list(body.get("annotations"))
     single_task = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
     annotations = [read_annotation(item, schema, single_task) for item in items[:MAX_ITEMS]]
     return replace(
         event,
-        examples=tuple(example for example in examples if example is not None),
+        contents=tuple(content for content in contents if content is not None),
         annotations=tuple(annotation for annotation in annotations if annotation is not None),
-        incomplete=max(len(tasks), len(items)) > MAX_ITEMS or None in examples or None in annotations,
+        incomplete=max(len(tasks), len(items)) > MAX_ITEMS or None in contents or None in annotations,
     )
 
 
@@ -121,7 +121,7 @@ def store_event(store: Store, event: Event) -> bool:
         store.synchronisation.request_reconciliation(project)
     if is_manual:
         store.publications.request(project)
-    store.tasks.put(project, event.examples, only_new=True)  # a late event must not restore an old text
+    store.tasks.put(project, event.contents, only_new=True)  # a late event must not restore an old text
     store.tasks.remove(project, event.deleted_tasks)
     store.annotations.put(project, event.annotations)
     store.annotations.delete(project, event.deleted_annotations)

@@ -62,8 +62,8 @@ def text_check_from_document(document: Mapping[str, Any]) -> TextCheck:
 
 def check_stored_tasks(store: Store, project: int, schema: TaskSchema, n_tasks: int, n_without_text: int) -> TextCheck:
     """Checks a sample of a project's stored tasks; the counts of all tasks are arguments."""
-    without_text = store.tasks.examples(project, SAMPLE_TASKS, with_text=False) if n_without_text else []
-    with_text = store.tasks.examples(project, SAMPLE_TASKS, with_text=True)
+    without_text = store.tasks.first_contents(project, SAMPLE_TASKS, with_text=False) if n_without_text else []
+    with_text = store.tasks.first_contents(project, SAMPLE_TASKS, with_text=True)
     return _check(n_tasks, True, n_without_text, without_text, with_text, schema)
 
 

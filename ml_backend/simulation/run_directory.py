@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError, StoreError
 from ml_backend.simulation.learning_curves import read_csv
-from ml_backend.storage.files import alone, write_atomically
+from ml_backend.storage.files import folder_lock, write_atomically
 
 OBSOLETE_ENTRIES = ("intervals_cover", "starts_from")
 """Descriptions that an earlier version added to the protocol; the other entries determine them."""
@@ -49,7 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         with readable_errors(folder):
             try:
-                stack.enter_context(alone(folder))
+                stack.enter_context(folder_lock(folder))
             except BlockingIOError:
                 raise ApprenticeError(
                     f"A simulation runs in {folder} already: wait for it, or choose another folder with --out"

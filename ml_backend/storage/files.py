@@ -20,7 +20,7 @@ OLD_SECONDS = 3600.0
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Holds the lock on a folder, until the process ends at the latest. Raises BlockingIOError if another process holds
     it."""
     file = os.open(folder, os.O_RDONLY)

@@ -115,12 +115,12 @@ class Questions:
 
     def with_ids(self, project: int, ids: Sequence[str]) -> list[Question]:
         """Returns the questions with these ids, in the order of the ids, without those that do not exist."""
-        questions = [
-            question
+        questions = {
+            question.id: question
             for chunk in chunks(ids, ROWS_PER_TRANSACTION)
             for question in self._questions(table.c.project == project, table.c.id.in_(chunk))
-        ]
-        return sorted(questions, key=lambda question: ids.index(question.id))
+        }
+        return [questions[question_id] for question_id in ids if question_id in questions]
 
     def _questions(self, *conditions: sa.ColumnElement[bool]) -> list[Question]:
         query = sa.select(table.c.body).where(*conditions).order_by(table.c.wanted_at, table.c.id)

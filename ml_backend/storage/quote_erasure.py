@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ml_backend.core.lru_cache import LruCache
+from ml_backend.storage.columns import PortableText
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import DeletedTexts, Quoting
 from ml_backend.storage.erasure import KEYS_PER_QUERY, has_content_key, keys_of_tasks, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import (
     GIVEN_UP_SECONDS,
-    PortableText,
     call,
     deleted_text,
     job,

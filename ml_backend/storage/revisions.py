@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from ml_backend.storage.columns import first_revision
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import annotation_revision as table
-from ml_backend.storage.schema import first_revision
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ tasks from the JSON and text columns of other rows. New columns must follow thes
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sqlalchemy import (
@@ -21,33 +20,14 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
     and_,
     literal_column,
     true,
 )
-from sqlalchemy import Text as _Text
 
-from ml_backend.core.types import storable_text
+from ml_backend.storage.columns import PortableText, first_revision
 
 metadata = MetaData()
-
-
-class PortableText(TypeDecorator[str]):
-    """Text of any length, from people, teachers and errors. Characters that a database refuses are replaced."""
-
-    impl = _Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
-        return None if value is None else storable_text(value)
-
-
-def first_revision() -> int:
-    """Returns the first revision of a project, in milliseconds since the epoch. It is higher than every revision that a
-    reader may remember from a removed project with the same id."""
-    return time.time_ns() // 1_000_000
-
 
 project = Table(
     "project",

@@ -143,7 +143,7 @@ class Tasks:
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
 
-    def examples(self, project_id: int, most: int, *, with_text: bool) -> list[TaskContent]:
+    def first_contents(self, project_id: int, most: int, *, with_text: bool) -> list[TaskContent]:
         """Returns the first tasks by id, at most `most`, that have a text (`with_text`), or that have none."""
         has_text = table.c.key != EMPTY_TEXT_KEY if with_text else table.c.key == EMPTY_TEXT_KEY
         query = sa.select(table.c.id, table.c.text, table.c.key, table.c.fields).where(table.c.project == project_id)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.types import CONTENT_KEY_BYTES
-from ml_backend.storage.files import alone, write_atomically
+from ml_backend.storage.files import folder_lock, write_atomically
 
 
 def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
@@ -19,7 +19,7 @@ def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
     A reader that maps the old shard can use it until its next refresh. Raises StoreError, and then nothing has changed;
     raises BlockingIOError while another process merges shards.
     """
-    with alone(folder):
+    with folder_lock(folder):
         for path in sorted(folder.glob("*.keys.npy")):
             vectors_path = path.with_name(path.name.replace(".keys.", ".vectors."))
             try:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.types import CONTENT_KEY_BYTES
-from ml_backend.storage.files import TEMPORARY, alone, remove_old, write_atomically
+from ml_backend.storage.files import TEMPORARY, folder_lock, remove_old, write_atomically
 
 FANOUT = 8
 ROWS_PER_COPY = 8192  # in memory while shards are merged
@@ -124,7 +124,7 @@ class Vectors:
         self._write(unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()))
         while self._full_tier():
             try:
-                with alone(self._folder):
+                with folder_lock(self._folder):
                     self.refresh()  # another process may have merged meanwhile
                     self._merge(self._full_tier())
             except (BlockingIOError, StoreError):

@@ -24,7 +24,7 @@ from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.storage import ProjectRow, Store, Vectors
 from ml_backend.teacher.teacher_labels import expected_labels_of_texts
 
-NO_VERSION = "apprentice-0"  # the model version before the first round
+INITIAL_VERSION = "apprentice-0"  # the model version before the first round
 MAX_SPACES_IN_MEMORY = 32  # learners with their vectors, by project and feature space; the least recently used go first
 
 
@@ -51,7 +51,7 @@ class Predictor:
     def version(self, project: int) -> str:
         """Returns the model version that predictions of this project carry now."""
         project_row = self._store.projects.get(project)
-        return (project_row.published if project_row else None) or NO_VERSION
+        return (project_row.published if project_row else None) or INITIAL_VERSION
 
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
         """Returns one prediction per text, in order. Tasks of the audit sample get no draft.
@@ -73,7 +73,7 @@ class Predictor:
                 row_draft if has_vector else None
                 for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
             ]
-        name, audited = project_row.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
+        name, audited = project_row.published or INITIAL_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,

@@ -14,7 +14,7 @@ from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import MAX_FIELD_CHARACTERS, MAX_RECORD_FIELDS, TaskSchema, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import MAX_TABLE_VALUE_CHARACTERS, read_example, read_text
+from ml_backend.label_studio.serialization import MAX_TABLE_VALUE_CHARACTERS, read_task_content, read_text
 from ml_backend.label_studio.sync import _task_signature
 from ml_backend.pool.feature_space import field_type_overrides, question_field
 
@@ -61,7 +61,7 @@ def test_fields_of_several_tags_make_the_record() -> None:
     }  # fmt: skip
     for nothing in ({}, {"age": None, "note": ""}, {"x": 1}, {"home": "Oslo"}, {"home": {"city": None}}):
         assert read_text({"id": 1, "data": nothing}, card) == ""
-    example = read_example({"id": 1, "data": data}, card)
+    example = read_task_content({"id": 1, "data": data}, card)
     assert example is not None and example.fields == {"x": "1"}, "a field that makes groups is not in the record"
 
 

@@ -20,9 +20,9 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
     MAX_TEXT_CHARACTERS,
     read_annotation,
-    read_example,
     read_id,
     read_project_id,
+    read_task_content,
     read_tasks,
     read_text,
     read_timestamp,
@@ -103,19 +103,19 @@ def test_the_short_plain_values_of_a_task_are_its_fields() -> None:
         "text": "the text itself", "region": "north", "age": 7, "old": True, "share": 0.5,
         "nested": {"a": 1}, "list": [1], "nothing": None, "empty": "", "long": "x" * 65, "y" * 65: "long name",
     }  # fmt: skip
-    example = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE))
     assert example is not None
     assert example.fields == {"region": "north", "age": "7", "old": "True", "share": "0.5"}
 
 
 def test_the_first_fields_by_name_are_kept() -> None:
     data = {"text": "t", **{f"field {n:03}": n for n in reversed(range(500))}}
-    example = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE))
     assert example is not None and list(example.fields) == [f"field {n:03}" for n in range(20)]
 
 
 def test_a_very_long_text_is_cut() -> None:
-    example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA)
+    example = read_task_content({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA)
     assert example is not None
     assert len(example.text) == MAX_TEXT_CHARACTERS
     assert example.key == content_key(example.text)
@@ -187,7 +187,7 @@ def test_a_malformed_annotation_is_left_out_or_can_be_stored(values: dict[str, A
 def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> None:
     read_id(value)
     read_project_id(value)
-    example = read_example(value, SCHEMA)
+    example = read_task_content(value, SCHEMA)
     read = read_annotation(value, SCHEMA, 1)
     examples, annotations = read_tasks(value if isinstance(value, list) else [value], SCHEMA)
     assert_storable([*([example] if example else []), *examples], [*([read] if read else []), *annotations])

@@ -255,6 +255,15 @@ def test_another_project_with_the_same_number_starts_without_data(
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"
 
 
+def test_another_project_with_the_same_number_need_not_have_the_control_that_the_earlier_one_named(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    set_up(store, 5, extra_params={"choices": "a control of the earlier project"})
+    other = FakeLabelStudio(settings=EARLIER, made_at="2026-11-23T09:00:00.000000Z")
+    assert connect(FakeClient(other), store, secured, 5, say).control == "label"
+
+
 def test_the_same_project_under_another_address_is_recognised(
     server: FakeLabelStudio,
     store: Store,

@@ -38,7 +38,7 @@ def counts(tasks: int, annotations: int, skips: int) -> dict[str, int]:
 
 
 def data_of(event: Event) -> tuple[Any, ...]:
-    return (event.examples, event.annotations, event.deleted_tasks, event.deleted_annotations)
+    return (event.contents, event.annotations, event.deleted_tasks, event.deleted_annotations)
 
 
 def test_every_recorded_webhook_is_read(capture: Capture, capture_names: list[str]) -> None:
@@ -63,9 +63,9 @@ def test_every_recorded_webhook_is_read(capture: Capture, capture_names: list[st
 
 def test_new_tasks_are_read(capture: Capture) -> None:
     event = read_event(body(capture, "02_"))
-    assert event.examples == tuple(example(13 + n, f"t{n}", prio=str(n)) for n in range(5))
+    assert event.contents == tuple(example(13 + n, f"t{n}", prio=str(n)) for n in range(5))
     assert event.needs_round
-    assert read_event(body(capture, "03_")).examples == (example(18, "single"),)
+    assert read_event(body(capture, "03_")).contents == (example(18, "single"),)
 
 
 def test_an_annotation_and_its_change_are_read_with_their_task(capture: Capture) -> None:
@@ -75,7 +75,7 @@ def test_an_annotation_and_its_change_are_read_with_their_task(capture: Capture)
     )
     assert updated.annotations[0].choices == ("pos",)
     assert updated.annotations[0].updated_at > created.annotations[0].updated_at
-    assert created.examples == (example(13, "t0", prio="0"),)
+    assert created.contents == (example(13, "t0", prio="0"),)
     assert created.counts == counts(6, 1, 0)
 
 
@@ -98,7 +98,7 @@ def test_lists_of_annotations_are_read_like_single_ones(capture: Capture) -> Non
     recorded = body(capture, "22_")
     event = read_event(recorded)
     assert [annotation.id for annotation in event.annotations] == [item["id"] for item in recorded["annotation"]]
-    assert [read.task for read in event.examples] == [item["id"] for item in recorded["task"]]
+    assert [read.task for read in event.contents] == [item["id"] for item in recorded["task"]]
 
 
 def test_only_an_event_that_may_change_the_queue_asks_for_a_round(capture: Capture) -> None:
@@ -109,7 +109,7 @@ def test_only_an_event_that_may_change_the_queue_asks_for_a_round(capture: Captu
 
 def test_a_batch_that_is_too_long_is_left_to_the_reconciliation(server: FakeLabelStudio) -> None:
     event = read_event(server.add_tasks([f"text {n}" for n in range(MAX_ITEMS + 1)]))
-    assert len(event.examples) == MAX_ITEMS
+    assert len(event.contents) == MAX_ITEMS
     assert event.incomplete
     assert event.needs_round
 
@@ -118,7 +118,7 @@ def test_an_item_that_cannot_be_read_is_left_to_the_reconciliation(capture: Capt
     spoilt = copy.deepcopy(body(capture, "02_"))
     spoilt["tasks"][1] = {"data": {"text": "no number"}}
     event = read_event(spoilt)
-    assert len(event.examples) == 4
+    assert len(event.contents) == 4
     assert event.incomplete
 
 

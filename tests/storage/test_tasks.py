@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ from projects import set_up
 
 from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.storage import Store, schema
-from ml_backend.storage.projects import ProjectRow
 
 
 def example(task: int, text: str) -> TaskContent:
@@ -158,15 +157,11 @@ def test_only_projects_that_were_connected_count_as_connected(any_store: Store) 
     assert [project_row.id for project_row in any_store.projects.all()] == [1, 2, 3, 4]
 
 
-def test_a_project_that_is_in_the_store_is_returned_as_it_was_added(any_store: Store) -> None:
-    made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
-
-    def without_empty_objects(row: ProjectRow) -> ProjectRow:
-        """JSON columns are empty objects once stored."""
-        columns: dict[str, Any] = {name: getattr(row, name) or None for name in ("extra_params", "publish_timings")}
-        return ProjectRow(**columns, id=5)
-
-    assert without_empty_objects(read) == without_empty_objects(made)
+def test_a_project_that_is_in_the_store_is_returned_and_not_added_again(any_store: Store) -> None:
+    added = any_store.projects.ensure(5)
+    any_store.projects.set_label_config(5, "<View/>")
+    assert any_store.projects.ensure(5) == replace(added, label_config="<View/>")
+    assert len(any_store.projects.all()) == 1
 
 
 def test_a_late_event_does_not_overwrite_the_text_that_a_reconciliation_is_writing(any_store: Store) -> None:

@@ -18,7 +18,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.web.predictor import NO_VERSION
+from ml_backend.web.predictor import INITIAL_VERSION
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -49,7 +49,7 @@ def test_setup_returns_the_version_and_stores_configuration_and_params_but_no_to
     body = {**request(capture, "01_", "/setup"), "access_token": "legacy-t0ken", "hostname": "http://inside"}
     body["extra_params"] = {**body["extra_params"], "queue_size": 7}
     response = client.post("/setup", json=body)
-    assert (response.status_code, response.get_json()) == (200, {"model_version": NO_VERSION})
+    assert (response.status_code, response.get_json()) == (200, {"model_version": INITIAL_VERSION})
     project_row = store.projects.ensure(5)
     assert project_row.label_config == body["schema"]
     assert project_row.extra_params == {"queue_size": 7, "?": ["al"]}, "of what is not ours, the name alone is kept"
@@ -164,7 +164,7 @@ def test_a_task_without_a_text_gets_an_empty_result_and_the_others_get_drafts(
     good = {"id": 1, "data": {"text": "apple"}}
     body = {"project": 5, "label_config": SINGLE, "tasks": [good, task, good]}
     first, odd, last = client.post("/predict", json=body).get_json()["results"]
-    assert odd == {"result": [], "score": 1.0, "model_version": NO_VERSION}
+    assert odd == {"result": [], "score": 1.0, "model_version": INITIAL_VERSION}
     assert first["result"]
     assert last["result"]
 

@@ -1,0 +1,25 @@
+"""A column type and a default value of the tables."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Text, TypeDecorator
+
+from ml_backend.core.types import storable_text
+
+
+class PortableText(TypeDecorator[str]):
+    """Text of any length, from people, teachers and errors. Characters that a database refuses are replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else storable_text(value)
+
+
+def first_revision() -> int:
+    """Returns the first revision of a project, in milliseconds since the epoch. It is higher than every revision that a
+    reader may remember from a removed project with the same id."""
+    return time.time_ns() // 1_000_000
