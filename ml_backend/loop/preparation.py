@@ -25,9 +25,8 @@ def prepare(context: RoundContext) -> RoundInputs:
     project_row = store.projects.ensure(project)
     options, _ = context.settings.for_project(project_row.extra_params)
     schema = read_schema(project_row.label_config, project_row.choices)
-    project_row, problems_of_records = feature_space.update_space(store, context.settings, project_row, schema, options)
+    project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
     encoder = feature_space.project_encoder(context.settings, project_row)
-    record_problems = Remark("record problems", {"text": problems_of_records}) if problems_of_records else None
     options = options.with_form_defaults(feature_space.task_form(encoder))
     options, fallback = apply_acquisition_fallback(options, project_row.monitor_result)
     pool.use_encoder(encoder)
@@ -49,7 +48,7 @@ def prepare(context: RoundContext) -> RoundInputs:
         serving_version=serving_version,
         serving=serving,
         teacher_labels=_load_teacher_labels(context, options, schema, labels),
-        remarks=tuple(filter(None, [record_problems, fallback, problem, _changed_labels(serving, schema)])),
+        remarks=(*record_problems, *filter(None, [fallback, problem, _changed_labels(serving, schema)])),
     )
 
 

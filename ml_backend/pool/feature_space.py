@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
-from ml_backend.core.types import MAX_RECORD_FIELDS, TaskSchema, read_record, record_field_name
+from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, TaskSchema, read_record, record_field_name
 from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
@@ -68,10 +69,10 @@ def has_feature_space(project_row: ProjectRow, schema: TaskSchema) -> bool:
 
 def update_space(
     store: Store, settings: Settings, project_row: ProjectRow, schema: TaskSchema, options: ProjectSettings
-) -> tuple[ProjectRow, str]:
+) -> tuple[ProjectRow, tuple[Remark, ...]]:
     """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
 
-    Returns the project's row, and the problems of the records ("" if none). The previous vector space is kept and
+    Returns the project's row, and remarks on the problems of the records. The previous vector space is kept and
     served until the next round completes. While a rollback holds a learner, the project keeps the vector space of that
     learner. Raises ApprenticeError if no field tells records apart.
     """
@@ -79,7 +80,7 @@ def update_space(
         if project_row.record_profile:
             store.record_profiles.forget(project_row.id)
             project_row = store.projects.ensure(project_row.id)
-        return project_row, ""
+        return project_row, ()
     current = project_row.record_profile or {}
     field_types = field_type_overrides(schema, options, project_row.feature_scores)
     made_of: dict[str, Any] = {"field": schema.record_field, "wanted": field_types}
@@ -94,7 +95,7 @@ def update_space(
             new = {
                 CURRENT_PROFILE: profile,
                 PREVIOUS_PROFILE: current.get(CURRENT_PROFILE),
-                "odd": problems,
+                "problems": [asdict(problem) for problem in problems],
                 "tasks": n,
                 "made_of": made_of,
             }
@@ -104,7 +105,8 @@ def update_space(
         elif current["seen"] != project_row.tasks_revision:
             store.record_profiles.set_compared_revision(project_row.id, project_row.tasks_revision)
             project_row = store.projects.ensure(project_row.id)
-    return project_row, str((project_row.record_profile or {}).get("odd", ""))
+    problems = (project_row.record_profile or {}).get("problems", [])
+    return project_row, tuple(Remark(**problem) for problem in problems)
 
 
 def field_descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
@@ -133,21 +135,21 @@ def question_field(schema: TaskSchema) -> str:
 
 def _make_profile(
     store: Store, settings: Settings, project: int, schema: TaskSchema, field_types: Mapping[str, Any]
-) -> tuple[str, str]:
-    """The profile of the project's records, and their problems."""
+) -> tuple[str, list[Remark]]:
+    """The profile of the project's records, and remarks on their problems."""
     tasks, sample = _sample_records(store, project, PROFILE_SAMPLE)
     records = [record for record in sample if record]
     problems = []
     if without_record := [int(task) for task, record in zip(tasks, sample, strict=True) if not record]:
-        n, first = len(without_record), without_record[0]
-        problems.append(f"{n} tasks have no record in {_field_names(schema)}, for example task {first}")
+        values = {"count": len(without_record), "fields": [*schema.data], "task": without_record[0]}
+        problems.append(Remark("records missing", values))
     if any(len(record) >= MAX_RECORD_FIELDS for record in records):
-        problems.append(f"no more than {MAX_RECORD_FIELDS} fields of a record are read")
+        problems.append(Remark("fields not read", {"max_fields": MAX_RECORD_FIELDS}))
     if not records:
         needs = "an object of fields and values there" if schema.record_field else "a value in one of them"
         raise ApprenticeError(f"No task has a record in {_field_names(schema)}: each needs {needs}")
     profile = registry.profile(records, field_types, settings.encoder, question_field(schema))
-    return profile, "; ".join([*problems, *json.loads(profile)["odd"]])
+    return profile, [*problems, *(Remark(**problem) for problem in json.loads(profile)["odd"])]
 
 
 def _field_names(schema: TaskSchema) -> str:

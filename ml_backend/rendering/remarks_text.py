@@ -27,6 +27,17 @@ def _changed_labels(values: Mapping[str, Any]) -> str:
     return f"labels changed: {'; '.join(changes)}"
 
 
+def _unknown_field(values: Mapping[str, Any]) -> str:
+    suggestion = f", did you mean {values['suggestion']!r}?" if values["suggestion"] else ""
+    return f"no record has a field {values['field']!r}{suggestion}"
+
+
+def _unreadable_values(values: Mapping[str, Any]) -> str:
+    reason = {"ordinal": "not in the order of", "date": "no date in"}.get(values["as"], "no number in")
+    others = f" (and {values['others']} other values)" if values["others"] else ""
+    return f"{values['value']!r}{others} is {reason} the field {values['field']!r}, and counts as missing"
+
+
 REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "first learner": lambda _: "first learner on these labels",
     "candidate promoted": lambda values: (
@@ -45,6 +56,20 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{values['now']}): the learner is fitted again"
     ),
     "labels changed": _changed_labels,
-    "record problems": lambda values: str(values["text"]),
-    "text": lambda values: str(values["text"]),  # the note of a version that was made before there were codes
+    "records missing": lambda values: (
+        f"{values['count']} tasks have no record in {', '.join(map(repr, values['fields']))}, for example task "
+        f"{values['task']}"
+    ),
+    "fields not read": lambda values: f"no more than {values['max_fields']} fields of a record are read",
+    "field unknown": _unknown_field,
+    "kind inferred": lambda values: f"{values['error']}: its kind is inferred",
+    "values unreadable": _unreadable_values,
+    "fields left out": lambda values: (
+        f"{values['count']} fields are left out: there is room for {values['max_columns']} columns"
+    ),
+    "text left out": lambda values: (
+        f"the text {values['field']!r} is left out: only {values['max_texts']} texts are encoded"
+    ),
+    "record problems": lambda values: str(values["text"]),  # stored before these problems had codes, as is "text"
+    "text": lambda values: str(values["text"]),
 }

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_backend.core.types import Remark
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS
 
 
 def notice_text(notice: Remark) -> str:
-    """A notice of `Simulator`."""
-    return NOTICES[notice.code](notice.values)
+    """A notice of `Simulator`: one of its own, or a remark on records."""
+    word = NOTICES.get(notice.code)
+    return word(notice.values) if word else remarks_text([notice])
 
 
 def _plan(values: Mapping[str, Any]) -> str:
@@ -31,7 +33,6 @@ def _plan(values: Mapping[str, Any]) -> str:
 
 NOTICES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "export": lambda values: str(values["message"]),
-    "record problem": lambda values: str(values["message"]),
     "texts shared": lambda values: (
         f"{values['test']}: {values['count']} of the texts are in {values['tasks']}, too: the learner may have seen "
         "them"

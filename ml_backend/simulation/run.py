@@ -256,8 +256,8 @@ def _open_encoder(
     profile = registry.profile(
         [read_record(text) for text in tasks.texts], field_types, settings.encoder, feature_space.question_field(schema)
     )
-    for warning in json.loads(profile)["odd"]:
-        notify(Remark("record problem", {"message": warning}))
+    for problem in json.loads(profile)["odd"]:
+        notify(Remark(**problem))
     encoder = registry.record_encoder(profile, settings.encoder)
     scores = feature_scores.feature_scores_from_text(features_text, encoder, schema)
     return encoder, encoder.attributions(scores.get("estimates") or [], schema.labels)

@@ -122,7 +122,7 @@ record_profile = _project_table(
     "record_profile",  # field types of a pool of records
     Column("profile", PortableText, nullable=False),
     Column("before", PortableText, nullable=True),  # the previous profile
-    Column("odd", PortableText, nullable=False),  # problems with the fields, as a text for `status`; "": none
+    Column("problems", JSON, nullable=False),  # of the records and their fields, see `core.types.Remark`
     Column("tasks", Integer, nullable=False),  # number of tasks in the pool from which the profile was made
     Column("made_of", JSON, nullable=False),  # the settings from which the profile was made
     Column("seen", BigInteger, nullable=False),  # the `tasks_revision` with which the profile was last compared

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import pairwise
@@ -22,7 +22,7 @@ import numpy as np
 from ml_backend.core.arrays import Attributions, FieldScores, Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import read_record
+from ml_backend.core.types import Remark, read_record
 from plugins.encoders.attributions import Column, attributions
 from plugins.encoders.feature_types import (
     BOOLEAN,
@@ -31,6 +31,7 @@ from plugins.encoders.feature_types import (
     KINDS,
     LEFT_OUT,
     MAX_CATEGORY_COLUMNS,
+    ORDINAL,
     OTHER,
     TEXT,
     Doubles,
@@ -90,17 +91,18 @@ def _may_be_text(values: Sequence[object]) -> bool:
     )
 
 
-def _unreadable_problem(field: Field, values: Sequence[object], is_ordered: bool) -> list[str]:
-    """Returns a sentence on the values of a field that count as missing because they cannot be read, or none."""
+def _unreadable_problem(field: Field, values: Sequence[object], is_ordered: bool) -> list[Remark]:
+    """Returns a remark on the values of a field that count as missing because they cannot be read, or none."""
     unreadable = unreadable_values(field, values) if field.kind in (NUMERIC, DATE) or is_ordered else []
     if not unreadable:
         return []
-    reason = "not in the order of" if is_ordered else "no number in" if field.kind == NUMERIC else "no date in"
-    and_others = f" (and {len(unreadable) - 1} other values)" if len(unreadable) > 1 else ""
-    return [f"{unreadable[0]!r}{and_others} is {reason} the field {field.name!r}, and counts as missing"]
+    details = {"field": field.name, "value": unreadable[0], "others": len(unreadable) - 1}
+    return [Remark("values unreadable", {**details, "as": ORDINAL if is_ordered else field.kind})]
 
 
-def _within_max_columns(fields: list[Field], records: Sequence[Mapping[str, Any]], problems: list[str]) -> list[Field]:
+def _within_max_columns(
+    fields: list[Field], records: Sequence[Mapping[str, Any]], problems: list[Remark]
+) -> list[Field]:
     """Returns the fields with no more columns than MAX_COLUMNS: categories keep fewer of their values, then whole
     fields are left out, those with the lowest variance first."""
     if sum(len(_columns(field)) for field in fields) <= MAX_COLUMNS:
@@ -120,14 +122,13 @@ def _within_max_columns(fields: list[Field], records: Sequence[Mapping[str, Any]
             columns_left -= len(_columns(field))
             kept_names.add(field.name)
     if left_out := len(fields) - len(kept_names):
-        problems.append(f"{left_out} fields are left out: there is room for {MAX_COLUMNS} columns")
+        problems.append(Remark("fields left out", {"count": left_out, "max_columns": MAX_COLUMNS}))
     return [field if field.name in kept_names else Field(field.name, LEFT_OUT) for field in fields]
 
 
-def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Returns a question that suggests the most similar of `names`, "" if none is similar."""
-    matches = get_close_matches(name, names, 1)
-    return f", did you mean {matches[0]!r}?" if matches else ""
+def _unknown_field(name: str, names: Sequence[str]) -> Remark:
+    """Returns a remark on an override of a field that no record has, with the most similar of `names`."""
+    return Remark("field unknown", {"field": name, "suggestion": next(iter(get_close_matches(name, names, 1)), "")})
 
 
 def _block(text_encoder: Encoder, texts: Collection[str], total_variance: float) -> dict[str, Any] | None:
@@ -178,12 +179,10 @@ class TabularEncoder:
     ) -> str:
         """Returns the profile of a pool's records, as JSON. `kinds`: kinds, or orders of values, that replace the
         inferred ones, by field name; `question_field`: the field that the question is about, which may be a text of few
-        words, "" for none. The key `odd` lists problems with `kinds`, and fields that are left out. Raises
+        words, "" for none. The key `odd` lists remarks on `kinds` and on fields that are left out. Raises
         ApprenticeError if no field tells records apart."""
         names = sorted({name for record in records for name in record})
-        problems = [
-            f"no record has a field {name!r}{_did_you_mean(name, names)}" for name in kinds if name not in names
-        ]
+        problems = [_unknown_field(name, names) for name in kinds if name not in names]
         fields = []
         for name in names:
             values = [record.get(name) for record in records]
@@ -195,10 +194,10 @@ class TabularEncoder:
                 fields.append(fit_field(name, values, kind))
                 problems += _unreadable_problem(fields[-1], values, isinstance(kinds.get(name), list))
             except ApprenticeError as error:
-                problems.append(f"{error}: its kind is inferred")
+                problems.append(Remark("kind inferred", {"error": str(error)}))
                 fields.append(fit_field(name, values))
         fields = _within_max_columns(fields, records, problems)
-        profile: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}, "odd": problems}
+        profile: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}}
         encoder = cls(json.dumps(profile), text_encoder)
         x = encoder.standardised(records)
         total_variance = (float(x.var(axis=0).sum()) if len(x) else 0.0) or 1.0
@@ -210,7 +209,7 @@ class TabularEncoder:
             if text_encoder is not None and (block := _block(text_encoder, texts, total_variance)):
                 profile["blocks"][name] = block
         problems += [
-            f"the text {name!r} is left out: only {MAX_TEXT_FIELDS} texts are encoded"
+            Remark("text left out", {"field": name, "max_texts": MAX_TEXT_FIELDS})
             for name in text_fields
             if name not in encoded_fields
         ]
@@ -219,7 +218,8 @@ class TabularEncoder:
         lengths = np.square(x).sum(axis=1) + sum(
             block["scale"] ** 2 * block["variance"] for block in profile["blocks"].values()
         )
-        return json.dumps({**profile, "radius": max(float(np.percentile(lengths, RADIUS_PERCENTILE)) ** 0.5, 1e-6)})
+        profile["radius"] = max(float(np.percentile(lengths, RADIUS_PERCENTILE)) ** 0.5, 1e-6)
+        return json.dumps({**profile, "odd": [asdict(problem) for problem in problems]})
 
     @property
     def name(self) -> str:

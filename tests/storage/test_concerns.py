@@ -37,7 +37,8 @@ OLD: dict[str, Any] = {
     "teacher": {"name": "openai:m@here", "model": "m", "problem": "nobody is there", "until": 9.5},
     "cues": {},
     "records": {
-        "profile": "{}", "before": None, "odd": "", "tasks": 9, "made_of": {"field": "row", "wanted": {}}, "seen": 12,
+        "profile": "{}", "before": None, "odd": "a field is unknown", "tasks": 9,
+        "made_of": {"field": "row", "wanted": {}}, "seen": 12,
     },
     "features": {"by": "hand", "fields": {"age": {"kind": "number"}}},
     "prior": {"file": "7/prior-2.safetensors", "sha256": "ab", "number": 2, "made_of": {"plugin": "logistic"}},
@@ -50,7 +51,10 @@ ATTRIBUTES = {
     "features": "feature_scores", "prior": "distillation",
 }  # fmt: skip
 """Old column -> attribute of a ProjectRow, where they differ."""
-VALUES = {ATTRIBUTES.get(name, name): value for name, value in OLD.items()}
+PROBLEMS = [{"code": "text", "values": {"text": OLD["records"]["odd"]}}]
+VALUES = {ATTRIBUTES.get(name, name): value for name, value in OLD.items()} | {
+    "record_profile": {name: value for name, value in OLD["records"].items() if name != "odd"} | {"problems": PROBLEMS}
+}
 """The values of the old row by the attributes of a ProjectRow."""
 
 

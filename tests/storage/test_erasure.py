@@ -148,9 +148,9 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
         answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
         any_store.questions.store_answer(5, answer, [])
         any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
-        any_store.record_profiles.put(
-            5, {"profile": SECRET, "odd": f"e.g. {SECRET}", "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
-        )
+        problems = [{"code": "values unreadable", "values": {"value": f"e.g. {SECRET}"}}]
+        profile = {"profile": SECRET, "problems": problems, "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
+        any_store.record_profiles.put(5, profile)
         tables = {table for table, row in everything(any_store) if SECRET in row}
         assert tables == {"deleted_text"}, "the text that is kept out of all other tables"
         assert not any_store.erase_quotes(5), "the text stays as long as a process may still write it"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from migrations import migrate
-from projects import set_up
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Estimate, EstimateSource
@@ -58,11 +57,18 @@ def earlier_result() -> dict[str, Any]:
     }
 
 
+def insert(store: Store, name: str, row: dict[str, Any]) -> None:
+    """Inserts a row in a table as the table is now in the database."""
+    with store.database.begin() as connection:
+        table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+        connection.execute(sa.insert(table), [row])
+
+
 def upgrade(store: Store, result: dict[str, Any]) -> dict[str, Any]:
     """The result that the migration makes of a stored one."""
     store.projects.ensure(5)
     migrate(store, "0015", down=True)
-    set_up(store, 5, monitor_result=result)
+    insert(store, "monitor", {"project": 5, "results": result})
     migrate(store, "head")
     converted = store.projects.require(5).monitor_result
     assert converted is not None
@@ -115,19 +121,8 @@ def test_the_source_of_a_versions_accuracy_is_converted(any_store: Store) -> Non
     any_store.projects.ensure(5)
     migrate(any_store, "0015", down=True)
     source = "all labels, chosen by acquisition, as the audit slice has 3 of 20 answers, cross-validated"
-    with any_store.database.begin() as connection:
-        table = sa.Table("version", sa.MetaData(), autoload_with=connection)
-        values = {
-            "project": 5,
-            "number": 1,
-            "name": "v1",
-            "labelled": 30,
-            "created_at": 0.0,
-            "active": False,
-            "rows": 0,
-        }
-        accuracy = estimate(0.8, 0.7, 0.9, 30, source)
-        connection.execute(sa.insert(table), [{**values, "rows": 0, "accuracy": accuracy}])
+    values = {"project": 5, "number": 1, "name": "v1", "labelled": 30, "created_at": 0.0, "active": False, "rows": 0}
+    insert(any_store, "version", {**values, "accuracy": estimate(0.8, 0.7, 0.9, 30, source)})
     migrate(any_store, "head")
     version = any_store.versions.get(5, 1)
     assert version is not None and version.accuracy is not None

@@ -39,11 +39,10 @@ def test_settings_override_inferred_kinds_and_invalid_ones_are_reported() -> Non
     kinds = {field.name: field.kind for field in TabularEncoder(stored).fields}
     assert (kinds["age"], kinds["city"], kinds["level"]) == (NUMERIC, LEFT_OUT, CATEGORICAL), "the others hold"
     no_field, no_kind, no_order = json.loads(stored)["odd"]
-    assert no_field == "no record has a field 'agee', did you mean 'age'?"
-    assert no_kind.startswith("Field 'age' cannot be 'numbers': set one of numeric, date, ordinal")
-    assert no_order.startswith(
-        "No record has one of the values small, large in the field 'level': its kind is inferred"
-    )
+    assert no_field == {"code": "field unknown", "values": {"field": "agee", "suggestion": "age"}}
+    assert (no_kind["code"], no_order["code"]) == ("kind inferred", "kind inferred")
+    assert no_kind["values"]["error"].startswith("Field 'age' cannot be 'numbers': set one of numeric, date, ordinal")
+    assert no_order["values"]["error"] == "No record has one of the values small, large in the field 'level'"
 
 
 def test_scores_of_fields_become_scores_of_their_columns() -> None:
@@ -150,8 +149,10 @@ def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_reported() -
     records = pool(90)
     stored = json.loads(profile(records, {"city": NUMERIC, "level": ["low", "high"]}))
     wrong, partial = stored["odd"]
-    assert wrong.startswith("Field 'city' cannot be numeric: its values cannot be read as that kind, for example '")
-    assert partial == "'middle' is not in the order of the field 'level', and counts as missing"
+    error = wrong["values"]["error"]
+    assert error.startswith("Field 'city' cannot be numeric: its values cannot be read as that kind, for example '")
+    assert partial["code"] == "values unreadable"
+    assert partial["values"] == {"field": "level", "value": "middle", "others": 0, "as": ORDINAL}
     kinds = {field.name: field.kind for field in TabularEncoder(json.dumps(stored)).fields}
     assert (kinds["city"], kinds["level"]) == (CATEGORICAL, ORDINAL)
 
@@ -159,9 +160,8 @@ def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_reported() -
 def test_a_word_for_missing_values_is_reported_and_has_a_column() -> None:
     records = [{"amount": f"{n},5" if n % 10 else "k.A."} for n in range(200)]
     encoder = encoder_of(records)
-    assert json.loads(profile(records, {}))["odd"] == [
-        "'k.A.' is no number in the field 'amount', and counts as missing"
-    ]
+    values = {"field": "amount", "value": "k.A.", "others": 0, "as": NUMERIC}
+    assert json.loads(profile(records, {}))["odd"] == [{"code": "values unreadable", "values": values}]
     assert [(column.is_number, column.value) for column in encoder.columns] == [(True, ""), (False, MISSING)]
     missing, present = encoder.standardised([{"amount": "k.A."}, {"amount": "99,5"}])
     assert missing[0] == 0 and missing[1] > 1 and present[1] < 0
