@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,9 @@ from scripted_server import KEY, list_question, question
 from teacher_contract import TeacherContract
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     LlamaConfig,
@@ -24,9 +28,10 @@ from transformers import (
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import TeacherOptions
+from ml_backend.core.teacher_types import Question, TeacherOptions
 from ml_backend.core.types import label_words
-from plugins.teachers.transformers import TransformersTeacher, _log_likelihoods, _prompt
+from plugins.teachers.chat_messages import DATA, quoted
+from plugins.teachers.transformers import TransformersTeacher
 
 
 def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -68,6 +73,11 @@ def classifier(folder: Path, labels: list[str]) -> TransformersTeacher:
     return TransformersTeacher(TeacherOptions(model=str(folder), key=KEY))
 
 
+def load_classifier(folder: Path) -> tuple[Any, Any]:
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
 class TestACausalModel(TeacherContract):
     @pytest.fixture
     def teacher(self, causal: Path) -> Iterator[Teacher]:
@@ -91,35 +101,71 @@ def test_weights_that_only_unpickling_could_read_are_refused(causal: Path, tmp_p
     assert refusal.value.fatal
 
 
-def test_a_label_has_the_probability_of_its_letters_one_after_the_other(causal: Path) -> None:
-    """Compared with one pass over prompt and answer, without a cache."""
-    teacher = TransformersTeacher(TeacherOptions(model=str(causal)))
-    model, tokenizer = teacher._load()
+def log_likelihood(folder: Path, prompt: str, answer: str) -> float:
+    """The log-probability of an answer after a prompt, from one pass over both, without a cache."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    prompt_tokens, answer_tokens = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer))
+    with torch.no_grad():
+        log_probabilities = torch.log_softmax(model(torch.tensor([prompt_tokens + answer_tokens])).logits[0], dim=-1)
+    return sum(float(log_probabilities[len(prompt_tokens) - 1 + n, token]) for n, token in enumerate(answer_tokens))
+
+
+def shares_of(log_likelihoods: Sequence[float]) -> npt.NDArray[Any]:
+    shares = np.exp(np.array(log_likelihoods) - max(log_likelihoods))
+    return np.asarray(shares / shares.sum())
+
+
+def plain_prompt(asked: Question, reply_start: str) -> str:
+    """The conversation of a question without examples, for a model without a chat template."""
+    return f"{asked.instructions}\n\n{DATA}\n\n{quoted(asked.text)}\n\n{reply_start}"
+
+
+def test_the_share_of_a_label_is_the_likelihood_of_the_reply_that_names_it(causal: Path) -> None:
     asked = question()
-    prompt = _prompt(tokenizer, asked, '{"label": "')
-    answers = [f'{label}"' for label in asked.labels]
-    log_likelihoods = _log_likelihoods(model, tokenizer, prompt, answers)
-    expected = []
-    for text in answers:
-        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-        with torch.no_grad():
-            log_probabilities = torch.log_softmax(model(torch.tensor([prompt + tokens])).logits[0], dim=-1)
-        expected.append(sum(float(log_probabilities[len(prompt) - 1 + n, token]) for n, token in enumerate(tokens)))
-    assert log_likelihoods == pytest.approx(expected, abs=1e-3)
-    (answer,) = teacher.answer([asked])
-    shares = np.exp(np.array(expected) - max(expected))
-    assert answer.shares == pytest.approx(shares / shares.sum(), abs=1e-3)
+    prompt = plain_prompt(asked, '{"label": "')
+    (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
+    expected = shares_of([log_likelihood(causal, prompt, f'{label}"') for label in asked.labels])
+    assert answer.shares is not None
+    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
+    assert answer.content == {"label": asked.labels[int(expected.argmax())]}
     assert answer.calls == ()
 
 
-def test_of_several_labels_each_is_asked_for_by_itself(causal: Path) -> None:
-    teacher = TransformersTeacher(TeacherOptions(model=str(causal)))
+def test_with_several_choices_the_share_of_a_label_is_the_likelihood_of_yes_against_no(causal: Path) -> None:
     asked = list_question()
-    (answer,) = teacher.answer([asked])
-    assert answer.content is not None and answer.shares is not None
-    assert answer.content[asked.field] == [
-        label for label, share in zip(asked.labels, answer.shares, strict=True) if share >= 0.5
-    ]
+    (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
+    expected = []
+    for label in asked.labels:
+        prompt = plain_prompt(asked, f'Does the label "{label}" hold for the text? Answer: ')
+        expected.append(shares_of([log_likelihood(causal, prompt, word) for word in ("yes", "no")])[0])
+    assert answer.shares is not None
+    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
+    assert answer.content == {
+        asked.field: [label for label, share in zip(asked.labels, expected, strict=True) if share >= 0.5]
+    }
+
+
+def test_a_chat_template_frames_the_messages_of_the_conversation(causal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chat"
+    shutil.copytree(causal, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = (
+        "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    asked = question(examples=(("an earlier text", '{"label": "a"}'),))
+    prompt = (
+        f"[system]{asked.instructions}\n\n{DATA}[user]{quoted('an earlier text')}[assistant]"
+        f'{{"label": "a"}}[user]{quoted(asked.text)}[assistant]{{"label": "'
+    )
+    (answer,) = TransformersTeacher(TeacherOptions(model=str(folder))).answer([asked])
+    expected = shares_of([log_likelihood(folder, prompt, f'{label}"') for label in asked.labels])
+    assert answer.shares is not None
+    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
+    (plain,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
+    assert plain.shares is not None
+    assert np.abs(np.log(answer.shares) - np.log(plain.shares)).max() > 1, "the template makes a difference"
 
 
 def test_a_prompt_that_is_too_long_keeps_its_end(causal: Path) -> None:
@@ -130,18 +176,31 @@ def test_a_prompt_that_is_too_long_keeps_its_end(causal: Path) -> None:
 def test_a_classifier_answers_with_its_own_labels_in_the_projects_order(tmp_path: Path) -> None:
     asked = question()
     teacher = classifier(tmp_path, [*reversed(asked.labels), "something else"])
-    model, tokenizer = teacher._load()
+    model, tokenizer = load_classifier(tmp_path)
     with torch.no_grad():
         logits = model(**tokenizer(asked.text, return_tensors="pt")).logits[0][: len(asked.labels)]
     (answer,) = teacher.answer([asked])
     assert answer.shares == pytest.approx(torch.softmax(logits, dim=0).flip(0).numpy(), abs=1e-5)
 
 
+def test_a_classifier_gives_each_of_several_labels_a_probability_of_its_own(tmp_path: Path) -> None:
+    asked = list_question()
+    teacher = classifier(tmp_path, list(asked.labels))
+    model, tokenizer = load_classifier(tmp_path)
+    with torch.no_grad():
+        logits = model(**tokenizer(asked.text, return_tensors="pt")).logits[0]
+    (answer,) = teacher.answer([asked])
+    assert answer.shares == pytest.approx(torch.sigmoid(logits).numpy(), abs=1e-5)
+    assert answer.content == {
+        asked.field: [label for label, logit in zip(asked.labels, logits.tolist(), strict=True) if logit >= 0]
+    }
+
+
 @pytest.mark.parametrize("multiple", [False, True])
 def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: bool) -> None:
     asked = list_question() if multiple else question()
     teacher = classifier(tmp_path, ["CONTRADICTION", "NEUTRAL", "ENTAILMENT"])
-    model, tokenizer = teacher._load()
+    model, tokenizer = load_classifier(tmp_path)
     expected: list[Any] = []
     for label in asked.labels:
         with torch.no_grad():
