@@ -30,7 +30,7 @@ class Badge:
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         k = min(max(k, 0), len(rows))
-        gradients, duplicates = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
+        gradients, duplicates = Gradients(pool.vectors, rows, gradient_residuals(pool, rows)), DuplicateFilter(pool, k)
         places = k_means_plus_plus(gradients, k, np.random.default_rng(seed), lambda i: not duplicates.take(rows[[i]]))
         chosen = rows[places]
         if len(places) < k:  # the other rows are duplicates, or have no gradient
@@ -38,7 +38,7 @@ class Badge:
         return Selection(chosen, margin_uncertainty(pool, chosen), "unlike the others chosen")
 
 
-def _residuals(pool: Pool, rows: Ints) -> Floats:
+def gradient_residuals(pool: Pool, rows: Ints) -> Floats:
     """Returns the residuals (m, c): the predicted probabilities minus 1 at the likeliest label, or at each label that
     is likelier than not. Without a learner, ones (m, 1)."""
     if pool.probabilities is None:
@@ -84,8 +84,9 @@ def _row_chunks(m: int) -> list[slice]:
 
 
 def k_means_plus_plus(
-    gradients: Gradients, k: int, random: np.random.Generator, may_take: Callable[[int], bool]
-) -> Ints:
+    gradients: Gradients, k: int, random: np.random.Generator, may_take: Callable[[int], bool],
+    proposals_per_update: int = PROPOSALS_PER_UPDATE,
+) -> Ints:  # fmt: skip
     """Returns at most k places of gradients that `may_take` accepts, fewer if all others have the distance 0. The first
     is the largest gradient, as in the authors' code."""
     chosen: list[int] = []
@@ -102,10 +103,10 @@ def k_means_plus_plus(
         if not bounds.any():
             break
         cumulative = np.cumsum(bounds, dtype=np.float64)
-        proposed = np.searchsorted(cumulative, random.random(PROPOSALS_PER_UPDATE) * cumulative[-1], side="right").clip(
+        proposed = np.searchsorted(cumulative, random.random(proposals_per_update) * cumulative[-1], side="right").clip(
             max=len(bounds) - 1
         )
-        for place, threshold in zip(proposed.tolist(), random.random(PROPOSALS_PER_UPDATE), strict=True):
+        for place, threshold in zip(proposed.tolist(), random.random(proposals_per_update), strict=True):
             if len(chosen) == k:
                 break
             uncompared = np.array(chosen[compared_count:], dtype=np.int64)

@@ -19,7 +19,10 @@ plain margins.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Pool, Selection
 from plugins.acquisition.deduplication import DUPLICATE_COSINE, available_rows, known_distances
@@ -44,6 +47,10 @@ class ClusterUncertainty:
 
     _weights_by_uncertainty = True
 
+    def __init__(self, max_candidates: int = MAX_CANDIDATES, max_chosen_per_draw: int = MAX_CHOSEN_PER_DRAW) -> None:
+        self._max_candidates = max_candidates
+        self._max_chosen_per_draw = max_chosen_per_draw
+
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         k = min(max(k, 0), len(rows))
@@ -57,18 +64,10 @@ class ClusterUncertainty:
         chosen: Ints = np.empty(0, dtype=np.int64)  # indices into `rows`, as are `candidates`
         is_left: Mask = np.ones(len(rows), dtype=np.bool_)  # neither chosen nor known to be fully covered
         while len(chosen) < k and is_left.any():
-            # a weighted draw without replacement: the rows with the m smallest exponential keys (Efraimidis and
-            # Spirakis, "Weighted Random Sampling with a Reservoir", 2006)
-            keys = np.append(random.exponential(size=len(rows)) / weights, np.inf)
-            keys[:-1][~is_left] = np.inf
-            order = np.argpartition(keys, m := min(MAX_CANDIDATES, int(is_left.sum())))
-            candidates = np.sort(order[:m])
-            # Horvitz-Thompson weights: a candidate's weight divided by the probability that it was drawn, which is the
-            # probability of a key below the smallest key that was not drawn
-            candidate_weights = weights[candidates] / -np.expm1(-weights[candidates] * keys[order[m]])
+            candidates, candidate_weights = draw_candidates(weights, is_left, self._max_candidates, random)
             labelled_squares, other_labelled = known_distances(pool, rows[candidates])
             represented = np.concatenate([other_labelled, rows[chosen]])
-            n_wanted = min(k - len(chosen), MAX_CHOSEN_PER_DRAW, m)
+            n_wanted = min(k - len(chosen), self._max_chosen_per_draw, len(candidates))
             places = greedy_herding(
                 pool.vectors, rows[candidates], candidate_weights, represented, n_wanted, labelled_squares
             )
@@ -87,6 +86,27 @@ class Coverage(ClusterUncertainty):
     than with those of typical, distant or random tasks, and 5 better than with those of uncertain tasks."""
 
     _weights_by_uncertainty = False
+
+
+def draw_candidates(
+    weights: npt.NDArray[Any], is_left: Mask, max_candidates: int, random: np.random.Generator
+) -> tuple[Ints, Floats]:
+    """Draws at most `max_candidates` rows without replacement, of the rows that are left, with probabilities that grow
+    with their weights. Returns the rows, ascending, and their weights, which stand for the rows that were not drawn,
+    too: the expectation of the weighted sum over the drawn rows is the weighted sum over all rows that are left.
+
+    weights  (n,) positive
+    is_left  (n,) bool
+    """
+    # the rows with the m smallest exponential keys (Efraimidis and Spirakis, "Weighted Random Sampling with a
+    # Reservoir", 2006)
+    keys = np.append(random.exponential(size=len(weights)) / weights, np.inf)
+    keys[:-1][~is_left] = np.inf
+    order = np.argpartition(keys, m := min(max_candidates, int(is_left.sum())))
+    candidates = np.sort(order[:m])
+    # Horvitz-Thompson weights: a candidate's weight divided by the probability that it was drawn, which is the
+    # probability of a key below the smallest key that was not drawn
+    return candidates, weights[candidates] / -np.expm1(-weights[candidates] * keys[order[m]])
 
 
 def greedy_herding(

@@ -28,11 +28,13 @@ class Bisecting:
         return assign_unassigned(vectors, clustering)
 
 
-def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Clustering:
+def cut(
+    vectors: Floats, k: int, seed: int, among: Ints | None = None, max_sample_rows: int = MAX_SAMPLE_ROWS
+) -> Clustering:
     """Returns k clusters of `vectors` (n, d), n >= 1, or fewer if there are fewer different vectors. With `among`, only
     these rows are clustered, and the others have -1. Deterministic for a seed."""
     rows = np.arange(len(vectors)) if among is None else among
-    max_rows = min(MAX_SAMPLE_ROWS, MAX_SAMPLE_ROWS_PER_CLUSTER * k)
+    max_rows = min(max_sample_rows, MAX_SAMPLE_ROWS_PER_CLUSTER * k)
     sampled_rows = (
         rows if len(rows) <= max_rows else np.sort(np.random.default_rng(seed).choice(rows, max_rows, replace=False))
     )

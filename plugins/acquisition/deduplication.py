@@ -86,14 +86,16 @@ class DuplicateFilter:
         return bool((np.asarray(self._vectors[labelled], dtype=np.float32) @ vector > DUPLICATE_COSINE).any())
 
 
-def take_in_turns(pool: Pool, queues: list[Ints], k: int) -> Ints:
+def take_in_turns(pool: Pool, queues: list[Ints], k: int, max_searched_rows: int = MAX_SEARCHED_ROWS) -> Ints:
     """Returns k rows, or all if there are fewer. The next row is taken from each queue in turns; duplicates come after
     all other rows."""
-    distinct, duplicates = rows_without_duplicates(pool, queues, k)
+    distinct, duplicates = rows_without_duplicates(pool, queues, k, max_searched_rows)
     return np.concatenate([distinct, duplicates])[: max(k, 0)]
 
 
-def rows_without_duplicates(pool: Pool, queues: list[Ints], k: int) -> tuple[Ints, Ints]:
+def rows_without_duplicates(
+    pool: Pool, queues: list[Ints], k: int, max_searched_rows: int = MAX_SEARCHED_ROWS
+) -> tuple[Ints, Ints]:
     """Returns at most k rows without duplicates, taken from the queues in turns, and the duplicates that were
     skipped."""
     duplicates = DuplicateFilter(pool, min(k, sum(map(len, queues))))
@@ -102,7 +104,7 @@ def rows_without_duplicates(pool: Pool, queues: list[Ints], k: int) -> tuple[Int
     while queues and len(taken) < k:
         remaining = []
         for queue in queues:
-            head = queue[:MAX_SEARCHED_ROWS]
+            head = queue[:max_searched_rows]
             place = duplicates.take(head)
             skipped.append(head[:place])
             if place < len(head):

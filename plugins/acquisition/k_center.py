@@ -7,16 +7,27 @@ the rows whose bound is above the current maximum are compared again. The result
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.deduplication import CHUNK_ROWS, available_rows, known_distances
 from plugins.acquisition.uncertainty import margin_uncertainty
 
-FRONT_ROWS = 2048
-"""Rows with the largest bounds, whose distances are kept exact."""
-MAX_CENTRES_AT_ONCE = 512
-"""Centres that a chunk of rows is compared with at once, so that the memory does not grow with the labels."""
+
+@dataclass(frozen=True, slots=True)
+class BlockSizes:
+    """How many rows are in memory at once. The result does not depend on these sizes.
+
+    front    rows with the largest bounds, whose distances are kept exact
+    chunk    rows whose bounds are lowered at once
+    centres  centres that a chunk is compared with at once, so that the memory does not grow with the labels
+    """
+
+    front: int = 2048
+    chunk: int = CHUNK_ROWS
+    centres: int = 512
 
 
 class KCenter:
@@ -29,7 +40,10 @@ class KCenter:
         return Selection(chosen, margin_uncertainty(pool, chosen), "unlike all labelled ones")
 
 
-def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances: Floats | None = None) -> Ints:
+def farthest_first(
+    vectors: Floats, rows: Ints, centres: Ints, k: int, distances: Floats | None = None,
+    sizes: BlockSizes = BlockSizes(),
+) -> Ints:  # fmt: skip
     """Returns min(k, m) places in `rows` (m,), greedily farthest from the rows `centres` and from each other.
     `distances` (m,): the squared distance of each row to the nearest of further centres, infinite if there are none."""
     k = min(k, len(rows))
@@ -39,15 +53,18 @@ def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances
     n = 0
     if k and not len(centres) and np.isinf(bounds).all():
         mean_distances = bounds.copy()
-        _update_bounds(mean_distances, vectors, rows, vectors[rows].mean(axis=0, dtype=np.float32)[None])
+        mean = vectors[rows].mean(axis=0, dtype=np.float32)
+        _update_bounds(mean_distances, vectors, rows, mean[None], sizes)
         chosen[0], n = mean_distances.argmax(), 1
         new_centres = np.asarray(vectors[rows[chosen[:1]]], dtype=np.float32)
     while n < k:
-        _update_bounds(bounds, vectors, rows, new_centres)
+        _update_bounds(bounds, vectors, rows, new_centres, sizes)
         bounds[chosen[:n]] = -1.0
         first_new = n
         front = (
-            np.argpartition(-bounds, FRONT_ROWS - 1)[:FRONT_ROWS] if len(rows) > FRONT_ROWS else np.arange(len(rows))
+            np.argpartition(-bounds, sizes.front - 1)[: sizes.front]
+            if len(rows) > sizes.front
+            else np.arange(len(rows))
         )
         outside_bounds = bounds.copy()
         outside_bounds[front] = -1.0
@@ -63,13 +80,13 @@ def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances
     return chosen
 
 
-def _update_bounds(bounds: Floats, vectors: Floats, rows: Ints, centres: Floats) -> None:
+def _update_bounds(bounds: Floats, vectors: Floats, rows: Ints, centres: Floats, sizes: BlockSizes) -> None:
     """Lowers `bounds` (m,) to the squared distance to the nearest of `centres` (h, d) where that is smaller."""
-    for start in range(0, len(rows) if len(centres) else 0, CHUNK_ROWS):
-        part = slice(start, start + CHUNK_ROWS)
+    for start in range(0, len(rows) if len(centres) else 0, sizes.chunk):
+        part = slice(start, start + sizes.chunk)
         block = np.asarray(vectors[rows[part]], dtype=np.float32)
-        for first in range(0, len(centres), MAX_CENTRES_AT_ONCE):
-            bounds[part] = np.minimum(bounds[part], _nearest(block, centres[first : first + MAX_CENTRES_AT_ONCE]))
+        for first in range(0, len(centres), sizes.centres):
+            bounds[part] = np.minimum(bounds[part], _nearest(block, centres[first : first + sizes.centres]))
 
 
 def _nearest(vectors: Floats, centres: Floats) -> Floats:

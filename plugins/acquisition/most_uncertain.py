@@ -22,8 +22,10 @@ Measure = Callable[[Floats, bool], Floats]
 class MostUncertain:
     """Chooses the rows with the highest `measure`. Without a learner, a random draw."""
 
-    def __init__(self, measure: Measure) -> None:
+    def __init__(self, measure: Measure, max_searched_rows: int = MAX_SEARCHED_ROWS) -> None:
+        """max_searched_rows: rows of each place of the queue in which duplicates are searched for first"""
         self._measure = measure
+        self._max_searched_rows = max_searched_rows
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
@@ -31,22 +33,24 @@ class MostUncertain:
             chosen = take_in_turns(pool, [np.random.default_rng(seed).permutation(rows)], k)
             return Selection(chosen, margin_uncertainty(pool, chosen))
         uncertainties = self._measure(pool.probabilities[rows], pool.multiple)
-        chosen, _ = rows_without_duplicates(pool, [rows[top_places(uncertainties, MAX_SEARCHED_ROWS * k)]], k)
+        n_searched = self._max_searched_rows
+        top_rows = rows[top_places(uncertainties, n_searched * k)]
+        chosen, _ = rows_without_duplicates(pool, [top_rows], k, n_searched)
         if len(chosen) < k:  # there are many duplicates among the first rows
-            chosen = take_in_turns(pool, [rows[top_places(uncertainties, len(rows))]], k)
+            chosen = take_in_turns(pool, [rows[top_places(uncertainties, len(rows))]], k, n_searched)
         return Selection(chosen, self._measure(pool.probabilities[chosen], pool.multiple))
 
 
 class LeastConfidence(MostUncertain):
-    def __init__(self) -> None:
-        super().__init__(least_confidence)
+    def __init__(self, max_searched_rows: int = MAX_SEARCHED_ROWS) -> None:
+        super().__init__(least_confidence, max_searched_rows)
 
 
 class Margin(MostUncertain):
-    def __init__(self) -> None:
-        super().__init__(uncertainty)
+    def __init__(self, max_searched_rows: int = MAX_SEARCHED_ROWS) -> None:
+        super().__init__(uncertainty, max_searched_rows)
 
 
 class Entropy(MostUncertain):
-    def __init__(self) -> None:
-        super().__init__(entropy)
+    def __init__(self, max_searched_rows: int = MAX_SEARCHED_ROWS) -> None:
+        super().__init__(entropy, max_searched_rows)

@@ -23,11 +23,14 @@ MAX_COMPARED_ROWS = 300
 class Typicality:
     """Needs no learner."""
 
+    def __init__(self, max_clusters: int = MAX_CLUSTERS) -> None:
+        self._max_clusters = max_clusters
+
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], margin_uncertainty(pool, rows[:0]))
-        cluster_count = min(int(pool.labelled.sum()) + k, MAX_CLUSTERS)
+        cluster_count = min(int(pool.labelled.sum()) + k, self._max_clusters)
         assignment = cut(pool.vectors, cluster_count, seed).assignment
         labelled = np.bincount(assignment[pool.labelled], minlength=cluster_count)
         groups = members(assignment, rows)
@@ -39,13 +42,15 @@ class Typicality:
         return Selection(chosen, margin_uncertainty(pool, chosen), "typical")
 
 
-def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -> Ints:
-    """Sorts `rows` of one cluster, the most typical first; of a larger cluster, the rows beyond MAX_COMPARED_ROWS
+def by_typicality(
+    vectors: Floats, rows: Ints, generator: np.random.Generator, max_compared_rows: int = MAX_COMPARED_ROWS
+) -> Ints:
+    """Sorts `rows` of one cluster, the most typical first; of a larger cluster, the rows beyond `max_compared_rows`
     follow in random order."""
-    if len(rows) > MAX_COMPARED_ROWS:
+    if len(rows) > max_compared_rows:
         rows = generator.permutation(rows)
-    compared = np.asarray(vectors[rows[:MAX_COMPARED_ROWS]], dtype=np.float32)
-    return np.concatenate([rows[np.argsort(-typicality(compared), kind="stable")], rows[MAX_COMPARED_ROWS:]])
+    compared = np.asarray(vectors[rows[:max_compared_rows]], dtype=np.float32)
+    return np.concatenate([rows[np.argsort(-typicality(compared), kind="stable")], rows[max_compared_rows:]])
 
 
 def typicality(vectors: Floats) -> Floats:

@@ -41,7 +41,10 @@ class MiniLM:
     raises ApprenticeError if the weights are missing or not the published ones.
     """
 
-    def __init__(self, model: str = "") -> None:
+    def __init__(
+        self, model: str = "", chunk_texts: int = CHUNK_TEXTS, tokens_per_batch: int = TOKENS_PER_BATCH
+    ) -> None:
+        self._chunk_texts, self._tokens_per_batch = chunk_texts, tokens_per_batch
         self._folder = Path(model) if model else None
         self._lock = threading.Lock()
         self._checked_folder: Path | None = None
@@ -70,8 +73,9 @@ class MiniLM:
     def encode(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, 384) float32 of unit length, in the order of `texts`."""
         out: Floats = np.zeros((len(texts), DIM), dtype=np.float32)
-        for start in range(0, len(texts), CHUNK_TEXTS):
-            out[start : start + CHUNK_TEXTS] = self._encode_chunk(list(texts[start : start + CHUNK_TEXTS]))
+        for start in range(0, len(texts), self._chunk_texts):
+            chunk = slice(start, start + self._chunk_texts)
+            out[chunk] = self._encode_chunk(list(texts[chunk]))
         return out
 
     def _encode_chunk(self, texts: list[str]) -> Floats:
@@ -84,7 +88,7 @@ class MiniLM:
         out: Floats = np.empty((len(texts), DIM), dtype=np.float32)
         with torch.inference_mode():
             while order:
-                batch_size = max(1, TOKENS_PER_BATCH // len(tokens[order[0]]))
+                batch_size = max(1, self._tokens_per_batch // len(tokens[order[0]]))
                 rows, order = order[:batch_size], order[batch_size:]
                 ids = torch.nn.utils.rnn.pad_sequence([tokens[row] for row in rows], batch_first=True, padding_value=-1)
                 mask = ids >= 0
@@ -101,7 +105,7 @@ class MiniLM:
                 folder = self._weights()
                 with safe_open(folder / "model.safetensors", framework="numpy") as file:
                     word_vectors = file.get_tensor("embeddings.word_embeddings.weight")
-                self._sketch = WordSketch(word_vectors, self._read_tokenizer(folder))
+                self._sketch = WordSketch(word_vectors, self._read_tokenizer(folder), self._chunk_texts)
         return self._sketch(texts)
 
     def _loaded(self) -> tuple[Bert, Tokenizer]:

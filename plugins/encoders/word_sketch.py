@@ -29,7 +29,8 @@ class WordSketch:
     pass one that no other code uses.
     """
 
-    def __init__(self, word_vectors: Floats, tokenizer: Tokenizer) -> None:
+    def __init__(self, word_vectors: Floats, tokenizer: Tokenizer, chunk_texts: int = CHUNK_TEXTS) -> None:
+        self._chunk_texts = chunk_texts
         rarity = np.log(np.arange(2, len(word_vectors) + 2, dtype=np.float32))[:, None]
         self._word_vectors = (word_vectors * rarity).astype(np.float32, copy=False)
         tokenizer.no_padding()
@@ -39,8 +40,8 @@ class WordSketch:
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, d) float32 of unit length; all texts without tokens share one arbitrary unit vector."""
         out: Floats = np.zeros((len(texts), self._word_vectors.shape[1]), dtype=np.float32)
-        for start in range(0, len(texts), CHUNK_TEXTS):
-            chunk = [text[:MAX_CHARS] for text in texts[start : start + CHUNK_TEXTS]]
+        for start in range(0, len(texts), self._chunk_texts):
+            chunk = [text[:MAX_CHARS] for text in texts[start : start + self._chunk_texts]]
             ids = [e.ids for e in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
             with_tokens = [row for row, tokens in enumerate(ids) if tokens]
             if not with_tokens:

@@ -84,19 +84,22 @@ class Laat:
     """Tensors: weight (d, c) and bias (c,) float32, calibrated; multiple (1,) bool; `trust` and `against` (heads,):
     posterior mass of the beliefs with alpha above 0, and of those with alpha below 0."""
 
+    def __init__(self, max_size_for_all_beliefs: int = MAX_SIZE_FOR_ALL_BELIEFS) -> None:
+        self._max_size = max_size_for_all_beliefs
+
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits without randomness. The prior FIELDS contains the scores; without it, no belief uses scores. The fit
         names it as its prior if the trust in the scores is at least one half."""
         prior = train.priors.get(FIELDS) or _uninformative_prior(train)
         x = np.asarray(train.vectors, np.float64)
-        heads = _heads(x, train.targets, train.weights, train.multiple, prior)
+        heads = _heads(x, train.targets, train.weights, train.multiple, prior, self._max_size)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
         if train.earlier_to_validate is not None:
             has_earlier_target = ~np.isnan(train.earlier_to_validate).any(axis=1)
             targets, weights = np.nan_to_num(train.earlier_to_validate), train.weights * has_earlier_target
             _, earlier = _calibrated(
-                _heads(x, targets, weights, train.multiple, prior), targets, weights, train.multiple
+                _heads(x, targets, weights, train.multiple, prior, self._max_size), targets, weights, train.multiple
             )
         trusts = [
             _trust_in_scores(head, target, train.prior_selection_weights)
@@ -174,7 +177,10 @@ class _AveragedHead:
     positive_mass, negative_mass  posterior mass of the beliefs with alpha above 0, and below 0
     """
 
-    def __init__(self, x: Doubles, targets: Doubles, row_weights: Doubles, scores: Doubles, prior: Tensors) -> None:
+    def __init__(
+        self, x: Doubles, targets: Doubles, row_weights: Doubles, scores: Doubles, prior: Tensors, max_size: int
+    ) -> None:
+        """max_size: number of rows and columns above which only the most probable beliefs are fitted"""
         covariance, width = (np.asarray(prior[name], np.float64) for name in ("covariance", "width"))
         u, _ = direction(scores, covariance, width)
         self.is_scored = bool(u.any())
@@ -182,7 +188,7 @@ class _AveragedHead:
         beliefs = list(_all_beliefs(scores, covariance, width))
         total_weight = row_weights.sum()
         evidence_power = total_weight / (total_weight + EVIDENCE_HALF_ROWS)
-        if min(x.shape) > MAX_SIZE_FOR_ALL_BELIEFS:
+        if min(x.shape) > max_size:
             beliefs = _most_probable(x, targets, row_weights, beliefs, evidence_power)
         fits: list[Members] = [fit(x, targets, row_weights, *group) for group in _by_scale(beliefs)]
         evidence = np.concatenate([members.evidence for members in fits])
@@ -231,14 +237,19 @@ def _most_probable(
     return [beliefs[i] for i in sorted(i for group in chosen for i in group)]
 
 
-def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, prior: Tensors) -> list[_AveragedHead]:
+def _heads(
+    x: Doubles, targets: Floats, weights: Floats, multiple: bool, prior: Tensors, max_size: int
+) -> list[_AveragedHead]:
     """Returns one head for each label; for a single choice between two labels, only the head of the second label."""
     scores, label_targets = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
     row_weights = np.asarray(weights, np.float64)
     n_labels = label_targets.shape[1]
     if not multiple and n_labels == 2:
-        return [_AveragedHead(x, label_targets[:, 1], row_weights, scores[1] - scores[0], prior)]
-    return [_AveragedHead(x, label_targets[:, label], row_weights, scores[label], prior) for label in range(n_labels)]
+        return [_AveragedHead(x, label_targets[:, 1], row_weights, scores[1] - scores[0], prior, max_size)]
+    return [
+        _AveragedHead(x, label_targets[:, label], row_weights, scores[label], prior, max_size)
+        for label in range(n_labels)
+    ]
 
 
 def _heads_with_targets(heads: list[_AveragedHead], targets: Floats) -> list[tuple[_AveragedHead, Floats]]:

@@ -27,10 +27,11 @@ GAMMA, LEARNING_RATE, EPOCHS, HIDDEN_UNITS = 100.0, 1e-2, 200, 100
 
 class LaatPaper:
     """Tensors: low (d,) and range (d,), the scaling of the inputs; weight0, bias0 and, with a hidden layer, weight1 and
-    bias1; multiple (1,) bool; pair (1,) bool, whether there is one logit for two labels."""
+    bias1; multiple (1,) bool; pair (1,) bool, whether there is one logit for two labels. `hidden`: the number of hidden
+    units, 0 for a linear model."""
 
     def __init__(self, hidden: int = 0) -> None:
-        self._hidden = hidden
+        self.hidden = hidden
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits once on all rows and once without each fold. Nothing is calibrated, as in the paper."""
@@ -96,7 +97,7 @@ class LaatPaper:
         goals = attribution_goals(prior, pair) if prior else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _network(d, 1 if pair else c, self._hidden)
+            network = _network(d, 1 if pair else c, self.hidden)
             if len(x):
                 inputs = torch.from_numpy(np.asarray((x - low) / value_range, np.float32))
                 labels = torch.from_numpy(np.asarray(used_targets[:, 1:] if pair else used_targets, np.float32))

@@ -49,7 +49,7 @@ class Mlp:
         out: Floats = np.empty((len(vectors), len(bias)), np.float32)
         for start in range(0, len(vectors), CHUNK_ROWS):
             x = np.asarray(vectors[start : start + CHUNK_ROWS], np.float32)
-            logits: Floats = x @ weight + bias + _unit_logits(tensors, x)
+            logits: Floats = x @ weight + bias + unit_logits_of(tensors, x)
             out[start : start + CHUNK_ROWS] = probabilities(logits, bool(tensors["multiple"][0]))
         return out
 
@@ -76,10 +76,10 @@ def _stacked(
     linear_logits = np.asarray(np.log(p) - (np.log(1 - p) if train.multiple else 0), np.float32)
     row_weights = np.vstack([weights, *(weights * (fold != f) for f in range(FOLDS))]).astype(np.float32)
     x = np.asarray(train.vectors, np.float32)
-    units, *units_by_fold = _fitted_units(x, targets, row_weights, linear_logits, train.multiple, seed)
+    units, *units_by_fold = fitted_units(x, targets, row_weights, linear_logits, train.multiple, seed)
     unit_logits = np.zeros_like(linear_logits)
     for f, tensors in enumerate(units_by_fold):
-        unit_logits[fold == f] = _unit_logits(tensors, x[fold == f])
+        unit_logits[fold == f] = unit_logits_of(tensors, x[fold == f])
     candidates = [
         linear_probabilities,
         *(probabilities(linear_logits + np.float32(share) * unit_logits, train.multiple) for share in UNIT_SHARES[1:]),
@@ -89,7 +89,7 @@ def _stacked(
     return {**units}, candidates[best]
 
 
-def _fitted_units(
+def fitted_units(
     x: Floats, targets: Floats, row_weights: Floats, linear_logits: Floats, multiple: bool, seed: int
 ) -> list[dict[str, Floats]]:
     """Returns the units fitted with each of k sets of row weights (k, n), all in one optimisation: Adam, full batch."""
@@ -138,7 +138,7 @@ def _fitted_units(
     return [{name: array[i].numpy().copy() for name, array in zip(names, arrays, strict=True)} for i in range(k)]
 
 
-def _unit_logits(tensors: Mapping[str, npt.NDArray[np.generic]], x: Floats) -> Floats:
+def unit_logits_of(tensors: Mapping[str, npt.NDArray[np.generic]], x: Floats) -> Floats:
     """Returns the logits (n, c) that the units add."""
     input_weights, input_bias, output_weights, output_bias = (
         np.asarray(tensors[name], np.float32) for name in (INPUT, INPUT_BIAS, OUTPUT, OUTPUT_BIAS)

@@ -105,11 +105,15 @@ def loss_coefficients(heads: Heads, multiple: bool, *, imaginary: bool) -> tuple
 
 
 def solve(
-    vectors: Floats, groups: list[Heads], multiple: bool, prior: Head | None = None, strength: float = C
-) -> tuple[Floats, Floats]:
+    vectors: Floats, groups: list[Heads], multiple: bool, prior: Head | None = None, strength: float = C,
+    many_rows: int = MANY_ROWS,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """Returns weights (h, d, c) and biases (h, c) float32 of all heads of all groups, in their order; `vectors` (n, d).
 
-    If there is a prior, all heads are drawn to it. `strength`: C, the weight of the rows against the penalty.
+    If there is a prior, all heads are drawn to it.
+
+    strength   C, the weight of the rows against the penalty
+    many_rows  rows above which the problem is solved in well-conditioned coordinates
     """
     import torch
 
@@ -130,7 +134,7 @@ def solve(
     offset = torch.from_numpy(prior_logits)
     penalty_diagonal = np.ones(d + 1, np.float32)
     penalty_diagonal[d] = prior is not None
-    coordinates = _well_conditioned(features, penalty_diagonal / strength) if n > MANY_ROWS else None
+    coordinates = _well_conditioned(features, penalty_diagonal / strength) if n > many_rows else None
     x = torch.from_numpy(features if coordinates is None else features @ coordinates)
     penalty = torch.from_numpy(
         penalty_diagonal[:, None] if coordinates is None else coordinates.T @ (penalty_diagonal[:, None] * coordinates)

@@ -16,6 +16,9 @@ Constants were chosen on banking77's training rows and on TREC; measured in benc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -91,15 +94,28 @@ def choose(
     prior_errors = {NO_PRIOR: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):
         prior_errors[name] = min(prior_errors.get(name, np.inf), float(score / max(scores[0], 1e-12)))
-    best = 0
-    for name in priors:
-        places = [i for i, (other, _) in enumerate(names) if other == name]
+    return *names[best_guess(errors, shares, list(priors), [name for name, _ in names])], prior_errors
+
+
+def best_guess(
+    errors: npt.NDArray[np.float64], shares: npt.NDArray[Any], priors: Sequence[str], names: Sequence[str]
+) -> int:
+    """Returns the index of the guess to use, by the rule of one standard error.
+
+    errors  (guesses, n): the error of each guess in each row; the first guess is that without a prior
+    shares  (n,): the shares of the rows in the mean errors, summing to 1
+    priors  the names of the priors, in the order in which they replace each other
+    names   for each guess, the name of its prior
+    """
+    scores, best = errors @ shares, 0
+    for prior in priors:
+        places = [i for i, name in enumerate(names) if name == prior]
         rival = min(places, key=lambda i: float(np.nan_to_num(scores[i], nan=np.inf)))
         improvements = errors[best] - errors[rival]
         gain = shares @ improvements
         if gain > MIN_STANDARD_ERRORS * np.sqrt(np.square(shares) @ np.square(improvements - gain)):
             best = rival
-    return *names[best], prior_errors
+    return best
 
 
 def _leave_one_out_rates(targets: Floats, weights: Floats) -> Floats:

@@ -11,7 +11,7 @@ the ones before it if its cross-validated log loss is lower by more than the sta
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,39 +24,53 @@ from plugins.learners.mlp import Mlp, with_hidden_units
 from plugins.learners.trees import Trees
 
 LABELS, MLP, TREES = "labels", "mlp", "trees"
-MIN_ROWS_AND_MAX_LABELS: dict[str, tuple[int, int]] = {MLP: (200, 50), TREES: (600, 5)}
-"""Minimum number of rows and maximum number of labels for which a slow kind is fitted: with fewer rows it seldom wins,
-and with more labels it takes too long."""
 MIN_GROWTH_TO_RETRY = 1.1
 """Factor by which the number of labelled rows must grow before a slow kind that did not win is tried again: it takes
 longer than all else in a round."""
-MAX_LAAT_SIZE = 2_000_000
-"""Largest product of rows, columns and heads for LAAT: one or two seconds."""
-MIN_STANDARD_ERRORS = 1.0
-"""A kind must have a lower log loss by more than this many standard errors to replace another one."""
 KIND = "kind"
 # an artifact stores the index of a kind in this dict: append new kinds at the end
 KINDS: dict[str, type[Learner]] = {FIELDS: Laat, LABELS: Logistic, TREES: Trees, MLP: Mlp}
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a kind is fitted, and when it replaces another one.
+
+    mlp, trees           minimum number of rows and maximum number of labels for which a slow kind is fitted: with fewer
+                         rows it seldom wins, and with more labels it takes too long
+    max_laat_size        largest product of rows, columns and heads for LAAT: one or two seconds
+    min_standard_errors  a kind must have a lower log loss by more than this many standard errors
+    """
+
+    mlp: tuple[int, int] = (200, 50)
+    trees: tuple[int, int] = (600, 5)
+    max_laat_size: int = 2_000_000
+    min_standard_errors: float = 1.0
+
+
 class Tabular:
     """Tensors: those of the chosen kind, and kind (1,) int, its place in `KINDS`."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self._limits = limits
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Deterministic for a seed."""
         label_priors = {name: prior for name, prior in train.priors.items() if name != FIELDS}
-        fits = {FIELDS: Laat().fit(_with_priors(train, {FIELDS}), seed)} if _is_small_enough_for_laat(train) else {}
+        fits = (
+            {FIELDS: Laat().fit(_with_priors(train, {FIELDS}), seed)} if self._is_small_enough_for_laat(train) else {}
+        )
         by_labels = Logistic().fit(_with_priors(train, label_priors.keys()), seed) if label_priors or not fits else None
         if by_labels and (by_labels.prior or not fits):
             fits = {**fits, LABELS: by_labels} if _has_scores(train) else {LABELS: by_labels, **fits}
-        if _is_due(train, MLP):
+        if is_due(train, MLP, self._limits.mlp):
             fits[MLP] = with_hidden_units(train, fits[FIELDS if FIELDS in fits else LABELS], seed)
-        if _is_due(train, TREES):
+        if is_due(train, TREES, self._limits.trees):
             fits[TREES] = Trees().fit(train, seed)
         chosen = next(iter(fits))
         for name, fit in fits.items():
             reduction, standard_error = _loss_reduction(fits[chosen], fit, train)
-            if reduction > MIN_STANDARD_ERRORS * standard_error:
+            if reduction > self._limits.min_standard_errors * standard_error:
                 chosen = name
         tensors: Tensors = {**fits[chosen].tensors, KIND: np.array([list(KINDS).index(chosen)])}
         prior_errors = by_labels.prior_errors if by_labels else {}
@@ -72,11 +86,10 @@ class Tabular:
         kind = KINDS[list(KINDS)[int(tensors[KIND][0])]]
         return kind().predict({name: tensor for name, tensor in tensors.items() if name != KIND}, vectors)
 
-
-def _is_small_enough_for_laat(train: TrainingSet) -> bool:
-    """Returns whether LAAT takes no longer than a round may."""
-    (n, d), c = train.vectors.shape, train.targets.shape[1]
-    return n * d * (1 if c == 2 and not train.multiple else c) <= MAX_LAAT_SIZE
+    def _is_small_enough_for_laat(self, train: TrainingSet) -> bool:
+        """Returns whether LAAT takes no longer than a round may."""
+        (n, d), c = train.vectors.shape, train.targets.shape[1]
+        return n * d * (1 if c == 2 and not train.multiple else c) <= self._limits.max_laat_size
 
 
 def _has_scores(train: TrainingSet) -> bool:
@@ -84,10 +97,10 @@ def _has_scores(train: TrainingSet) -> bool:
     return FIELDS in train.priors and bool(np.any(train.priors[FIELDS]["scores"]))
 
 
-def _is_due(train: TrainingSet, kind: str) -> bool:
+def is_due(train: TrainingSet, kind: str, limits: tuple[int, int]) -> bool:
     """Returns whether a slow kind is to be fitted: if it is the serving one, or if enough labels have been added since
-    the last attempt."""
-    n, (min_rows, max_labels) = int(np.count_nonzero(train.weights)), MIN_ROWS_AND_MAX_LABELS[kind]
+    the last attempt. `limits`: the minimum number of rows and the maximum number of labels."""
+    n, (min_rows, max_labels) = int(np.count_nonzero(train.weights)), limits
     if n < min_rows or train.targets.shape[1] > max_labels:
         return False
     if train.earlier is None or train.earlier_tensors is None or KIND not in train.earlier_tensors:

@@ -67,7 +67,7 @@ class Trees:
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Deterministic for a seed."""
         fold = split(train.targets, train.multiple, seed, FOLDS)
-        forest = _forest(train.vectors, train.targets, train.weights, train.multiple)
+        forest = boosted_forest(train.vectors, train.targets, train.weights, train.multiple)
         slope, offset, held_out = _cross_validated(train, train.targets, train.weights, fold)
         earlier = None
         if earlier_targets_nearly_equal(train):
@@ -99,7 +99,9 @@ def _cross_validated(train: TrainingSet, targets: Floats, weights: Floats, fold:
     for f in range(FOLDS):
         in_fold, other_weights = fold == f, np.where(fold == f, 0, weights)
         if other_weights.any():
-            head_logits = _forest(train.vectors, targets, other_weights, train.multiple).logits(train.vectors[in_fold])
+            head_logits = boosted_forest(train.vectors, targets, other_weights, train.multiple).logits(
+                train.vectors[in_fold]
+            )
             logits[in_fold] = _with_first_label(head_logits, targets.shape[1])
         else:
             row_weights[in_fold] = 0
@@ -107,7 +109,7 @@ def _cross_validated(train: TrainingSet, targets: Floats, weights: Floats, fold:
     return slope, offset, probabilities(logits * slope + offset, train.multiple)
 
 
-def _forest(vectors: Floats, targets: Floats, weights: Floats, multiple: bool) -> Forest:
+def boosted_forest(vectors: Floats, targets: Floats, weights: Floats, multiple: bool) -> Forest:
     """Returns one head for each label; for a choice between two labels, one head for the second."""
     is_pair = not multiple and targets.shape[1] == 2
     heads = [

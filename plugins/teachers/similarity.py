@@ -29,8 +29,8 @@ MAX_CACHED_LABEL_SETS = 64
 class Similarity:
     """`encode` is the method of the encoder whose vectors `draft` gets: (texts) -> (n, d) float32 of unit length."""
 
-    def __init__(self, encode: Callable[[Sequence[str]], Floats]) -> None:
-        self._encode = encode
+    def __init__(self, encode: Callable[[Sequence[str]], Floats], chunk_rows: int = CHUNK_ROWS) -> None:
+        self._encode, self._chunk_rows = encode, chunk_rows
         self._label_vectors = lru_cache(maxsize=MAX_CACHED_LABEL_SETS)(self._encoded)
 
     def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
@@ -43,13 +43,14 @@ class Similarity:
                 f"{label_vectors.shape[1]}. Give it the vectors of its own encoder."
             )
         out: Floats = np.empty((len(vectors), len(label_vectors)), dtype=np.float32)
-        for start in range(0, len(vectors), CHUNK_ROWS):
-            cosines = np.asarray(vectors[start : start + CHUNK_ROWS], dtype=np.float32) @ label_vectors.T
+        for start in range(0, len(vectors), self._chunk_rows):
+            chunk = slice(start, start + self._chunk_rows)
+            cosines = np.asarray(vectors[chunk], dtype=np.float32) @ label_vectors.T
             if schema.multiple:
-                out[start : start + CHUNK_ROWS] = 1.0 / (1.0 + np.exp(-SHARPNESS * (cosines - EVEN_COSINE)))
+                out[chunk] = 1.0 / (1.0 + np.exp(-SHARPNESS * (cosines - EVEN_COSINE)))
             else:
                 exponentials = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
-                out[start : start + CHUNK_ROWS] = exponentials / exponentials.sum(axis=1, keepdims=True)
+                out[chunk] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return out
 
     def _encoded(self, labels: tuple[str, ...], hints: tuple[str, ...]) -> Floats:

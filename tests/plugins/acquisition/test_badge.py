@@ -14,8 +14,7 @@ from pools import make_pool, unit_vectors
 from scipy.stats import chi2
 
 from ml_backend.core.arrays import Floats, Ints, Pool
-from plugins.acquisition import badge
-from plugins.acquisition.badge import Badge, Gradients, k_means_plus_plus
+from plugins.acquisition.badge import Badge, Gradients, gradient_residuals, k_means_plus_plus
 
 
 def written_out(vectors: Floats, residuals: Floats) -> Floats:
@@ -56,7 +55,7 @@ def test_norms_and_distances_equal_those_of_explicit_gradients(
         pool.vectors[:] = pool.vectors[generator.integers(0, max(1, n // 3), n)]
     rows = np.sort(generator.permutation(n)[: max(1, n - 1)])
     residuals = residuals_by_hand(pool)
-    np.testing.assert_allclose(badge._residuals(pool, rows), residuals[rows], atol=1e-6)
+    np.testing.assert_allclose(gradient_residuals(pool, rows), residuals[rows], atol=1e-6)
     gradients = Gradients(pool.vectors, rows, residuals[rows])
     exact = squared(written_out(pool.vectors, residuals))[np.ix_(rows, rows)]
     np.testing.assert_allclose(gradients.squares, (written_out(pool.vectors, residuals)[rows] ** 2).sum(1), atol=1e-5)
@@ -84,13 +83,10 @@ def sequences(
 
 @pytest.mark.parametrize("proposals", [1, 3, 32])
 @pytest.mark.parametrize("excluded", [(), (0, 5)], ids=["all", "all but the largest and another"])
-def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(
-    monkeypatch: pytest.MonkeyPatch, proposals: int, excluded: tuple[int, ...]
-) -> None:
+def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(proposals: int, excluded: tuple[int, ...]) -> None:
     def may_take(place: int) -> bool:
         return place not in excluded
 
-    monkeypatch.setattr(badge, "PROPOSALS_PER_UPDATE", proposals)
     generator = np.random.default_rng(3)
     vectors = unit_vectors(7, generator, dim=3)
     residuals = generator.normal(size=(7, 2)).astype(np.float32)
@@ -104,7 +100,8 @@ def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(
     probabilities = sequences(distances, (first,), 3, may_take)
     draws = 1500
     counts_by_sequence = Counter(
-        tuple(k_means_plus_plus(gradients, 3, np.random.default_rng(seed), may_take).tolist()) for seed in range(draws)
+        tuple(k_means_plus_plus(gradients, 3, np.random.default_rng(seed), may_take, proposals).tolist())
+        for seed in range(draws)
     )
     assert set(counts_by_sequence) <= set(probabilities)
     common = [sequence for sequence, chance in probabilities.items() if chance * draws >= 5]

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core.arrays import Floats, Ints, Pool
-from plugins.acquisition import cluster_uncertainty as module
 from plugins.acquisition.cluster_uncertainty import (
     KERNEL_REACH,
     MIN_UNCERTAINTY,
     ClusterUncertainty,
     Coverage,
+    draw_candidates,
     greedy_herding,
     kernel_scale,
 )
@@ -110,63 +110,48 @@ def test_if_all_rows_fit_among_the_candidates_the_choice_is_exact_for_every_seed
             assert ClusterUncertainty().select(pool, 9, other).rows.tolist() == chosen.tolist()
 
 
-def test_the_weights_of_drawn_rows_sum_to_those_of_the_pool_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_of_drawn_rows_sum_to_those_of_the_pool_on_average() -> None:
     """Horvitz and Thompson: the weighted sum over a draw of any quantity is that over all rows, without bias."""
-    monkeypatch.setattr(module, "MAX_CANDIDATES", 12)
-    drawn: list[tuple[Ints, Floats]] = []
-
-    def spy(
-        vectors: Floats, rows: Ints, weights: Floats, represented: Ints, k: int, near: Floats | None = None
-    ) -> Ints:
-        drawn.append((rows, weights))
-        return np.arange(k)
-
-    monkeypatch.setattr(module, "greedy_herding", spy)
     pool = make_pool(60, free=1.0)
-    seeds = 2500
-    for seed in range(seeds):
-        ClusterUncertainty().select(pool, 1, seed)
-    rows = np.flatnonzero(pool.available)
-    weights = np.where(pool.available, unsure_by_hand(pool), 0.0)
-    generator = np.random.default_rng(0)
-    quantities = [np.ones(60), np.arange(60) < 30, generator.random(60), weights < np.median(weights[rows])]
+    rows, seeds = np.flatnonzero(pool.available), 2500
+    pool_weights = np.asarray(unsure_by_hand(pool), np.float32)
+    row_weights = pool_weights[rows]
+    is_left = np.ones(len(rows), np.bool_)
+    drawn = [draw_candidates(row_weights, is_left, 12, np.random.default_rng(seed)) for seed in range(seeds)]
+    quantities: list[npt.NDArray[Any]] = [
+        np.ones(60), np.arange(60) < 30, np.random.default_rng(0).random(60),
+        pool_weights < np.median(row_weights),
+    ]  # fmt: skip
     for quantity in quantities:
-        estimates = [float((row_weights * quantity[rows_drawn]).sum()) for rows_drawn, row_weights in drawn]
+        estimates = [float((weights * quantity[rows[places]]).sum()) for places, weights in drawn]
         error = np.std(estimates) / math.sqrt(seeds)
-        truth = float((weights * quantity).sum())
+        truth = float((row_weights * quantity[rows]).sum())
         assert error < 0.02 * truth
         assert abs(np.mean(estimates) - truth) < 4 * error
-    counts = np.bincount(np.concatenate([rows_drawn for rows_drawn, _ in drawn]), minlength=60)[rows]
-    assert np.corrcoef(counts, weights[rows])[0, 1] > 0.9, "the uncertain are drawn more often"
-    assert all(len(set(rows_drawn.tolist())) == 12 for rows_drawn, _ in drawn)
+    counts = np.bincount(np.concatenate([places for places, _ in drawn]), minlength=len(rows))
+    assert np.corrcoef(counts, row_weights)[0, 1] > 0.9, "the uncertain are drawn more often"
+    assert all(len(set(places.tolist())) == 12 for places, _ in drawn)
 
 
-def test_a_second_draw_accounts_for_the_rows_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_CHOSEN_PER_DRAW", 3)
-    calls: list[list[int]] = []
-
-    def spy(
-        vectors: Floats, rows: Ints, weights: Floats, represented: Ints, k: int, near: Floats | None = None
-    ) -> Ints:
-        calls.append(represented.tolist())
-        assert not set(rows.tolist()) & set(represented.tolist())
-        return greedy_herding(vectors, rows, weights, represented, k)
-
-    monkeypatch.setattr(module, "greedy_herding", spy)
+def test_a_second_draw_accounts_for_the_rows_of_the_first() -> None:
     pool = make_pool(60)
-    labelled = np.flatnonzero(pool.labelled).tolist()
-    chosen = ClusterUncertainty().select(pool, 8, 0).rows.tolist()
-    assert calls == [labelled, labelled + chosen[:3], labelled + chosen[:6]]
+    rows, labelled = np.flatnonzero(pool.available), np.flatnonzero(pool.labelled)
+    weights = np.asarray(unsure_by_hand(pool), np.float32)
+    expected: Ints = np.empty(0, np.int64)
+    for n in (3, 3, 2):
+        left = np.setdiff1d(rows, expected)
+        represented = np.concatenate([labelled, expected])
+        expected = np.append(expected, left[greedy_herding(pool.vectors, left, weights[left], represented, n)])
+    assert ClusterUncertainty(max_chosen_per_draw=3).select(pool, 8, 0).rows.tolist() == expected.tolist()
 
 
-def test_every_different_text_is_found_though_copies_fill_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_CANDIDATES", 10)
+def test_every_different_text_is_found_though_copies_fill_the_draws() -> None:
     for seed in range(5):
         pool = make_pool(200, free=1.0, labelled=0.0, seed=seed)
         assert pool.probabilities is not None
         pool.vectors[:185] = pool.vectors[0]
         pool.probabilities[:185] = 1 / 3
-        rows = ClusterUncertainty().select(pool, 16, seed).rows
+        rows = ClusterUncertainty(max_candidates=10).select(pool, 16, seed).rows
         assert (rows < 185).sum() == 1 and set(range(185, 200)) <= set(rows.tolist())
 
 

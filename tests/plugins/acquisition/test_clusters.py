@@ -12,8 +12,8 @@ from pools import unit_vectors
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Clustering, Floats
-from plugins.acquisition import clusters
 from plugins.acquisition.clusters import assign_unassigned, by_centrality, cut, members
+from plugins.acquisition.deduplication import CHUNK_ROWS
 
 
 def vectors_of(n: int, different: int, noise: float, seed: int) -> Floats:
@@ -61,13 +61,13 @@ def test_every_row_is_in_the_cluster_of_its_nearest_centroid(
     np.testing.assert_array_equal(vectors, before)
 
 
-def test_a_large_pool_is_cut_by_a_sample_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "CHUNK_ROWS", 17)
-    monkeypatch.setattr(clusters, "MAX_SAMPLE_ROWS", 60)
-    vectors = unit_vectors(150, np.random.default_rng(0))
-    clustering = cut(vectors, 7, 0)
+def test_a_large_pool_is_cut_by_a_sample_of_it() -> None:
+    n = 2 * CHUNK_ROWS + 100
+    vectors = unit_vectors(n, np.random.default_rng(0))
+    clustering = cut(vectors, 7, 0, max_sample_rows=60)
     assert len(clustering.centroids) == 7
-    check_nearest(vectors, clustering, list(range(150)))
+    squares = np.square(vectors[:, None] - clustering.centroids).sum(axis=2)
+    assert np.allclose(squares[np.arange(n), clustering.assignment], squares.min(axis=1), atol=1e-5)
 
 
 def test_separate_groups_become_clusters() -> None:

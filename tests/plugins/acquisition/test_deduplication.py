@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core.arrays import Ints, Pool
-from plugins.acquisition import deduplication
 from plugins.acquisition.deduplication import available_rows, rows_without_duplicates, take_in_turns, top_places
 
 
@@ -40,7 +39,6 @@ def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[I
 )
 @settings(max_examples=60, deadline=None)
 def test_rows_are_taken_from_each_queue_in_turns_and_duplicates_last(
-    monkeypatch: pytest.MonkeyPatch,
     max_searched_rows: int,
     n: int,
     different: int,
@@ -49,12 +47,11 @@ def test_rows_are_taken_from_each_queue_in_turns_and_duplicates_last(
     k: int,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(deduplication, "MAX_SEARCHED_ROWS", max_searched_rows)
     pool, generator = pool_with_repetitions(n, different, clusters, seed)
     turns = queues_of(pool, queues, generator)
     expected = deal_by_hand(pool, [turn.tolist() for turn in turns], k, max_searched_rows)
-    assert take_in_turns(pool, turns, k).tolist() == expected
-    unlike, passed = rows_without_duplicates(pool, turns, k)
+    assert take_in_turns(pool, turns, k, max_searched_rows).tolist() == expected
+    unlike, passed = rows_without_duplicates(pool, turns, k, max_searched_rows)
     assert unlike.tolist() == expected[: len(unlike)]
     if len(unlike) < k:
         assert sorted([*unlike, *passed]) == sorted(np.concatenate([*turns, np.empty(0, np.int64)]))

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
 from ml_backend.core.arrays import Floats, Ints
-from plugins.acquisition import k_center
-from plugins.acquisition.k_center import KCenter, farthest_first
+from plugins.acquisition.k_center import BlockSizes, KCenter, farthest_first
 
 
 def distance(vectors: Floats, row: int, others: list[int]) -> float:
@@ -46,23 +45,20 @@ def from_mean(vectors: Floats, rows: list[int]) -> list[float]:
 )
 @settings(max_examples=70, deadline=None)
 def test_each_choice_is_the_farthest_from_all_before_it(
-    monkeypatch: pytest.MonkeyPatch, front: int, n: int, dim: int, centres: int, k: int, seed: int
+    front: int, n: int, dim: int, centres: int, k: int, seed: int
 ) -> None:
     """On a small lattice, where distances are exact, and ties and copies are everywhere."""
-    for name, value in (("FRONT_ROWS", front), ("CHUNK_ROWS", 7), ("MAX_CENTRES_AT_ONCE", 2)):
-        monkeypatch.setattr(k_center, name, value)
     generator = np.random.default_rng(seed)
     vectors = generator.integers(-2, 3, (n + centres, dim)).astype(np.float32)
     mixed = generator.permutation(n + centres)
     rows, labelled = np.sort(mixed[:n]), np.sort(mixed[n:])
-    places = farthest_first(vectors, rows, labelled, k)
+    places = farthest_first(vectors, rows, labelled, k, sizes=BlockSizes(front, chunk=7, centres=2))
     assert len(places) == len(set(places.tolist())) == min(k, n)
     check_greedy(vectors, rows.tolist(), labelled.tolist(), places.tolist(), slack=0.0 if centres else 1e-4)
 
 
 @pytest.mark.parametrize("front", [2, 10, 2048])
-def test_without_ties_it_chooses_what_the_textbook_chooses(monkeypatch: pytest.MonkeyPatch, front: int) -> None:
-    monkeypatch.setattr(k_center, "FRONT_ROWS", front)
+def test_without_ties_it_chooses_what_the_textbook_chooses(front: int) -> None:
     for seed in range(10):
         vectors = unit_vectors(120, np.random.default_rng(seed))
         labelled: Ints = np.arange(0, 120, 9)
@@ -74,7 +70,7 @@ def test_without_ties_it_chooses_what_the_textbook_chooses(monkeypatch: pytest.M
             distances = np.minimum(
                 distances, ((vectors[rows].astype(float) - vectors[rows[expected[-1]]]) ** 2).sum(axis=1)
             )
-        assert farthest_first(vectors, rows, labelled, 40).tolist() == expected
+        assert farthest_first(vectors, rows, labelled, 40, sizes=BlockSizes(front)).tolist() == expected
 
 
 def test_the_labelled_rows_are_the_centres_and_the_learner_does_not_matter() -> None:

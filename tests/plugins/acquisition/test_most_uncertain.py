@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
 from ml_backend.core.arrays import Pool
-from plugins.acquisition import deduplication, most_uncertain
+from plugins.acquisition import deduplication
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin, MostUncertain
 
 STRATEGIES = [(LeastConfidence, least_confidence_by_hand), (Margin, margin_by_hand), (Entropy, entropy_by_hand)]
@@ -46,7 +46,6 @@ def coarse_pool(n: int, c: int, different: int, multiple: bool, seed: int) -> Po
 )
 @settings(max_examples=40, deadline=None)
 def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
-    monkeypatch: pytest.MonkeyPatch,
     strategy: type[LeastConfidence],
     by_hand: Callable[[list[float], bool], float],
     max_searched_rows: int,
@@ -57,15 +56,13 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     multiple: bool,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(deduplication, "MAX_SEARCHED_ROWS", max_searched_rows)
-    monkeypatch.setattr(most_uncertain, "MAX_SEARCHED_ROWS", max_searched_rows)
     pool = coarse_pool(n, c, different, multiple, seed)
     assert pool.probabilities is not None
     uncertainties = [by_hand([float(p) for p in row], multiple) for row in pool.probabilities]
-    selection = strategy().select(pool, k, 0)
+    selection = strategy(max_searched_rows).select(pool, k, 0)
     np.testing.assert_allclose(selection.uncertainty, [uncertainties[row] for row in selection.rows], atol=2e-6)
     # rounding decides between equals, so the order of all is taken from the strategy; that it falls is checked by hand
-    rows = strategy().select(replace(pool, vectors=np.eye(n, dtype=np.float32)), n, 0).rows
+    rows = strategy(max_searched_rows).select(replace(pool, vectors=np.eye(n, dtype=np.float32)), n, 0).rows
     falling = [uncertainties[row] for row in rows]
     assert all(a >= b - 2e-6 for a, b in pairwise(falling))
     assert sorted(rows) == np.flatnonzero(pool.available).tolist()

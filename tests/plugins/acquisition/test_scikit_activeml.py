@@ -15,7 +15,7 @@ import pytest
 from pools import make_pool
 
 from ml_backend.core.arrays import Floats, Ints, Pool
-from plugins.acquisition.badge import Gradients, _residuals
+from plugins.acquisition.badge import Gradients, gradient_residuals
 from plugins.acquisition.cluster_uncertainty import ClusterUncertainty, kernel_scale
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.k_center import KCenter
@@ -129,7 +129,7 @@ def test_badge_draws_with_the_same_chances() -> None:
         pool = make_pool(40, 4, free=1.0, seed=seed)
         rows, utilities = query(theirs.Badge(random_state=seed), pool, 6, clf=Fixed(pool), fit_clf=False)
         free = np.flatnonzero(pool.available)
-        gradients = Gradients(pool.vectors, free, _residuals(pool, free))
+        gradients = Gradients(pool.vectors, free, gradient_residuals(pool, free))
         assert free[gradients.squares.argmax()] == rows[0]
         bounds = gradients.squares.copy()
         for place, chances in zip(np.searchsorted(free, rows), utilities[1:], strict=False):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pools import make_pool
 
 from ml_backend.core.arrays import Floats
-from plugins.acquisition import typicality as module
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.typicality import NEIGHBOURS, Typicality, by_typicality, typicality
 
@@ -57,19 +56,17 @@ def test_the_most_typical_row_of_each_cluster_comes_first_by_fewest_labels_and_l
         assert Typicality().select(pool, k, seed).rows.tolist() == [row for *_, row in sorted(turns)[:k]]
 
 
-def test_there_are_never_more_clusters_than_the_authors_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_CLUSTERS", 4)
+def test_there_are_never_more_clusters_than_the_authors_allow() -> None:
     pool = make_pool(60, cold=True, free=1.0)
-    rows = Typicality().select(pool, 8, 0).rows
+    rows = Typicality(max_clusters=4).select(pool, 8, 0).rows
     assignment = cut(pool.vectors, 4, 0).assignment
     assert sorted(assignment[rows[:4]]) == [0, 1, 2, 3], "each cluster has its turn"
     assert sorted(assignment[rows[4:]]) == [0, 1, 2, 3], "and another"
 
 
-def test_the_most_typical_of_a_large_cluster_is_sought_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_COMPARED_ROWS", 10)
+def test_the_most_typical_of_a_large_cluster_is_sought_in_a_sample() -> None:
     pool = make_pool(50, cold=True, free=1.0)
-    order = by_typicality(pool.vectors, np.arange(50), np.random.default_rng(0))
+    order = by_typicality(pool.vectors, np.arange(50), np.random.default_rng(0), max_compared_rows=10)
     assert sorted(order.tolist()) == list(range(50))
     head = sorted(order[:10].tolist())
     mean = mean_distances(pool.vectors[head])

@@ -102,14 +102,12 @@ def test_minilm_equals_sentence_transformers() -> None:
     np.testing.assert_allclose(MiniLM().encode(texts), SentenceEncoder(str(FOLDER)).encode(texts), atol=1e-5)
 
 
-def test_chunks_do_not_change_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_vectors() -> None:
     texts = [f"text {i} " * (i % 7) for i in range(20)]
     whole = MiniLM().encode(texts), MiniLM().sketch(texts)
-    monkeypatch.setattr(minilm, "CHUNK_TEXTS", 3)
-    monkeypatch.setattr(minilm, "TOKENS_PER_BATCH", 8)
-    monkeypatch.setattr("plugins.encoders.word_sketch.CHUNK_TEXTS", 3)
-    np.testing.assert_allclose(MiniLM().encode(texts), whole[0], atol=1e-5)
-    np.testing.assert_allclose(MiniLM().sketch(texts), whole[1], atol=1e-5)
+    in_chunks = MiniLM(chunk_texts=3, tokens_per_batch=8)
+    np.testing.assert_allclose(in_chunks.encode(texts), whole[0], atol=1e-5)
+    np.testing.assert_allclose(in_chunks.sketch(texts), whole[1], atol=1e-5)
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

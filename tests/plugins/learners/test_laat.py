@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from ml_backend.core.arrays import Attributions, DistillationData, PseudoLabels, TrainingSet
-from plugins.learners import laat
 from plugins.learners.bayesian_averaging import BIAS_SD, fit
 from plugins.learners.laat import DECORRELATION, FIELDS, Laat, direction
 
@@ -154,9 +153,7 @@ def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
 
 
 @pytest.mark.parametrize("upside", [1, -1])
-def test_with_many_columns_the_most_probable_beliefs_predict_what_all_would(
-    upside: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_many_columns_the_most_probable_beliefs_predict_what_all_would(upside: int) -> None:
     random = np.random.default_rng(0)
     x = (random.normal(size=(1500, 40)) / 6).astype(np.float32)
     truth = random.normal(size=40)
@@ -170,8 +167,7 @@ def test_with_many_columns_the_most_probable_beliefs_predict_what_all_would(
     )  # fmt: skip
     probabilities, trust = [], []
     for large in (1000, 20):
-        monkeypatch.setattr(laat, "MAX_SIZE_FOR_ALL_BELIEFS", large)
-        fit = Laat().fit(train, 0)
+        fit = Laat(max_size_for_all_beliefs=large).fit(train, 0)
         probabilities.append(Laat().predict(fit.tensors, x[200:])[:, 1])
         trust.append(fit.trust)
     np.testing.assert_allclose(probabilities[0], probabilities[1], atol=0.02)

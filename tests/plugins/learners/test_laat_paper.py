@@ -59,4 +59,4 @@ def test_the_attribution_of_a_network_is_the_gradient_of_its_mean_logit() -> Non
 
 
 def test_the_multilayer_network_has_the_hidden_units_of_the_paper() -> None:
-    assert isinstance(paper_mlp(), LaatPaper) and paper_mlp()._hidden == HIDDEN_UNITS
+    assert isinstance(paper_mlp(), LaatPaper) and paper_mlp().hidden == HIDDEN_UNITS

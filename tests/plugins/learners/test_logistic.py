@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Floats, TrainingSet
-from plugins.learners import calibration as calibration_module
-from plugins.learners import multi_head_logistic
-from plugins.learners.calibration import fit_calibration, probabilities
+from plugins.learners.calibration import CHUNK_ROWS, fit_calibration, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.logistic import Logistic
-from plugins.learners.multi_head_logistic import MAX_LIFT, C, Heads, balance, solve
+from plugins.learners.multi_head_logistic import MANY_ROWS, MAX_LIFT, C, Heads, balance, solve
 
 GENERATOR = np.random.default_rng(3)
 N, DIM, LABELS = 120, 24, 4
@@ -41,26 +39,16 @@ def centred(logits: Floats) -> Floats:
     return np.asarray(logits - logits.mean(axis=1, keepdims=True))
 
 
-@pytest.fixture(params=["of few rows", "of many"])
-def any_coordinates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to solve the problem."""
-    if request.param == "of many":
-        monkeypatch.setattr(multi_head_logistic, "MANY_ROWS", 0)
-
-
-@pytest.mark.usefixtures("any_coordinates")
-def test_the_head_is_that_of_scikit_learn() -> None:
-    weights, biases = solve(VECTORS, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
+@pytest.mark.parametrize("many_rows", [0, MANY_ROWS])
+def test_the_head_is_that_of_scikit_learn(many_rows: int) -> None:
+    weights, biases = solve(VECTORS, [Heads(TARGETS, WEIGHTS[None])], multiple=False, many_rows=many_rows)
     np.testing.assert_allclose(centred(VECTORS @ weights[0] + biases[0]), centred(by_scikit(WEIGHTS)), atol=0.03)
 
 
-def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinates_finite(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinates_finite() -> None:
     doubled = 1e3 * np.hstack([VECTORS, VECTORS])
     few, few_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
-    monkeypatch.setattr(multi_head_logistic, "MANY_ROWS", 0)
-    many, many_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
+    many, many_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False, many_rows=0)
     assert np.isfinite(many).all() and np.isfinite(many_bias).all()
     same = (doubled @ few[0] + few_bias[0]).argmax(axis=1) == (doubled @ many[0] + many_bias[0]).argmax(axis=1)
     assert same.mean() > 0.95
@@ -79,12 +67,12 @@ def test_held_out_probabilities_are_the_calibrated_ones_of_heads_without_the_hel
     np.testing.assert_allclose(Logistic().predict(fit.tensors, VECTORS), whole, atol=0.02)
 
 
-@pytest.mark.usefixtures("any_coordinates")
-def test_several_labels_are_one_binary_scikit_learn_head_each() -> None:
+@pytest.mark.parametrize("many_rows", [0, MANY_ROWS])
+def test_several_labels_are_one_binary_scikit_learn_head_each(many_rows: int) -> None:
     from sklearn.linear_model import LogisticRegression
 
     targets = np.asarray(np.random.default_rng(0).random((N, 3)) < [0.5, 0.2, 0.05], dtype=np.float32)
-    weights, biases = solve(VECTORS, [Heads(targets, WEIGHTS[None])], multiple=True)
+    weights, biases = solve(VECTORS, [Heads(targets, WEIGHTS[None])], multiple=True, many_rows=many_rows)
     for label in range(3):
         held = WEIGHTS @ targets[:, label]
         lift = balance(np.array([held, WEIGHTS.sum() - held], dtype=np.float32))
@@ -191,12 +179,12 @@ def test_extreme_logits_stay_finite() -> None:
         assert np.isfinite(answers).all()
 
 
-def test_prediction_works_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prediction_works_chunk_by_chunk() -> None:
     learner = Logistic()
     tensors = learner.fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0).tensors
-    whole = learner.predict(tensors, VECTORS)
-    monkeypatch.setattr(calibration_module, "CHUNK_ROWS", 7)
-    np.testing.assert_allclose(learner.predict(tensors, VECTORS), whole, atol=1e-6)
+    copies = 2 * CHUNK_ROWS // len(VECTORS) + 1
+    expected = np.tile(learner.predict(tensors, VECTORS), (copies, 1))
+    np.testing.assert_allclose(learner.predict(tensors, np.tile(VECTORS, (copies, 1))), expected, atol=1e-6)
 
 
 def drawn(bias: list[float], multiple: bool, strength: float, n: int = 4300, dim: int = 64) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from ml_backend.core.arrays import Floats, TrainingSet
 from plugins.learners import mlp
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import Laat
-from plugins.learners.mlp import INPUT, OUTPUT, Mlp, _fitted_units, _unit_logits
+from plugins.learners.mlp import INPUT, OUTPUT, Mlp, fitted_units, unit_logits_of
 
 
 def rings(n: int, seed: int = 0, multiple: bool = False) -> TrainingSet:
@@ -55,7 +55,7 @@ def gradient(units: dict[str, Floats], x: Floats) -> Floats:
     """Returns the gradient (d, c) of the mean logits by the inputs, by finite differences."""
     step = 1e-2
     rows = [
-        (_unit_logits(units, x + step * unit) - _unit_logits(units, x - step * unit)).mean(axis=0) / (2 * step)
+        (unit_logits_of(units, x + step * unit) - unit_logits_of(units, x - step * unit)).mean(axis=0) / (2 * step)
         for unit in np.eye(x.shape[1], dtype=np.float32)
     ]
     return np.array(rows, np.float32)
@@ -74,7 +74,7 @@ def test_stronger_attribution_matching_lowers_the_gradient_of_the_units(
     for gamma in (0.0, 100.0, 1e6):
         monkeypatch.setattr(mlp, "GAMMA", gamma)
         rows = np.ones((1, 200), np.float32)
-        (units,) = _fitted_units(train.vectors, targets, rows, np.zeros((200, 2), np.float32), False, seed=0)
+        (units,) = fitted_units(train.vectors, targets, rows, np.zeros((200, 2), np.float32), False, seed=0)
         squared_gradients.append(float(np.square(gradient(units, train.vectors)).sum()))
     assert squared_gradients[0] > 2 * squared_gradients[1] > 20 * squared_gradients[2]
 
@@ -84,8 +84,8 @@ def test_each_set_of_row_weights_is_fitted_independently() -> None:
     rows = np.ones((2, 120), np.float32)
     rows[1, 60:] = 0
     offset = np.zeros((120, 2), np.float32)
-    whole, half = _fitted_units(train.vectors, train.targets, rows, offset, False, seed=0)
-    (alone,) = _fitted_units(train.vectors[:60], train.targets[:60], rows[:1, :60], offset[:60], False, seed=0)
+    whole, half = fitted_units(train.vectors, train.targets, rows, offset, False, seed=0)
+    (alone,) = fitted_units(train.vectors[:60], train.targets[:60], rows[:1, :60], offset[:60], False, seed=0)
     for name in (INPUT, OUTPUT):
         np.testing.assert_allclose(half[name], alone[name], atol=2e-3)
         assert not np.allclose(half[name], whole[name], atol=2e-2)
@@ -101,6 +101,6 @@ def test_rows_that_count_twice_are_as_good_as_two() -> None:
     )
     weights = np.where(np.arange(80) < 40, 2, 1).astype(np.float32)
     offset = np.zeros((120, 2), np.float32)
-    (weighted,) = _fitted_units(train.vectors, train.targets, weights[None], offset[:80], False, seed=0)
-    (repeated,) = _fitted_units(twice.vectors, twice.targets, twice.weights[None], offset, False, seed=0)
+    (weighted,) = fitted_units(train.vectors, train.targets, weights[None], offset[:80], False, seed=0)
+    (repeated,) = fitted_units(twice.vectors, twice.targets, twice.weights[None], offset, False, seed=0)
     np.testing.assert_allclose(weighted[INPUT], repeated[INPUT], atol=2e-3)

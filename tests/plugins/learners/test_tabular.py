@@ -9,12 +9,11 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, PseudoLabels, TrainingSet
-from plugins.learners import tabular
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
 from plugins.learners.mlp import Mlp
-from plugins.learners.tabular import KIND, KINDS, LABELS, MLP, TREES, Tabular
-from plugins.learners.trees import BOOSTING_OPTIONS, Forest, Trees, _forest
+from plugins.learners.tabular import KIND, KINDS, LABELS, MLP, TREES, Limits, Tabular, is_due
+from plugins.learners.trees import BOOSTING_OPTIONS, Forest, Trees, boosted_forest
 
 
 def rows(n: int, seed: int = 0, is_product: bool = False) -> TrainingSet:
@@ -26,13 +25,11 @@ def rows(n: int, seed: int = 0, is_product: bool = False) -> TrainingSet:
     return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), False)
 
 
-def chosen(train: TrainingSet) -> str:
-    return list(KINDS)[int(Tabular().fit(train, 0).tensors[KIND][0])]
+def chosen(train: TrainingSet, limits: Limits | None = None) -> str:
+    return list(KINDS)[int(Tabular(limits or Limits()).fit(train, 0).tensors[KIND][0])]
 
 
-def only(monkeypatch: pytest.MonkeyPatch, kind: str, min_rows: int) -> None:
-    """Leaves one of the slow kinds, from `min_rows` rows on."""
-    monkeypatch.setattr(tabular, "MIN_ROWS_AND_MAX_LABELS", {MLP: (10**9, 0), TREES: (10**9, 0), kind: (min_rows, 5)})
+NEVER = (10**9, 0)
 
 
 def distillation_data(train: TrainingSet, is_right: bool) -> DistillationData:
@@ -48,7 +45,7 @@ def distillation_data(train: TrainingSet, is_right: bool) -> DistillationData:
 def test_trees_predict_what_scikit_learn_predicts() -> None:
     train, test = rows(400, is_product=True), rows(300, seed=1)
     classifier = HistGradientBoostingClassifier(**BOOSTING_OPTIONS).fit(train.vectors, train.targets[:, 1] > 0.5)
-    forest = _forest(train.vectors, train.targets, train.weights, multiple=False)
+    forest = boosted_forest(train.vectors, train.targets, train.weights, multiple=False)
     expected = classifier.decision_function(test.vectors)
     np.testing.assert_allclose(forest.logits(test.vectors)[:, 0], expected, atol=1e-5)
 
@@ -62,22 +59,18 @@ def test_the_tensors_of_trees_are_enough_to_predict() -> None:
     assert accuracy > 0.9
 
 
-def test_trees_are_fitted_from_many_rows_on_and_win_where_labels_are_not_linearly_separable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    only(monkeypatch, TREES, 300)
-    assert chosen(rows(299, is_product=True)) == FIELDS
-    assert chosen(rows(400, is_product=True)) == TREES
-    assert chosen(rows(400)) == FIELDS, "linearly separable"
+def test_trees_are_fitted_from_many_rows_on_and_win_where_labels_are_not_linearly_separable() -> None:
+    limits = Limits(mlp=NEVER, trees=(300, 5))
+    assert chosen(rows(299, is_product=True), limits) == FIELDS
+    assert chosen(rows(400, is_product=True), limits) == TREES
+    assert chosen(rows(400), limits) == FIELDS, "linearly separable"
 
 
-def test_units_are_fitted_from_hundreds_of_rows_on_and_win_where_labels_are_not_linearly_separable(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    only(monkeypatch, MLP, 200)
-    assert chosen(rows(199, is_product=True)) == FIELDS
-    assert chosen(rows(300, is_product=True)) == MLP
-    assert chosen(rows(300)) == FIELDS, "linearly separable"
+def test_units_are_fitted_from_hundreds_of_rows_on_and_win_where_labels_are_not_linearly_separable() -> None:
+    limits = Limits(mlp=(200, 5), trees=NEVER)
+    assert chosen(rows(199, is_product=True), limits) == FIELDS
+    assert chosen(rows(300, is_product=True), limits) == MLP
+    assert chosen(rows(300), limits) == FIELDS, "linearly separable"
 
 
 @pytest.mark.parametrize(("right", "kind"), [(True, LABELS), (False, FIELDS)])
@@ -90,30 +83,29 @@ def test_the_fit_starts_from_the_teachers_labels_if_the_annotators_labels_suppor
     assert "labels" in fit.prior_errors
 
 
-def test_a_prior_that_helps_goes_first_if_the_fields_have_no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular, "MIN_STANDARD_ERRORS", 1e9)  # so that no kind replaces the first
+def test_a_prior_that_helps_goes_first_if_the_fields_have_no_scores() -> None:
+    limits = Limits(min_standard_errors=1e9)  # so that no kind replaces the first
     scored = Attributions(np.ones((2, 1, 6), np.float32) * np.array([[[-1]], [[1]]]), np.ones(6, np.float32))
     for attributions, kind in ((None, LABELS), (scored, FIELDS)):
         train = rows(24)
         data = distillation_data(train, is_right=True)
         priors = Tabular().distil(replace(data, attributions=attributions or data.attributions), False, 0)
-        assert chosen(replace(train, priors=priors)) == kind
+        assert chosen(replace(train, priors=priors), limits) == kind
 
 
-def test_where_laat_would_take_too_long_a_logistic_head_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular, "MAX_LAAT_SIZE", 0)
+def test_where_laat_would_take_too_long_a_logistic_head_is_the_first() -> None:
     train = rows(300)
-    fit = Tabular().fit(train, 0)
+    fit = Tabular(Limits(max_laat_size=0)).fit(train, 0)
     assert list(KINDS)[int(fit.tensors[KIND][0])] == LABELS and fit.trust is None
     np.testing.assert_array_equal(fit.held_out, Logistic().fit(train, 0).held_out)
-    only(monkeypatch, MLP, 200)
-    assert chosen(rows(300, is_product=True)) == MLP, "units may be added to a logistic head, too"
+    limits = Limits(mlp=(200, 5), trees=NEVER, max_laat_size=0)
+    assert chosen(rows(300, is_product=True), limits) == MLP, "units may be added to a logistic head, too"
 
 
-def test_rows_outside_the_prior_selection_mask_do_not_choose_the_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    only(monkeypatch, TREES, 300)
+def test_rows_outside_the_prior_selection_mask_do_not_choose_the_kind() -> None:
+    limits = Limits(mlp=NEVER, trees=(300, 5))
     train = rows(400, is_product=True)
-    assert chosen(replace(train, prior_selection_mask=np.zeros(400, np.bool_))) == FIELDS
+    assert chosen(replace(train, prior_selection_mask=np.zeros(400, np.bool_)), limits) == FIELDS
 
 
 @pytest.mark.parametrize("kind", [FIELDS, LABELS])
@@ -129,34 +121,27 @@ def test_it_predicts_what_the_chosen_kind_predicts(kind: str) -> None:
     np.testing.assert_array_equal(Tabular().predict(fit.tensors, vectors), expected)
 
 
-def test_trees_that_did_not_win_are_fitted_again_only_when_the_rows_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
-    only(monkeypatch, TREES, 100)
-    fitted_rows: list[int] = []
-    monkeypatch.setattr(
-        Trees, "fit", lambda _, train, seed: fitted_rows.append(len(train.vectors)) or Laat().fit(train, seed)
-    )
-    train = rows(130)
-    serving = Tabular().fit(rows(99), 0).tensors
-    for n, earlier_rows, expected in ((99, 98, 0), (101, 99, 1), (102, 101, 0), (115, 101, 1)):
-        fitted_rows.clear()
+def test_trees_that_did_not_win_are_fitted_again_only_when_the_rows_have_grown() -> None:
+    train, limits = rows(130), (100, 5)
+    serving = Tabular(Limits(mlp=NEVER, trees=NEVER)).fit(rows(99), 0).tensors
+    for n, earlier_rows, expected in ((99, 98, False), (101, 99, True), (102, 101, False), (115, 101, True)):
         earlier = np.where(np.arange(n)[:, None] < earlier_rows, train.targets[:n], np.nan).astype(np.float32)
         now = TrainingSet(
             train.vectors[:n], train.targets[:n], train.weights[:n], False, earlier, {**serving, KIND: np.array([0])}
         )
-        Tabular().fit(now, 0)
-        assert len(fitted_rows) == expected, (n, earlier_rows)
+        assert is_due(now, TREES, limits) == expected, (n, earlier_rows)
         if n > 100:
-            Tabular().fit(replace(now, earlier_tensors={**serving, KIND: np.array([2])}), 0)
-            assert len(fitted_rows) == expected + 1, "trees that serve are fitted in every round"
+            of_trees = {**serving, KIND: np.array([list(KINDS).index(TREES)])}
+            assert is_due(replace(now, earlier_tensors=of_trees), TREES, limits), "trees that serve are always fitted"
 
 
 def test_trees_take_equal_weights_as_none_and_unequal_ones_as_they_are() -> None:
     train = rows(200, is_product=True)
-    plain, doubled = (_forest(train.vectors, train.targets, factor * train.weights, False) for factor in (1, 2))
+    plain, doubled = (boosted_forest(train.vectors, train.targets, factor * train.weights, False) for factor in (1, 2))
     np.testing.assert_array_equal(plain.threshold, doubled.threshold)
     half = np.where(np.arange(200) < 100, train.weights, 0)
-    weighted = _forest(train.vectors, train.targets, half, False).logits(train.vectors)
-    subset = _forest(train.vectors[:100], train.targets[:100], train.weights[:100], False).logits(train.vectors)
+    weighted = boosted_forest(train.vectors, train.targets, half, False).logits(train.vectors)
+    subset = boosted_forest(train.vectors[:100], train.targets[:100], train.weights[:100], False).logits(train.vectors)
     np.testing.assert_allclose(weighted, subset, atol=1e-6)
 
 

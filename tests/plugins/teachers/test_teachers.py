@@ -14,7 +14,6 @@ from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import TaskSchema, label_words
 from plugins.encoders.minilm import MiniLM
-from plugins.teachers import similarity
 from plugins.teachers.similarity import Similarity
 
 TEXTS = ("My card has not arrived yet", "How do I exchange dollars for euros?", "The app forgot my passcode", "")
@@ -77,11 +76,11 @@ def test_vectors_of_another_encoder_are_refused(teacher: Similarity) -> None:
         teacher.draft(["a"], np.ones((1, 7), dtype=np.float32), schema(False))
 
 
-def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_drafts(teacher: Similarity) -> None:
     vectors = cast(Floats, ENCODER.encode(TEXTS).astype(np.float16))  # as stored
     whole = teacher.draft(TEXTS, vectors, schema(True))
-    monkeypatch.setattr(similarity, "CHUNK_ROWS", 3)
-    np.testing.assert_allclose(teacher.draft(TEXTS, vectors, schema(True)), whole, atol=1e-5)
+    in_chunks = Similarity(ENCODER.encode, chunk_rows=3)
+    np.testing.assert_allclose(in_chunks.draft(TEXTS, vectors, schema(True)), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(
