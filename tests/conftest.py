@@ -39,6 +39,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from plugin_overrides import OverridePlugins, override_plugins, use_teacher
+from recording_plugins import logistic, teacher_strategy
 from round_fixtures import options, taught
 
 from ml_backend.core.settings import Settings
@@ -55,6 +56,7 @@ __all__ = [  # fixtures
     "any_settings",
     "any_store",
     "empty_postgresql",
+    "logistic",
     "migrated_once",
     "migrated_postgresql",
     "new_postgresql",
@@ -63,6 +65,7 @@ __all__ = [  # fixtures
     "postgresql",
     "statements",
     "taught",
+    "teacher_strategy",
     "use_teacher",
 ]
 

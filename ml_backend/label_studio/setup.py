@@ -67,7 +67,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     is_other_project = project_row.made_at not in ("", created_at)
     read_schema(fields.get("label_config") or "", "" if is_other_project else project_row.choices)
     if is_other_project:
-        _remove_earlier_project(store, project)
+        remove_earlier_project(store, project)
         connection = {}
         notify("another project had this number before: its stored data is removed")
     earlier = connection.get("earlier") or {name: fields.get(name) for name in RESTORED_SETTINGS}
@@ -98,7 +98,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     return read_schema(config, ProjectRow(project, extra_params=extra_params).choices)
 
 
-def _remove_earlier_project(store: Store, project: int) -> None:
+def remove_earlier_project(store: Store, project: int) -> None:
     """Removes the stored data of an earlier project with the same number, whose tasks and labels were different ones.
     The cost of its teacher stays on the ledger, because budgets are kept by the number of a project."""
     store.forget(project, ledger=False)

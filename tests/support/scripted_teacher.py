@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from fake_label_studio import WORDS
@@ -12,7 +12,11 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 
 
 class ScriptedTeacher:
-    """Says of a text the label whose words are in it, or always `says`; `silent`: is not there."""
+    """Says of a text the label whose words are in it, or always `says`; `silent`: is not there.
+
+    before_answers  called before each question of a call; may raise
+    change          called with each question and its answer; returns the answer that is given, None for none
+    """
 
     name = "scripted"
 
@@ -20,9 +24,17 @@ class ScriptedTeacher:
         self.says, self.sure = says, sure
         self.silent: TeacherUnavailableError | None = None
         self.asked: list[Question] = []
+        self.before_answers: Callable[[], object] = lambda: None
+        self.change: Callable[[Question, Answer], Answer | None] = lambda _, answer: answer
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for question, answer in self._answers(questions):
+            if (changed := self.change(question, answer)) is not None:
+                yield changed
+
+    def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         for question in questions:
+            self.before_answers()
             if self.silent is not None:
                 raise self.silent
             self.asked.append(question)
@@ -33,7 +45,7 @@ class ScriptedTeacher:
                 )
                 shares = np.full(len(question.labels), (1 - self.sure) / (len(question.labels) - 1), np.float32)
                 shares[question.labels.index(label)] = self.sure
-                yield Answer(question.id, {"label": label}, shares, (call,))
+                yield question, Answer(question.id, {"label": label}, shares, (call,))
             elif question.purpose == "describe":
                 descriptions = [
                     {
@@ -43,7 +55,7 @@ class ScriptedTeacher:
                     }
                     for label, words in WORDS.items()
                 ]
-                yield Answer(question.id, {"labels": descriptions}, None, (call,))
+                yield question, Answer(question.id, {"labels": descriptions}, None, (call,))
 
     def texts(self, purpose: str = "label") -> list[str]:
         return [question.text for question in self.asked if question.purpose == purpose]

@@ -36,8 +36,7 @@ def test_other_projects_are_encoded_after_an_encoder_has_failed(
     encoding = EncodingRunner(settings, store, "worker")
     for _ in range(10):
         encoding.step(pools, 1)
-        if encoding._running is not None:
-            encoding._running.result.exception()  # waits for it
+        encoding.wait()
     encoding.stop()
     output = capsys.readouterr().out
     assert output.count("encoding failed") == output.count("the weights are missing") == 1
@@ -52,7 +51,9 @@ def test_a_project_that_another_worker_encodes_is_not_encoded(settings: Settings
     store.progress.set_encoded(1, "another", 0, 1)
     encoding = EncodingRunner(settings, store, "worker")
     encoding.step({1: pool})
+    encoding.wait()
+    encoding.step({1: pool})
     encoding.stop()
-    assert encoding._running is None
+    assert not pool.encoded.any()
     with pytest.raises(RuntimeError):
         encoding.warm()

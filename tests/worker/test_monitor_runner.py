@@ -6,29 +6,31 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio
+from manual_clock import ManualClock
 from projects import set_up
+from recording_plugins import RecordingLearner
 from round_fixtures import MakeRound, active
 
 from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
-from ml_backend.worker import monitor_runner as module
-from ml_backend.worker.monitor_runner import MonitorRunner
+from ml_backend.worker.monitor_runner import PAUSE_SECONDS, MonitorRunner
 
 
 class MonitorHarness:
     """A monitor runner that a test steps by hand, without pauses."""
 
     def __init__(self, settings: Settings, store: Store, pool: ProjectPool) -> None:
+        assert isinstance(store.clock, ManualClock)
+        self.clock = store.clock
         self.runner = MonitorRunner(settings, store, LabelAggregators(store))
         self.pools = {5: pool}
 
     def step(self) -> None:
-        self.runner._not_before = 0.0
+        self.clock.sleep(PAUSE_SECONDS)
         self.runner.step(self.pools)
-        if self.runner._running:
-            self.runner._running.result()
+        self.runner.wait()
 
 
 @pytest.fixture
@@ -44,22 +46,23 @@ def watched(store: Store) -> dict[str, Any]:
 
 
 def test_each_learner_is_monitored_once_and_a_round_is_requested(
-    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, logistic: RecordingLearner
 ) -> None:
     harness.step()
     assert watched(store)["version"] == active(store).learner
     assert store.jobs.state(5).waiting
-    monkeypatch.setattr(module, "run_monitor", lambda _: pytest.fail("the learner is the same"))
+    fits = len(logistic.trained)
     harness.step()
+    assert len(logistic.trained) == fits > 0, "the learner is the same"
 
 
 def test_a_failed_run_of_the_monitor_stores_nothing(
-    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, logistic: RecordingLearner
 ) -> None:
-    def fail(_: object) -> None:
+    def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "run_monitor", fail)
+    logistic.before_fit = fail
     harness.step()
     assert watched(store) == {}
 
@@ -74,21 +77,20 @@ def test_a_changed_option_causes_another_run_of_the_monitor(
 
 
 def test_the_result_for_a_project_that_was_disconnected_meanwhile_is_not_stored(
-    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, logistic: RecordingLearner
 ) -> None:
-    def disconnected(_: object) -> dict[str, Any]:
-        set_up(store, 5, connection=None)
-        return {"late": True}
-
-    monkeypatch.setattr(module, "run_monitor", disconnected)
+    logistic.before_fit = lambda: set_up(store, 5, connection=None)
     harness.step()
     assert watched(store) == {}
 
 
 def test_there_is_a_pause_between_two_runs_of_the_monitor(harness: MonitorHarness, store: Store) -> None:
-    harness.runner._not_before = float("inf")
+    harness.step()
+    set_up(store, 5, extra_params={"second_look": 3, "group_by": "region"})
+    harness.clock.sleep(PAUSE_SECONDS / 2)
     harness.runner.step(harness.pools)
-    assert harness.runner._running is None
+    harness.runner.wait()
+    assert watched(store)["groups"]["by"] == "cluster"
 
 
 def test_a_project_without_a_learner_is_not_monitored(

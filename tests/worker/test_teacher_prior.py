@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from projects import set_up
+from recording_plugins import RecordingLearner
 from round_fixtures import active
 from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import PseudoLabels
-from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.setup import _remove_earlier_project
+from ml_backend.label_studio.setup import remove_earlier_project
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import TrainingSnapshot
-from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation, teacher_labels
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.loaded_project import LoadedProject
-from ml_backend.worker.teacher_runner import PAUSE_SECONDS
+
+
+def fitted_and_judging(logistic: RecordingLearner, store: Store) -> tuple[set[int], set[int]]:
+    """The tasks that the serving learner was fitted on, and those of them that decide which prior is used."""
+    learner, _ = fitted_model.load_best(store, active(store), "fake")
+    assert learner is not None
+    tasks, mask = learner.snapshot.tasks, logistic.trained[-1].prior_selection_mask
+    return set(tasks.tolist()), set(tasks.tolist() if mask is None else tasks[mask].tolist())
 
 
 def test_teacher_labels_and_label_descriptions_become_a_prior_from_which_the_next_round_starts(
@@ -49,16 +54,8 @@ def test_teacher_labels_and_label_descriptions_become_a_prior_from_which_the_nex
 
 
 def test_annotations_of_tasks_in_a_prior_do_not_decide_about_it_until_it_is_distilled_without_them(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner
 ) -> None:
-    judged: list[tuple[set[int], set[int]]] = []
-    learn = fitted_model.fit_model
-
-    def spy(snapshot: TrainingSnapshot, *rest: Any) -> Any:
-        judged.append((set(snapshot.tasks.tolist()), set(snapshot.tasks[rest[-1]].tolist())))
-        return learn(snapshot, *rest)
-
-    monkeypatch.setattr(fitted_model, "fit_model", spy)
     teacher_harness.finish()
     taught = [
         question.text
@@ -69,11 +66,11 @@ def test_annotations_of_tasks_in_a_prior_do_not_decide_about_it_until_it_is_dist
     for task in new_tasks:
         teacher_harness.server.annotate(task, "fruit")
     teacher_harness.round()
-    learnt, judges = judged[-1]
+    learnt, judges = fitted_and_judging(logistic, store)
     assert len(new_tasks) == 3 and learnt - judges == new_tasks
     teacher_harness.finish()
     teacher_harness.round()
-    learnt, judges = judged[-1]
+    learnt, judges = fitted_and_judging(logistic, store)
     assert new_tasks <= learnt == judges
 
 
@@ -167,17 +164,14 @@ def test_lost_label_descriptions_are_restored_from_the_teachers_earlier_answer(
 
 
 def test_descriptions_of_unknown_labels_are_not_stored_and_labels_are_asked_for_nevertheless(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness,
 ) -> None:
-    original_answer = teacher_harness.teacher.answer
+    def misfit(_: Question, answer: Answer) -> Answer:
+        if answer.content and "labels" in answer.content:
+            answer.content["labels"][0]["label"] = "stone"
+        return answer
 
-    def misfit(questions: Sequence[Question]) -> Iterator[Answer]:
-        for answer in original_answer(questions):
-            if answer.content and "labels" in answer.content:
-                answer.content["labels"][0]["label"] = "stone"
-            yield answer
-
-    monkeypatch.setattr(teacher_harness.teacher, "answer", misfit)
+    teacher_harness.teacher.change = misfit
     teacher_harness.finish()
     assert (
         len(teacher_harness.teacher.texts()) == 20
@@ -187,22 +181,23 @@ def test_descriptions_of_unknown_labels_are_not_stored_and_labels_are_asked_for_
 
 
 def test_another_project_with_the_same_number_gets_no_prior_and_no_descriptions_of_the_earlier_one(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
+    teacher_harness: TeacherHarness,
+    store: Store,
+    settings: Settings,
+    logistic: RecordingLearner,
+    options: Callable[..., None],
 ) -> None:
-    distil = distillation.distil
-
-    def meanwhile(*args: Any, **more: Any) -> Any:
-        _remove_earlier_project(store, 5)
+    def replace_project() -> None:
+        remove_earlier_project(store, 5)
         set_up(store, 5, made_at="2026-11-22", published="apprentice-1-new")
-        return distil(*args, **more)
 
-    monkeypatch.setattr(distillation, "distil", meanwhile)
+    logistic.before_distil = replace_project
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
     project_row = store.projects.ensure(5)
     assert (project_row.made_at, project_row.distillation, project_row.teacher) == ("2026-11-22", None, None)
-    assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
+    assert not list((settings.data_dir / "artifacts" / "5").glob("prior*"))
 
 
 def test_an_answer_for_an_earlier_project_with_the_same_number_is_not_adopted(
@@ -220,16 +215,20 @@ def test_an_answer_for_an_earlier_project_with_the_same_number_is_not_adopted(
 
 
 def test_no_vectors_are_copied_for_a_prior_that_is_not_due(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
+    teacher_harness: TeacherHarness,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: Callable[..., None],
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
     prior = store.projects.ensure(5).distillation
-    monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
+    monkeypatch.setattr(PoolContents, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
     set_up(store, 5, tasks_revision=99)
     teacher_harness.step()
-    assert prior and store.projects.ensure(5).distillation == prior and not teacher_harness.runner._skipped_until
+    assert prior and store.projects.ensure(5).distillation == prior and "failed" not in capsys.readouterr().out
 
 
 def test_a_prior_whose_artifact_is_missing_is_distilled_again(teacher_harness: TeacherHarness, store: Store) -> None:
@@ -242,7 +241,7 @@ def test_a_prior_whose_artifact_is_missing_is_distilled_again(teacher_harness: T
 
 
 def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
-    teacher_harness: TeacherHarness, store: Store
+    teacher_harness: TeacherHarness, store: Store, settings: Settings
 ) -> None:
     teacher_harness.finish()
     project_row = store.projects.ensure(5)
@@ -264,7 +263,7 @@ def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
     second = store.projects.ensure(5).distillation or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
-    assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
+    assert len(list((settings.data_dir / "artifacts" / "5").glob("prior*"))) == 1
 
 
 def test_a_prior_for_a_single_choice_is_not_used_for_several_choices(
@@ -304,16 +303,17 @@ def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_mor
 
 
 def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
-    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch, options: Callable[..., None]
+    teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner, options: Callable[..., None]
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
+    runs = []
+
+    def fail() -> None:
+        runs.append(1)
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(distillation, "distil", fail)
+    logistic.before_distil = fail
     options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, distillation=None)
-    teacher_harness.step()
-    assert (
-        teacher_harness.runner._skipped_until.keys() == {5}
-        and teacher_harness.runner._not_before <= time.monotonic() + PAUSE_SECONDS
-    )
+    for _ in range(3):
+        teacher_harness.step()
+    assert runs == [1] and store.projects.ensure(5).distillation is None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pytest
 from fake_label_studio import WORDS, FakeLabelStudio
 from projects import set_up
+from recording_plugins import RecordingLearner, RecordingStrategy
 from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
@@ -15,7 +14,7 @@ from teacher_harness import TeacherHarness
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.storage import Store
-from ml_backend.teacher import candidates
+from ml_backend.worker.teacher_runner import MAX_IDLE_PAUSE_SECONDS, PAUSE_SECONDS
 
 
 def test_questions_are_about_the_head_of_the_queue_then_the_labels_then_further_tasks_up_to_teacher_labels(
@@ -31,15 +30,8 @@ def test_questions_are_about_the_head_of_the_queue_then_the_labels_then_further_
     assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
 
-def test_a_teacher_that_describes_no_labels_labels_tasks_nevertheless(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original_answer = teacher_harness.teacher.answer
-
-    def no_cues(questions: Sequence[Question]) -> Iterator[Answer]:
-        yield from original_answer([question for question in questions if question.purpose == "label"])
-
-    monkeypatch.setattr(teacher_harness.teacher, "answer", no_cues)
+def test_a_teacher_that_describes_no_labels_labels_tasks_nevertheless(teacher_harness: TeacherHarness) -> None:
+    teacher_harness.teacher.change = lambda question, answer: answer if question.purpose == "label" else None
     for _ in range(2):  # it waits for cues in vain once
         teacher_harness.finish()
     assert (
@@ -136,30 +128,21 @@ def test_without_a_model_a_batch_teacher_gets_no_questions_and_the_problem_is_re
 
 
 def test_all_chosen_tasks_are_asked_about_before_others_are_chosen(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, teacher_strategy: RecordingStrategy
 ) -> None:
-    further, chosen = candidates.tasks_to_distil, []
-    monkeypatch.setattr(candidates, "tasks_to_distil", lambda *args: (chosen.append(1), further(*args))[1])
     teacher_harness.finish()
-    assert len(teacher_harness.teacher.texts()) == 20 and len(chosen) == 1
+    assert len(teacher_harness.teacher.texts()) == 20 and len(teacher_strategy.selections) == 1
 
 
 def test_other_tasks_replace_those_whose_question_the_teacher_dropped(
-    teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, options: Any
 ) -> None:
-    original_answer = teacher_harness.teacher.answer
+    def refuse_all_but_fruit(question: Question, answer: Answer) -> Answer:
+        if question.purpose == "label" and question.text.split()[0] not in WORDS["fruit"]:
+            return Answer(question.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+        return answer
 
-    def picky(questions: Sequence[Question]) -> Iterator[Answer]:
-        for question in questions:
-            if question.purpose == "label" and question.text.split()[0] not in WORDS["fruit"]:
-                call = Call("m", 0.1, 100, 10, "malformed")
-                teacher_harness.teacher.asked.append(question)
-                yield Answer(question.id, None, None, (call,), "no JSON")
-            else:
-                yield from original_answer([question])
-
-    monkeypatch.setattr(teacher_harness.teacher, "answer", picky)
-    monkeypatch.setattr(candidates, "MAX_TASKS_PER_SELECTION", 4)
+    teacher_harness.teacher.change = refuse_all_but_fruit
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=15)
     teacher_harness.finish()
     counts = teacher_harness.store.questions.counts(5, "scripted")
@@ -181,21 +164,22 @@ def test_teacher_labels_from_an_earlier_configuration_do_not_count_towards_teach
 
 
 def test_a_project_that_is_no_longer_served_leaves_nothing_in_memory(
-    teacher_harness: TeacherHarness, store: Store
+    teacher_harness: TeacherHarness, logistic: RecordingLearner, store: Store
 ) -> None:
-    teacher_harness.finish()
-    teaching, agenda = teacher_harness.runner, teacher_harness.runner._scheduler
-    teaching._retry_seconds[5] = teaching._skipped_until[5] = agenda._no_cues_before[5] = 0.0
-    agenda._chosen[5] = teacher_harness.context.pool.tasks
-    memories = (
-        teaching._idle_marks,
-        teaching._retry_seconds,
-        teaching._skipped_until,
-        agenda._no_cues_before,
-        agenda._chosen,
-    )
-    teacher_harness.step()
-    assert all(5 in memory for memory in memories if memory is not agenda._chosen)
-    teaching._not_before = 0.0
-    teaching.step({})
-    assert not any(memories)
+    pool, runs = teacher_harness.context.pool, []
+
+    def fail() -> None:
+        runs.append(1)
+        raise ZeroDivisionError
+
+    logistic.before_distil = fail
+    set_up(store, 5, distillation=None)
+    for _ in range(40):
+        teacher_harness.step()
+    assert runs == [1], "its pause lasts"
+    teacher_harness.clock.sleep(PAUSE_SECONDS)
+    teacher_harness.runner.step({})
+    teacher_harness.clock.sleep(MAX_IDLE_PAUSE_SECONDS)
+    teacher_harness.runner.step({5: pool})
+    assert teacher_harness.runner.wait(60.0)
+    assert runs == [1, 1], "the pause was forgotten"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from plugin_overrides import UseTeacher
 from projects import set_up
+from recording_plugins import RecordingLearner, RecordingStrategy
 from round_fixtures import active, learn
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
@@ -18,13 +18,10 @@ from teacher_harness import TeacherHarness
 from ml_backend.core import registry
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
-from ml_backend.model import fitted_model
 from ml_backend.storage import Store
-from ml_backend.teacher import candidates, distillation
+from ml_backend.teacher import candidates
 from ml_backend.teacher.project_snapshot import take_snapshot
-from ml_backend.worker import teacher_runner as module
 from ml_backend.worker.teacher_runner import MAX_RETRY_SECONDS, PAUSE_SECONDS
 
 
@@ -77,13 +74,11 @@ def test_labels_are_asked_for_if_a_question_for_label_descriptions_exceeds_the_b
     assert len(teacher_harness.teacher.texts()) == 20 and not teacher_harness.teacher.texts("describe")
 
 
-def test_an_unexpected_error_is_reported_by_its_type_only(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: object) -> None:
+def test_an_unexpected_error_is_reported_by_its_type_only(teacher_harness: TeacherHarness) -> None:
+    def fail() -> None:
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(teacher_harness.teacher, "answer", fail)
+    teacher_harness.teacher.before_answers = fail
     teacher_harness.step()
     assert teacher_harness.state()["problem"] == "asking the teacher failed (ZeroDivisionError)"
 
@@ -130,40 +125,29 @@ def test_a_problem_is_removed_when_no_question_is_left(teacher_harness: TeacherH
 
 
 def test_a_project_with_an_unexpected_error_is_paused_and_the_type_of_the_error_is_logged(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    teacher_harness: TeacherHarness, teacher_strategy: RecordingStrategy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looks = []
+    runs = []
 
-    def fail(*_: object) -> None:
-        looks.append(1)
+    def fail() -> None:
+        runs.append(1)
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(module, "load_teacher_labels", fail)
+    teacher_strategy.before_select = fail
+    teacher_harness.finish()
     for _ in range(3):
         teacher_harness.step()
     output = capsys.readouterr().out
-    assert looks == [1] and "ZeroDivisionError" in output and "the text" not in output
+    assert runs == [1] and "ZeroDivisionError" in output and "the text" not in output
 
 
-def test_all_slow_work_is_done_in_the_thread(teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_slow_work_is_done_in_the_thread(
+    teacher_harness: TeacherHarness, logistic: RecordingLearner, teacher_strategy: RecordingStrategy
+) -> None:
     threads = set()
-
-    def noting(name: str, of: Any) -> None:
-        real = getattr(of, name)
-        monkeypatch.setattr(
-            of, name, lambda *args, **more: (threads.add(threading.current_thread().name), real(*args, **more))[1]
-        )
-
-    for name, of in (
-        ("load_teacher_labels", module),
-        ("collect_distillation_input", distillation),
-        ("tasks_to_distil", candidates),
-        ("label_questions", candidates),
-        ("load_best", fitted_model),
-    ):
-        noting(name, of)
+    teacher_harness.teacher.before_answers = lambda: threads.add(threading.current_thread().name)
     teacher_harness.finish()
-    assert threads == {"teacher"}
+    assert threads == logistic.threads == teacher_strategy.threads == {"teacher"}
 
 
 def test_the_thread_reads_a_snapshot_of_the_pool_and_encodes_nothing(
@@ -180,16 +164,15 @@ def test_the_thread_reads_a_snapshot_of_the_pool_and_encodes_nothing(
 
 
 def test_a_worker_that_stops_waits_for_pending_answers_but_not_for_a_server_that_hangs(
-    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness,
 ) -> None:
-    is_asked, go_on, original_answer = threading.Event(), threading.Event(), teacher_harness.teacher.answer
+    is_asked, go_on = threading.Event(), threading.Event()
 
-    def slow(questions: Sequence[Question]) -> Iterator[Answer]:
+    def hang() -> None:
         is_asked.set()
         go_on.wait(30)
-        yield from original_answer(questions)
 
-    monkeypatch.setattr(teacher_harness.teacher, "answer", slow)
+    teacher_harness.teacher.before_answers = hang
     teacher_harness.clock.sleep(PAUSE_SECONDS)
     teacher_harness.runner.step({5: teacher_harness.context.pool})
     assert is_asked.wait(30)
