@@ -37,7 +37,7 @@ PRIVATE_ADDRESS_HINT = (
 class LabelStudioClient:
     """The client of one Label Studio server. It is safe to use from several threads."""
 
-    def __init__(self, url: str, api_key: str, timeout: float = 20.0) -> None:
+    def __init__(self, url: str, api_key: str, timeout: float = 20.0, page_tasks: int = PAGE_TASKS) -> None:
         import httpx
         from label_studio_sdk import LabelStudio
         from label_studio_sdk.core.api_error import ApiError
@@ -60,6 +60,7 @@ class LabelStudioClient:
             ) from error
         self._http = sdk._client_wrapper.httpx_client  # the SDK has no public way to this client
         self._timeout, self._api_key = timeout, api_key
+        self._page_tasks = page_tasks
 
     def call(
         self,
@@ -145,7 +146,13 @@ class LabelStudioClient:
 
         filters  conditions in the Data Manager's format; a task must meet all of them
         """
-        page_params = {"project": project, "page": 1, "page_size": size or PAGE_TASKS, "resolve_uri": "false", **params}
+        page_params = {
+            "project": project,
+            "page": 1,
+            "page_size": size or self._page_tasks,
+            "resolve_uri": "false",
+            **params,
+        }
 
         def fetch(last_id: int) -> dict[str, Any]:
             items = [*filters, *([id_filter("greater", last_id)] if last_id else [])]

@@ -110,7 +110,9 @@ def content_keys(database: Database, project_id: int) -> Keys:
     return np.sort(np.array(list(keys), f"S{CONTENT_KEY_BYTES}"))
 
 
-def erase_project(database: Database, project_id: int, *, ledger: bool = True) -> dict[str, int]:
+def erase_project(
+    database: Database, project_id: int, *, ledger: bool = True, rows_per_transaction: int = ROWS_PER_TRANSACTION
+) -> dict[str, int]:
     """Removes all rows of a project, that of the table `project` last, and returns the number of rows by table. The
     call can be repeated if it was interrupted.
 
@@ -121,7 +123,7 @@ def erase_project(database: Database, project_id: int, *, ledger: bool = True) -
         if table in (call, ledger_total) and not ledger:
             continue
         keys = sa.tuple_(*table.primary_key)
-        batch = sa.select(*table.primary_key).where(project_column == project_id).limit(ROWS_PER_TRANSACTION)
+        batch = sa.select(*table.primary_key).where(project_column == project_id).limit(rows_per_transaction)
         while True:
             with database.begin() as connection:
                 count = connection.execute(sa.delete(table).where(keys.in_(batch))).rowcount

@@ -36,10 +36,6 @@ from ml_backend.storage.schema import (
     worker,
 )
 
-STEP_SECONDS = 0.05
-"""Duration of one step of the search. A step is short, because annotators may be waiting for a round."""
-TEXTS_PER_SEARCH = 2000
-ROWS_PER_QUERY = 50
 KEEP_SECONDS = 30.0
 """Longer than a round, or the monitor, takes from reading a text to writing a row that quotes the text."""
 MAX_CACHED_TEXTS = 200_000
@@ -72,20 +68,36 @@ class _Search:
     rows: Iterator[Row | None]
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureLimits:
+    """
+    step_seconds      duration of one step of the search; it is short, because annotators may be waiting for a round
+    texts_per_search  deleted texts that are searched for at once
+    rows_per_query    rows that are read at once
+    keep_seconds      how long a deleted text is kept at least
+    """
+
+    step_seconds: float = 0.05
+    texts_per_search: int = 2000
+    rows_per_query: int = 50
+    keep_seconds: float = KEEP_SECONDS
+
+
 class QuoteEraser:
     """Removes texts of deleted tasks from all rows that quote them. Belongs to one thread. The state of a search is in
     memory only: if the process ends before the search, the next process searches again from the start."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: ErasureLimits = ErasureLimits()) -> None:
         self._database = database
+        self._limits = limits
         self._searches: dict[int, _Search] = {}  # by project
         self._searched: dict[int, dict[bytes, float]] = {}  # by project: `deleted_at` of the texts searched for so far
         self._state_without_new: dict[int, tuple[Any, ...]] = {}  # by project: `_state` when no text was new
 
     def step(self, project_id: int) -> bool:
-        """Searches for about `STEP_SECONDS`, and forgets texts that no process can write any more. Returns whether
+        """Searches for about `step_seconds`, and forgets texts that no process can write any more. Returns whether
         another step may have something to do. Reads without a lock, and writes only rows that change."""
-        until = self._database.clock.monotonic() + STEP_SECONDS
+        until = self._database.clock.monotonic() + self._limits.step_seconds
         search = self._searches.pop(project_id, None) or self._begin_search(project_id)
         if search is None:
             return self._forget_searched(project_id)
@@ -103,7 +115,7 @@ class QuoteEraser:
         return has_forgotten or next_search is not None
 
     def _begin_search(self, project_id: int) -> _Search | None:
-        """Returns a search for up to `TEXTS_PER_SEARCH` texts that were not searched for since their last deletion;
+        """Returns a search for up to `texts_per_search` texts that were not searched for since their last deletion;
         None if there are none."""
         of_project = deleted_text.c.project == project_id
         with self._database.read() as connection:
@@ -116,7 +128,7 @@ class QuoteEraser:
             searched = {key: time_ for key, time_ in earlier.items() if deleted_at.get(key) == time_}
             if searched:
                 self._searched[project_id] = searched
-            new = list(deleted_at.keys() - searched.keys())[:TEXTS_PER_SEARCH]
+            new = list(deleted_at.keys() - searched.keys())[: self._limits.texts_per_search]
             if not new:
                 self._state_without_new[project_id] = state
                 return None
@@ -150,7 +162,7 @@ class QuoteEraser:
     def _batches(
         self, table: sa.Table, project_column: sa.Column[Any], project_id: int
     ) -> Iterator[sa.ColumnElement[bool]]:
-        """Yields conditions that select `ROWS_PER_QUERY` rows of the project each, in the order of the primary key."""
+        """Yields conditions that select `rows_per_query` rows of the project each, in the order of the primary key."""
         columns = [column for column in table.primary_key if column is not project_column]
         of_project = project_column == project_id
         if not columns:
@@ -160,7 +172,7 @@ class QuoteEraser:
         remaining = of_project
         while True:
             with self._database.read() as connection:
-                batch = sa.select(*columns).where(remaining).order_by(*columns).limit(ROWS_PER_QUERY)
+                batch = sa.select(*columns).where(remaining).order_by(*columns).limit(self._limits.rows_per_query)
                 keys = connection.execute(batch).all()
             if not keys:
                 return
@@ -179,7 +191,7 @@ class QuoteEraser:
         searched = self._searched.get(project_id, {})
         if not searched or self._may_be_written(project_id):
             return False
-        return self._forget(project_id, searched, KEEP_SECONDS)
+        return self._forget(project_id, searched, self._limits.keep_seconds)
 
     def _may_be_written(self, project_id: int) -> bool:
         """Returns whether a process is at work that may have read a text before its deletion, and may still write it:

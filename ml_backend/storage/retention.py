@@ -39,8 +39,9 @@ class StoredLearner:
 class Retention:
     """The rows of the table `version` that may be removed, and their artifacts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_versions: int = MAX_VERSIONS) -> None:
         self._database = database
+        self._max_versions = max_versions
 
     def learners(self, project: int) -> list[StoredLearner]:
         """Returns the versions whose own fit is stored, newest first."""
@@ -55,13 +56,13 @@ class Retention:
     def remove_old_versions(self, project: int, needed: Collection[int]) -> int:
         """Removes up to `ROWS_PER_TRANSACTION` versions, and returns their number.
 
-        A version is removed if it is older than the latest `MAX_VERSIONS`, is not active, has neither an artifact nor
+        A version is removed if it is older than the latest `max_versions`, is not active, has neither an artifact nor
         rows in Label Studio, and its number is not in `needed`.
         """
         newest = sa.select(sa.func.max(table.c.number)).where(table.c.project == project).scalar_subquery()
         old = (
             sa.select(table.c.number)
-            .where(table.c.project == project, table.c.number <= newest - MAX_VERSIONS)
+            .where(table.c.project == project, table.c.number <= newest - self._max_versions)
             .where(table.c.artifact.is_(None), table.c.rows == 0, ~table.c.active, table.c.number.not_in(needed))
             .order_by(table.c.number)
             .limit(ROWS_PER_TRANSACTION)

@@ -32,8 +32,10 @@ class RoundRow:
 class Versions:
     """The tables `version`, `round` and `audit`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_rounds: int = MAX_ROUNDS) -> None:
+        """max_rounds: number of finished rounds that are kept of a project"""
         self._database = database
+        self._max_rounds = max_rounds
 
     def next_number(self, project: int) -> int:
         query = sa.select(sa.func.coalesce(sa.func.max(table.c.number), 0)).where(table.c.project == project)
@@ -140,11 +142,11 @@ class Versions:
         ]
 
     def record_round(self, project: int, round_row: RoundRow) -> None:
-        """Stores a finished round, and removes the oldest rounds beyond `MAX_ROUNDS`."""
+        """Stores a finished round, and removes the oldest rounds beyond `max_rounds`."""
         with self._database.begin() as connection:
             connection.execute(sa.insert(round_).values(project=project, **asdict(round_row)))
             ids = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
-            last_removed = connection.execute(ids.offset(MAX_ROUNDS).limit(1)).scalar()
+            last_removed = connection.execute(ids.offset(self._max_rounds).limit(1)).scalar()
             if last_removed is not None:
                 delete = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= last_removed)
                 connection.execute(delete)

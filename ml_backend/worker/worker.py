@@ -52,11 +52,13 @@ class Worker:
         *,
         make_client: MakeClient = LabelStudioClient,
         listener: Listener | None = None,
+        max_tasks_in_memory: int = MAX_TASKS_IN_MEMORY,
     ) -> None:
         """
         store        closed at the end of `run`; its clock is that of the worker
         make_client  makes the client from Label Studio's URL, the API key, and the seconds until a call fails
         listener     hears of requested rounds; None: the store's
+        max_tasks_in_memory  in the pools of other projects than the current one
         """
         self._settings = settings
         self._stop = stop
@@ -65,6 +67,7 @@ class Worker:
         self._name = process_name()
         self._pools: dict[int, ProjectPool] = {}
         self._make_client = make_client
+        self._max_tasks_in_memory = max_tasks_in_memory
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
         self._maintenance = Maintenance(settings, self._store)
@@ -197,7 +200,7 @@ class Worker:
             return
         try:
             with self._renewing(lease):
-                pool = self._pool(lease.project)
+                pool = self.pool(lease.project)
                 context = RoundContext(
                     settings=self._settings,
                     store=self._store,
@@ -233,13 +236,13 @@ class Worker:
             )
             log.error("round failed", project=lease.project, error=message)
 
-    def _pool(self, project: int) -> ProjectPool:
+    def pool(self, project: int) -> ProjectPool:
         """Returns the project's pool. Drops the least recently used pools if the other ones are too large together."""
         pool = self._pools.pop(project, None)
         if pool is None:
             project_row = self._store.projects.ensure(project)
             pool = ProjectPool(self._store, project, feature_space.project_encoder(self._settings, project_row))
-        while self._pools and sum(len(other.tasks) for other in self._pools.values()) > MAX_TASKS_IN_MEMORY:
+        while self._pools and sum(len(other.tasks) for other in self._pools.values()) > self._max_tasks_in_memory:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
         return pool

@@ -21,7 +21,6 @@ from ml_backend.core.exceptions import (
     UnreachableError,
 )
 from ml_backend.demo.server import free_port
-from ml_backend.label_studio import client as module
 from ml_backend.label_studio.client import LabelStudioClient
 
 KEY = "c0ffee" * 6 + "beef"
@@ -234,12 +233,9 @@ def test_an_invalid_address_is_unreachable(url: str) -> None:
     assert KEY not in str(error.value)
 
 
-def test_pages_are_read_to_the_end(
-    client: LabelStudioClient, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PAGE_TASKS", 2)
+def test_pages_are_read_to_the_end(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.content = json.dumps({"total": 5, "tasks": [{"id": 1}, {"id": 2}]}).encode()
-    pages = client.task_pages(5, fields="all")
+    pages = client.task_pages(5, size=2, fields="all")
     assert len(list(pages)) == 2, "a server that repeats a page does not cause an endless loop"
     paths = [unquote_plus(path) for _, path, _, _ in scripted.requests]
     assert all("project=5" in path and "fields=all" in path and "page=1" in path for path in paths)

@@ -26,34 +26,24 @@ def test_reconciling_an_unchanged_project_reads_no_list_of_all_tasks(
     assert all("updated_at" in query for query in task_queries(client))
 
 
-def test_a_project_of_several_pages_is_read_completely(
-    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ml_backend.label_studio import client
-
-    monkeypatch.setattr(client, "PAGE_TASKS", 4)
+def test_a_project_of_several_pages_is_read_completely(server: FakeLabelStudio, store: Store) -> None:
     truth = add_labelled_tasks(server, 13)
     for task in truth:
         server.annotate(task, truth[task])
-    settle(server, store)
+    settle(server, store, page_tasks=4)
     assert_agree(server, store)
     for task in truth:
         server.annotate(task, truth[task], by=2)
-    settle(server, store)
+    settle(server, store, page_tasks=4)
     assert_agree(server, store)
 
 
-def test_a_task_deleted_between_two_pages_makes_no_other_task_be_skipped(
-    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ml_backend.label_studio import client as module
-
-    monkeypatch.setattr(module, "PAGE_TASKS", 4)
+def test_a_task_deleted_between_two_pages_makes_no_other_task_be_skipped(server: FakeLabelStudio, store: Store) -> None:
     truth = add_labelled_tasks(server, 13)
-    settle(server, store)
+    settle(server, store, page_tasks=4)
     store.versions.draw_audit(5, truth)
     server.delete_task(max(server.tasks))  # lost, so that all are listed
-    client = FakeClient(server)
+    client = FakeClient(server, page_tasks=4)
     listings: list[str] = []
 
     def delete_one_of_the_first_page(method: str, path: str, _body: Any) -> None:

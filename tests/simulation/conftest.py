@@ -10,20 +10,19 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from plugin_overrides import OverridePlugins
-from simulations import NearestMeanLearner, SimulationFolder
+from simulations import FewClusters, NearestMeanLearner, SimulationFolder
 
 from ml_backend.cli import main as cli
 from ml_backend.cli import simulate
+from ml_backend.core import registry
 from ml_backend.core.settings import Settings
-from ml_backend.simulation import replay
 
 
 @pytest.fixture
-def quick_encoder(
-    monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder, override_plugins: OverridePlugins
-) -> FakeEncoder:
+def quick_encoder(fake_encoder: FakeEncoder, override_plugins: OverridePlugins) -> FakeEncoder:
+    clusterer = registry.clusterer()
     override_plugins({"learner.logistic": NearestMeanLearner})
-    monkeypatch.setattr(replay, "MAX_CLUSTERS", 4)
+    override_plugins({"clusterer.bisecting": lambda: FewClusters(clusterer)})
     return fake_encoder
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from fake_label_studio import SINGLE, WORDS, text_about
 
-from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import Clustering, DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.ports import Clusterer
 from ml_backend.core.settings import Settings
 from ml_backend.rendering.simulation_text import notice_text
 from ml_backend.simulation.config import SimulationConfig
@@ -35,6 +36,19 @@ class NearestMeanLearner:
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         strength = np.exp(9 * vectors @ np.asarray(tensors["means"], np.float32).T)
         return np.asarray(strength / strength.sum(axis=1, keepdims=True), np.float32)
+
+
+class FewClusters:
+    """Cuts a pool into at most four clusters, which takes little time."""
+
+    def __init__(self, clusterer: Clusterer) -> None:
+        self._clusterer = clusterer
+
+    def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
+        return self._clusterer.cut(vectors, min(k, 4), seed)
+
+    def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
+        return self._clusterer.extend(vectors, clustering)
 
 
 def export(n: int, first: int = 1, labels: Sequence[str] = LABELS) -> list[Body]:

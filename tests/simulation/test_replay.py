@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit_labels, text_about
+from plugin_overrides import OverridePlugins
 from round_fixtures import queue
+from simulations import FewClusters
 from sklearn.metrics import accuracy_score, f1_score
 
+from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
@@ -28,6 +31,7 @@ from ml_backend.model import fitted_model
 from ml_backend.simulation import replay
 from ml_backend.simulation.learning_curves import Measurement
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
+from plugins.acquisition.clusters import Bisecting
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
 PLAN = SimulationPlan(SCHEMA, ProjectSettings().with_form_defaults("text"), "fake", initial=6, batch=6, budget=18)
@@ -45,8 +49,9 @@ POOL, TEST = labelled_pool(45), labelled_pool(30, first=200)
 
 
 @pytest.fixture(autouse=True)
-def few_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "MAX_CLUSTERS", 4)
+def few_clusters(override_plugins: OverridePlugins) -> None:
+    clusterer = registry.clusterer()
+    override_plugins({"clusterer.bisecting": lambda: FewClusters(clusterer)})
 
 
 def run(
@@ -108,6 +113,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     fake_encoder: FakeEncoder,
     single: TaskSchema,
     monkeypatch: pytest.MonkeyPatch,
+    override_plugins: OverridePlugins,
 ) -> None:
     """A team labels all tasks of each queue, from the first round on; both use the same seeds."""
     options(queue_size=8, audit_share=0.0, acquisition=strategy)
@@ -130,7 +136,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     live_learners = [learner for learner in learners if learner is not None]
     learners.clear()
 
-    monkeypatch.setattr(replay, "MAX_CLUSTERS", 30)
+    override_plugins({"clusterer.bisecting": Bisecting})
     monkeypatch.setattr(replay, "SEED_STRIDE", 0)
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])

@@ -25,6 +25,7 @@ from ml_backend.rendering.simulation_report import write_report
 from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
+from ml_backend.simulation.run import ENCODED_AT_A_TIME
 
 
 def test_curves_summary_and_report_are_written_and_the_verdict_is_last(
@@ -178,11 +179,11 @@ def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and
     assert f"north ({rows})" in page
 
 
-def test_progress_goes_up_to_the_end(simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "ENCODED_AT_A_TIME", 13)
+def test_progress_goes_up_to_the_end(simulation: SimulationFolder) -> None:
+    simulation.write(export(600))
     simulation.run()
     encoded = [step for step in simulation.progress if step[0] == "texts encoded"]
-    assert encoded == [("texts encoded", n, 30) for n in (13, 26, 30)]
+    assert encoded == [("texts encoded", n, 600) for n in (ENCODED_AT_A_TIME, 600)]
     done = [now for what, now, _ in simulation.progress if what.endswith("labels")]
     assert done == sorted(done)
     assert simulation.progress[-1] == ("random, repetition 2: labels", 48, 48)

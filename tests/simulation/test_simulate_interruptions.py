@@ -6,20 +6,20 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from simulations import LABELS, SimulationFolder
+from simulations import LABELS, SimulationFolder, export
 
 from ml_backend.cli import simulate
-from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import append_run
+from ml_backend.simulation.run import ENCODED_AT_A_TIME
 
 
 def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(
@@ -54,23 +54,21 @@ def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(
 
 
 def test_interrupted_while_texts_are_encoded_it_says_so_and_keeps_the_vectors(
-    main: Callable[..., Any], quick_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+    main: Callable[..., Any], simulation: SimulationFolder, quick_encoder: FakeEncoder
 ) -> None:
-    monkeypatch.setattr(run, "ENCODED_AT_A_TIME", 8)
-    encode = quick_encoder.encode
-
-    def stumble(texts: Sequence[str]) -> Floats:
-        if len(quick_encoder.encoded) == 16:
+    def interrupt() -> None:
+        if quick_encoder.encoded:
             raise KeyboardInterrupt
-        return encode(texts)
 
-    monkeypatch.setattr(quick_encoder, "encode", stumble)
+    simulation.write(export(600))
+    quick_encoder.before_encoding = interrupt
     code, out, err = main()
     assert (code, err) == (130, "")
     assert out.endswith("Interrupted: the same command goes on from here.\n")
-    monkeypatch.setattr(quick_encoder, "encode", encode)
+    assert len(quick_encoder.encoded) == ENCODED_AT_A_TIME
+    quick_encoder.before_encoding = lambda: None
     assert main()[0] in (0, None)
-    assert sum(text not in LABELS for text in quick_encoder.encoded) == 30
+    assert sum(text not in LABELS for text in quick_encoder.encoded) == 600
 
 
 def test_a_file_cut_off_anywhere_is_completed(simulation: SimulationFolder) -> None:

@@ -21,21 +21,26 @@ ARM = "margin + evolve (1 x 3)"
 
 
 class Writer(ScriptedTeacher):
-    """Writes texts with words of the labels; does not answer after `until` questions."""
+    """Writes texts with words of the labels; does not answer after `until` questions. A test may set `after_answer`,
+    which may raise, so that the answer is lost."""
 
     def __init__(self, until: int = 10**6) -> None:
         super().__init__()
         self.until = until
+        self.after_answer: Callable[[], object] = lambda: None
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         for question in questions:
             if len(self.asked) >= self.until:
                 raise TeacherUnavailableError("nobody listens")
             if question.purpose == "label":
-                yield from super().answer([question])
+                answers = list(super().answer([question]))
+                self.after_answer()
+                yield from answers
                 continue
             self.asked.append(question)
             texts = {"hard": ["pear plum new1", "tin zinc new2"], "easy": ["dog cow new3"]}
+            self.after_answer()
             content = texts if question.purpose == "write" else {"summary": "weak", "patterns": []}
             yield Answer(question.id, content, None, (Call("m", 0.1, 100, 10, "answered"),))
 
@@ -114,21 +119,17 @@ def test_a_name_that_was_mistyped_may_be_mended_as_long_as_nothing_was_answered(
 
 
 def test_ctrl_c_while_the_teacher_is_asked_loses_nothing_that_it_said(
-    simulation: SimulationFolder, writer: Writer, monkeypatch: pytest.MonkeyPatch
+    simulation: SimulationFolder, writer: Writer
 ) -> None:
-    answer = writer.answer
+    def interrupt() -> None:
+        if len(writer.asked) == 4:
+            raise KeyboardInterrupt
 
-    def interrupted(questions: Sequence[Question]) -> Iterator[Answer]:
-        for answered in answer(questions):
-            if len(writer.asked) == 4:
-                raise KeyboardInterrupt
-            yield answered
-
-    monkeypatch.setattr(writer, "answer", interrupted)
+    writer.after_answer = interrupt
     with pytest.raises(KeyboardInterrupt):
         simulation.run(**small())
     assert simulation.runs() == [("margin", 0), ("random", 0)]
-    monkeypatch.setattr(writer, "answer", answer)
+    writer.after_answer = lambda: None
     simulation.run(**small())
     assert simulation.runs()[-1] == (ARM, 0)
     contents = [(question.purpose, question.text) for question in writer.asked]

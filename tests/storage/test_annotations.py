@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from statements import read_all_annotations
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Annotation
@@ -152,3 +153,10 @@ def test_the_settings_for_skipped_tasks_are_stored(any_store: Store) -> None:
     for rules in (("REQUEUE_FOR_ME", 1), ("REQUEUE_FOR_OTHERS", 3)):
         any_store.serving_rules.put(5, *rules)
         assert any_store.serving_rules.get(5) == rules
+
+
+def test_a_read_of_all_annotations_is_recognized_by_its_statement(store: Store, statements: list[str]) -> None:
+    store.annotations.of_tasks(5, [1])
+    assert statements and not read_all_annotations(statements)
+    store.annotations.of(5)
+    assert read_all_annotations(statements)

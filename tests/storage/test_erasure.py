@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from statements import recorded_statements
 from stored_texts import LONG, OTHER, SECRET, SHORT, annotation, asking, everything, example, files_with, spread
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import content_key
-from ml_backend.storage import EvolutionRow, Store, quote_erasure
-from ml_backend.storage.deleted_texts import DeletedTexts
+from ml_backend.storage import EvolutionRow, Store
 from ml_backend.storage.erasure import count_rows
 from ml_backend.storage.locks import EVOLUTION, locked
+from ml_backend.storage.quote_erasure import ErasureLimits, QuoteEraser
 from ml_backend.storage.schema import question
 from ml_backend.teacher.evolution.analysis_prompt import quoted_text
 
+TO_THE_END = ErasureLimits(step_seconds=600.0, keep_seconds=0.0)
+"""A step searches to the end, on slow machines, too, and forgets the deleted texts at once."""
 
-@pytest.fixture(autouse=True)
-def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes each step of the search run to its end, on slow machines, too, and forget the deleted texts at once."""
-    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 600.0)
-    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
+
+def eraser_of(store: Store, **limits: Any) -> QuoteEraser:
+    return QuoteEraser(store.database, replace(TO_THE_END, **limits))
+
+
+def n_steps(eraser: QuoteEraser) -> int:
+    """Removes all quotes, and returns the number of steps."""
+    return next(steps for steps in itertools.count() if not eraser.step(5))
 
 
 def erase_all(store: Store) -> int:
-    """Removes all quotes, and returns the number of steps."""
-    return next(steps for steps in itertools.count() if not store.erase_quotes(5))
+    return n_steps(eraser_of(store))
 
 
 @pytest.mark.parametrize("text", [SECRET, LONG, SHORT])
@@ -84,11 +91,7 @@ def test_quotes_of_a_text_that_returns_before_the_search_stay(any_store: Store) 
 
 
 @pytest.mark.parametrize("texts", [1, 300])
-def test_a_step_searches_few_rows_and_the_next_step_continues(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch, texts: int
-) -> None:
-    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 7)
+def test_a_step_searches_few_rows_and_the_next_step_continues(any_store: Store, texts: int) -> None:
     deleted = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(deleted, start=1)])
     body = {"weaknesses": f"it fails at {deleted[-1]}", "texts": []}
@@ -97,39 +100,27 @@ def test_a_step_searches_few_rows_and_the_next_step_continues(
     asked = [(asking(f"q{number}", f"{number}", deleted[0]), content_key(f"{number}")) for number in range(30)]
     any_store.questions.add(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
-    searched: list[Any] = []
-    changes = DeletedTexts.changes
-    monkeypatch.setattr(DeletedTexts, "changes", lambda *arguments: searched.append(arguments) or changes(*arguments))
-    most = steps = 0
-    while any_store.erase_quotes(5):
-        most, steps = max(most, len(searched)), steps + 1
-        searched.clear()
-    assert most == 2, "one row, which is read again when it is changed"
-    assert steps > 60, "a row at a time"
+    assert n_steps(eraser_of(any_store, step_seconds=0.0, rows_per_query=7)) > 60, "a row at a time"
     assert [row for row in everything(any_store) if SECRET[:60] in row[1]] == []
 
 
-def test_quotes_of_a_text_that_returns_during_the_search_stay(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quotes_of_a_text_that_returns_during_the_search_stay(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.questions.add(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
-    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 1)
+    eraser = eraser_of(any_store, step_seconds=0.0, rows_per_query=1)
     any_store.tasks.remove(5, [1])
-    assert any_store.erase_quotes(5)
+    assert eraser.step(5)
     any_store.tasks.put(5, [example(3, SECRET)])
-    erase_all(any_store)
+    n_steps(eraser)
     assert any_store.questions.with_ids(5, ["zz"])[0].text == f"as in {SECRET}"
 
 
-def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quote_erasure, "TEXTS_PER_SEARCH", 4)
+def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store) -> None:
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.add(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
     any_store.tasks.remove(5, range(1, 10))
-    assert erase_all(any_store) == 3
+    assert n_steps(eraser_of(any_store, texts_per_search=4)) == 3
     [cleaned] = any_store.questions.all(5)
     assert [text for text in texts if text in cleaned.text] == texts[-1:]
 
@@ -199,33 +190,31 @@ def test_quotes_are_removed_while_evolve_runs(any_store: Store) -> None:
         assert {table for table, row in everything(any_store) if OTHER in row} == {"deleted_text"}
 
 
-def test_a_text_that_was_read_just_before_its_deletion_is_not_written_just_after_it(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 3600.0)
+def test_a_text_that_was_read_just_before_its_deletion_is_not_written_just_after_it(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
-    erase_all(any_store)
+    n_steps(eraser_of(any_store, keep_seconds=3600.0))
     any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
     assert {table for table, row in everything(any_store) if SECRET in row} == {"deleted_text"}
-    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_the_search_index_of_deleted_texts_is_built_once_for_many_writes(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def reads_of_texts(statements: Sequence[tuple[str, Any]]) -> list[str]:
+    """The statements that read the texts for the search index."""
+    return [text for text, _ in statements if text.startswith("SELECT deleted_text.text")]
+
+
+def test_the_search_index_of_deleted_texts_is_built_once_for_many_writes(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
-    prepared: list[object] = []
-    monkeypatch.setattr(quote_erasure, "DeletedTexts", lambda texts: prepared.append(texts) or DeletedTexts(texts))
-    for number in range(5):
-        any_store.questions.add(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
-    assert prepared == [], "the question of a label without examples quotes nothing"
-    for number in range(5):
-        any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
-    assert len(prepared) == 1
+    with recorded_statements() as statements:
+        for number in range(5):
+            any_store.questions.add(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
+        assert not reads_of_texts(statements), "the question of a label without examples quotes nothing"
+        for number in range(5):
+            any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
+        assert len(reads_of_texts(statements)) == 1
     assert "such as" in (row := dict(everything(any_store))["label_description"]) and SECRET not in row
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from stored_texts import SECRET, everything, example, spread
 
 from ml_backend.core.teacher_types import Answer, Call
 from ml_backend.core.types import content_key
 from ml_backend.storage import Store
-from ml_backend.storage.erasure import count_rows, project_columns
+from ml_backend.storage.erasure import count_rows, erase_project, project_columns
 from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.schema import metadata, project
 
@@ -49,11 +48,10 @@ def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store
     assert any_store.versions.next_number(5) == 1, "versions begin at 1 again"
 
 
-def test_more_rows_than_one_transaction_removes_are_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.erasure.ROWS_PER_TRANSACTION", 100)
+def test_more_rows_than_one_transaction_removes_are_removed(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
-    assert any_store.forget(5) == {"task": 250, "project": 1}
+    assert erase_project(any_store.database, 5, rows_per_transaction=100) == {"task": 250, "project": 1}
 
 
 def test_the_ledger_can_be_kept_when_a_project_is_forgotten(any_store: Store) -> None:

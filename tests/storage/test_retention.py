@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from ml_backend.core.types import ModelVersion
 from ml_backend.storage import Store
-from ml_backend.storage.retention import MAX_VERSIONS, ROWS_PER_TRANSACTION, StoredLearner
+from ml_backend.storage.retention import MAX_VERSIONS, ROWS_PER_TRANSACTION, Retention, StoredLearner
 from ml_backend.storage.schema import version as table
 
 
@@ -60,12 +59,12 @@ def test_an_old_version_that_is_still_needed_stays(any_store: Store) -> None:
     assert numbers(any_store)[0] == 7
 
 
-def test_a_number_is_never_given_twice_whatever_was_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.retention.MAX_VERSIONS", 1)
+def test_a_number_is_never_given_twice_whatever_was_removed(any_store: Store) -> None:
+    retention = Retention(any_store.database, max_versions=1)
     used = []
     for _ in range(20):
         number = any_store.versions.next_number(5)
         used.append(number)
         rounds(any_store, number, number)
-        any_store.retention.remove_old_versions(5, ())
+        retention.remove_old_versions(5, ())
     assert used == [*range(1, 21)]

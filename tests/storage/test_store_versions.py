@@ -10,7 +10,7 @@ from versions import version
 
 from ml_backend.core.types import Estimate, Remark
 from ml_backend.storage import RoundRow, Store
-from ml_backend.storage import versions as module
+from ml_backend.storage.versions import Versions
 
 
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
@@ -96,11 +96,11 @@ def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_
     assert any_store.versions.last_rounds(5, failed=True) == [bad]
 
 
-def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(module, "MAX_ROUNDS", 5)
+def test_only_the_newest_rounds_are_kept(any_store: Store) -> None:
+    versions = Versions(any_store.database, max_rounds=5)
     for at in range(20):
-        any_store.versions.record_round(5, RoundRow(None, at, at, {}))
-    started = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
+        versions.record_round(5, RoundRow(None, at, at, {}))
+    started = [record.started_at for record in versions.last_rounds(5, 100)]
     assert started == sorted(started, reverse=True)
     assert started[0] == 19
     assert 5 <= len(started) <= 6

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.client import PAGE_TASKS, LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 
 SINGLE = (
@@ -288,8 +288,9 @@ class FakeLabelStudio:
 class FakeClient(LabelStudioClient):
     """Records (method, path, body) of every call. A test may set `before` and `after`, which may raise."""
 
-    def __init__(self, server: FakeLabelStudio) -> None:
+    def __init__(self, server: FakeLabelStudio, page_tasks: int = PAGE_TASKS) -> None:
         self.server = server
+        self._page_tasks = page_tasks
         self.url = "http://label-studio.invalid"
         self.calls: list[tuple[str, str, Any]] = []
         self.params: list[Body] = []  # of each call

@@ -5,14 +5,15 @@ from __future__ import annotations
 from fake_label_studio import FakeClient, FakeLabelStudio
 
 from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.label_studio.client import PAGE_TASKS
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.storage import Store
 
 
-def settle(server: FakeLabelStudio, store: Store) -> FakeClient:
-    client = FakeClient(server)
+def settle(server: FakeLabelStudio, store: Store, page_tasks: int = PAGE_TASKS) -> FakeClient:
+    client = FakeClient(server, page_tasks)
     reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     return client
 

@@ -1,8 +1,8 @@
-"""Records the SQL statements that are sent while a block runs."""
+"""Records SQL statements, and recognizes those that read all annotations of a project."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,3 +22,10 @@ def recorded_statements() -> Iterator[list[tuple[str, Any]]]:
         yield statements
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", record)
+
+
+def read_all_annotations(statements: Iterable[str]) -> bool:
+    """Whether one of the statements reads all annotations of a project, as `Annotations.of` does."""
+    return any(
+        "FROM annotation" in text and "ORDER BY annotation.id" in text and " IN " not in text for text in statements
+    )

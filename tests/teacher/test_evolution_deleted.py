@@ -11,7 +11,8 @@ from authors import Author, rounds_of
 from fake_label_studio import FakeLabelStudio
 
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.storage import Store, quote_erasure
+from ml_backend.storage import Store
+from ml_backend.storage.quote_erasure import ErasureLimits, QuoteEraser
 from ml_backend.storage.schema import metadata
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
@@ -29,13 +30,9 @@ def tables_with(store: Store, text: str) -> set[str]:
 
 
 def erase(store: Store) -> None:
-    while store.erase_quotes(5):
+    eraser = QuoteEraser(store.database, ErasureLimits(step_seconds=600.0, keep_seconds=0.0))
+    while eraser.step(5):
         pass
-
-
-@pytest.fixture(autouse=True)
-def forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from projects import remove_rows, set_up
 from round_fixtures import MakeRound, active, learn
+from statements import read_all_annotations
 from stats_row import write_stats_row
 
 from ml_backend.core.settings import Settings
@@ -87,15 +88,16 @@ def test_a_label_of_a_teacher_without_a_confusion_matrix_counts_as_that_of_an_un
 
 
 def test_a_request_takes_as_many_statements_with_many_annotations_as_with_few(
-    settings: Settings, store: Store, fake_encoder: FakeEncoder, statements: list[str], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, store: Store, fake_encoder: FakeEncoder, statements: list[str]
 ) -> None:
     teach(store, 5, 20, wrong=0)
     teach(store, 6, 600, wrong=0)
-    monkeypatch.setattr(store.annotations, "of", lambda _: pytest.fail("all annotations were read"))
     counts = []
     for project in (5, 6):
         predictor = Predictor(settings, store)
+        statements.clear()
         predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
+        assert not read_all_annotations(statements)
         statements.clear()
         (prediction,) = predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
         counts.append(len(statements))

@@ -19,7 +19,6 @@ from ml_backend.core.types import TaskContent, TaskSchema, content_key
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS
 from ml_backend.storage import Store, save_credentials
 from ml_backend.storage.schema import job
-from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
 PATIENCE = 60.0
@@ -263,19 +262,20 @@ def test_no_round_waits_for_a_batch_that_is_being_encoded(harness: WorkerHarness
 
 
 def test_a_worker_keeps_the_pools_of_its_last_projects_in_memory(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, server: FakeLabelStudio, fake_encoder: FakeEncoder
 ) -> None:
-    monkeypatch.setattr(module, "MAX_TASKS_IN_MEMORY", 25)
+    harness = WorkerHarness(settings, server, max_tasks_in_memory=25)
     for project in (1, 2, 3):
         harness.store.projects.ensure(project)
         harness.store.tasks.put(
             project, [TaskContent(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
         )
-        harness.worker._pool(project).refresh(1)
+        harness.worker.pool(project).refresh(1)
     assert list(harness.worker.pools) == [2, 3]
-    harness.worker._pool(2)
-    harness.worker._pool(1).refresh(1)
+    harness.worker.pool(2)
+    harness.worker.pool(1).refresh(1)
     assert list(harness.worker.pools) == [2, 1]
+    harness.store.close()
 
 
 def test_without_an_api_key_the_error_names_its_setting(

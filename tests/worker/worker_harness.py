@@ -59,7 +59,9 @@ class StopRequest(threading.Event):
 class WorkerHarness:
     """A worker of one project, with its store and client. Only the test and calls to Label Studio advance its clock."""
 
-    def __init__(self, settings: Settings, server: FakeLabelStudio, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, settings: Settings, server: FakeLabelStudio, stop: threading.Event | None = None, **limits: Any
+    ) -> None:
         self.settings = settings
         self.server = server
         self.stop = stop or StopRequest()
@@ -68,7 +70,9 @@ class WorkerHarness:
         self.client = TimedClient(server, self.clock)
         self.store = Store(settings, clock=self.clock)
         self.listener = ImpatientListener(self.store.signals.listen())
-        self.worker = Worker(settings, self.store, self.stop, make_client=self.connect, listener=self.listener)
+        self.worker = Worker(
+            settings, self.store, self.stop, make_client=self.connect, listener=self.listener, **limits
+        )
         set_up(self.store, 5, connection={"ml": 1})
 
     def connect(self, url: str, key: str, _timeout: float) -> FakeClient:
