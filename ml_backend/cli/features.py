@@ -132,10 +132,11 @@ def _values_text(values: list[str], kind: str) -> str:
     if kind in ("numeric", "date"):
         return f"{values[0]} to {values[-1]}"
     from ml_backend.core.types import shorten
+    from ml_backend.rendering.formatting import and_more
 
     shown = [shorten(value) for value in values[:MAX_LISTED_VALUES]]
     quoted = [f'"{value}"' if " " in value or "," in value else value for value in shown]
-    more = f" and {len(values) - MAX_LISTED_VALUES} more" if len(values) > MAX_LISTED_VALUES else ""
+    more = and_more(values, MAX_LISTED_VALUES)
     return ", ".join(quoted) + more
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_backend.core.formatting import format_count
 from ml_backend.core.registry import EMBEDDED_TEACHER
+from ml_backend.rendering.formatting import and_more
 
 UNUSABLE_OUTCOMES = ("malformed", "refused", "failed")
 SECONDS_PER_MINUTE = 60.0
@@ -88,7 +89,7 @@ def _worst_classes(by_class: dict[str, Any], max_classes: int) -> str:
         f"{label} {estimate['value']:.0%} ({estimate['low']:.0%} to {estimate['high']:.0%})"
         for label, estimate in worst[:max_classes]
     ]
-    return f": {', '.join(named)}{f' and {len(worst) - max_classes} more' if len(worst) > max_classes else ''}"
+    return f": {', '.join(named)}{and_more(worst, max_classes)}"
 
 
 def _trust(trust: float) -> str:

@@ -148,12 +148,8 @@ class TeacherRunner:
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
         that can be asked, only the labels' names and descriptions written by people are distilled."""
-        project_row, teacher_client, schema, store = (
-            snapshot.project_row,
-            snapshot.teacher_client,
-            snapshot.schema,
-            self._store,
-        )
+        store, project_row = self._store, snapshot.project_row
+        teacher_client, schema = snapshot.teacher_client, snapshot.schema
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
         questions: QuestionsWithKeys = []
