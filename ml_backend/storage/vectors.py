@@ -169,8 +169,9 @@ class Vectors:
 
         raw = keys.view(np.uint8).reshape(len(keys), CONTENT_KEY_BYTES)
         write_atomically(self._file(name, "vectors"), with_header)
+        mapped = self._map_vectors(name)  # once the keys are there, another process may merge and remove the shard
         write_atomically(self._file(name, "keys"), lambda file: np.save(file, raw))
-        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), self._map_vectors(name))})
+        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), mapped)})
 
     def _open(self, name: str) -> Shard | None:
         """Opens a shard that another process has written; None if it is damaged or was removed."""

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.types import content_key
 from ml_backend.storage import Vectors
+from ml_backend.storage.files import write_atomically
 
 DIM = 8
 
@@ -224,6 +226,24 @@ def test_two_writers_that_merge_at_once_lose_and_duplicate_no_vector(tmp_path: P
     assert len(vectors) == 75
     assert {path.name.split(".")[1] for path in tmp_path.iterdir()} == {"keys", "vectors"}
     assert len(list(tmp_path.glob("*.keys.npy"))) == len(list(tmp_path.glob("*.vectors.npy")))
+
+
+def test_a_shard_that_another_process_merges_as_soon_as_it_is_complete_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Vectors(tmp_path, fanout=2), Vectors(tmp_path, fanout=2)
+
+    def write_then_let_the_other_merge(path: Path, *arguments: Any) -> None:
+        write_atomically(path, *arguments)
+        if path.name.endswith("keys.npy"):
+            monkeypatch.undo()
+            add(second, 2)
+            assert not path.exists(), "the other process has merged it"
+
+    monkeypatch.setattr("ml_backend.storage.vectors.write_atomically", write_then_let_the_other_merge)
+    add(first, 1)
+    assert_has(first, 1)
+    assert_has(Vectors(tmp_path), 1, 2)
 
 
 def test_a_merge_that_was_killed_before_the_old_shards_were_removed_duplicates_no_result(tmp_path: Path) -> None:
