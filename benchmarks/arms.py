@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.data import TextSet
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors, TrainingSet
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions, label_phrases
 
 BUDGETS = (50, 100, 200, 385)
@@ -24,8 +24,8 @@ class Bench:
     """A text set with its vectors, and the default learner. Fits and distils on rows of the set."""
 
     def __init__(self, text_set: TextSet) -> None:
-        self.schema: TaskSchema = text_set.schema
-        labels = self.schema.labels
+        self.schema: ProjectSchema = text_set.schema
+        labels = self.schema.control.labels
         self.x, self.test_x = text_set.vectors()
         self.y = np.array([labels.index(row.label) for row in text_set.train])
         self.test_y = np.array([labels.index(row.label) for row in text_set.test])
@@ -44,7 +44,7 @@ class Bench:
 
     def cues(self, descriptions: LabelDescriptions) -> PseudoLabels:
         """Returns the pseudo-labels of the labels' names, descriptions and cues."""
-        phrases = label_phrases(descriptions, self.schema)
+        phrases = label_phrases(descriptions, self.schema.control)
         vectors = registry.encoder("minilm").encode(phrases.texts)
         return PseudoLabels(vectors, phrases.targets, phrases.weights)
 

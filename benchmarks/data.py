@@ -17,7 +17,7 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.demo.texts import load_questions
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -40,10 +40,10 @@ class TextSet:
     test: list[Row]
 
     @property
-    def schema(self) -> TaskSchema:
+    def schema(self) -> ProjectSchema:
         """A single choice among the labels of the train rows, in alphabetical order."""
         labels = tuple(sorted({row.label for row in self.train}))
-        return TaskSchema(labels, multiple=False, control="label", source="text", text_field="text")
+        return ProjectSchema(InputSpec(text_field="text"), ControlSchema("label", "text", labels, False))
 
     def vectors(self) -> tuple[Floats, Floats]:
         """Returns the vectors of train and test rows from the default encoder. The first call takes minutes."""

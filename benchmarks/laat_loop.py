@@ -99,13 +99,15 @@ def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, T
     labelled[pool_rows.start] = True
     while True:
         learner = _fitted(x, y, np.flatnonzero(labelled), learner, priors)
-        probabilities = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
+        probabilities = (
+            learner.predict(SCHEMA.control, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
+        )
         yield t.auc(probabilities)
         n = int(labelled.sum())
         if n >= LABELS:
             return
-        pool = Pool(x, None, labelled.copy(), ~labelled, SCHEMA.multiple, clustering=clustering)
-        pool = with_predictions(pool, learner, SCHEMA, tasks)
+        pool = Pool(x, None, labelled.copy(), ~labelled, SCHEMA.control.multiple, clustering=clustering)
+        pool = with_predictions(pool, learner, SCHEMA.control, tasks)
         labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 
@@ -113,7 +115,7 @@ def _fitted(
     x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
-    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
+    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.control.labels, False, rows, b"", targets)
     return fitted_model.fit_model(snapshot, x[rows], serving, 1, priors)[0] or serving
 
 

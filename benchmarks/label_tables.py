@@ -94,7 +94,8 @@ def report(text_set: TextSet, runs: list[Measurement]) -> str:
     tuned = "; a development set" if text_set.name in DEVELOPMENT else ""
     return (
         f"## {text_set.name}\n{len(text_set.train):,} tasks, {len(text_set.test):,} test rows, "
-        f"{len(text_set.schema.labels)} labels; {len({run.seed for run in runs})} seeds{tuned}.\n\n" + _rows(runs)
+        f"{len(text_set.schema.control.labels)} labels; {len({run.seed for run in runs})} seeds{tuned}.\n\n"
+        + _rows(runs)
     )
 
 

@@ -30,7 +30,9 @@ def live(seeds: int) -> Iterator[str]:
         options = TeacherOptions(MODEL, server.url, timeout=300.0, concurrency=PARALLEL_REQUESTS)
         teacher = registry.teacher("openai", options)
         assert teacher is not None
-        questions = [prompts.label_question(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
+        questions = [
+            prompts.label_question(bench.schema.control, content_key(text), text, teacher.name, {}) for text in texts
+        ]
         begin = time.monotonic()
         answers = {answer.question: answer for answer in teacher.answer(questions)}
         seconds = time.monotonic() - begin

@@ -30,8 +30,9 @@ from pydantic import SecretStr
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.arrays import TrainingSet
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.types import content_key
 from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import load_questions
@@ -118,12 +119,17 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             break
     config = Path("label_config.xml").read_text()
     schema = read_schema(config)
-    with LocalLabelStudio(folder / "label-studio") as label_studio, teacher(label_of, schema.labels) as teacher_url:
+    with (
+        LocalLabelStudio(folder / "label-studio") as label_studio,
+        teacher(label_of, schema.control.labels) as teacher_url,
+    ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", config)
-        seconds = _timed(lambda: list(import_tasks(client, project, [{schema.text_field: text} for text in label_of])))
+        seconds = _timed(
+            lambda: list(import_tasks(client, project, [{schema.input.text_field: text} for text in label_of]))
+        )
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
-        floors = floor(table, client, project, schema, size, schema.labels[0])
+        floors = floor(table, client, project, schema, size, schema.control.labels[0])
         settings = Settings(
             label_studio_url=label_studio.url,
             label_studio_api_key=SecretStr(label_studio.token),
@@ -156,7 +162,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
 
 
 def floor(
-    table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int, label: str
+    table: Table, client: LabelStudioClient, project: int, schema: ProjectSchema, size: int, label: str
 ) -> dict[str, float]:
     """Measures the calls that publish a queue and ask for its first task, without a backend."""
     tasks = [task["id"] for task in next(client.task_pages(project, fields="task_only", include="id"))[:50]]
@@ -164,7 +170,8 @@ def floor(
 
     def rows(name: str, n: int) -> list[dict[str, object]]:
         region = {
-            "from_name": schema.control, "to_name": schema.source, "type": "choices", "value": {"choices": [label]},
+            "from_name": schema.control.name, "to_name": schema.control.source, "type": "choices",
+            "value": {"choices": [label]},
         }  # fmt: skip
         return [{"task": task, "result": [region], "score": 0.5, "model_version": name} for task in tasks[:n]]
 
@@ -212,7 +219,7 @@ def loop(bench: LoopBench, annotations: int, floors: dict[str, float], when: str
         if served is None:
             raise SystemExit("the queue is empty")
         labelled_count = store.annotations.count(project)[0]
-        submit_annotation(client, served.task, schema, [bench.label_of[served.text]])
+        submit_annotation(client, served.task, schema.control, [bench.label_of[served.text]])
         begin = time.monotonic()
         _until(lambda: _serves_labels(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)
@@ -256,7 +263,7 @@ def predict(table: Table, settings: Settings, project: int, size: int, text: str
 def webhook(table: Table, settings: Settings, store: Store, project: int, size: int, config: str) -> None:
     """Measures the acknowledgement of updated annotations at a steady rate, while the requested rounds run."""
     annotations = store.annotations.of(project)
-    labels = read_schema(config).labels
+    labels = read_schema(config).control.labels
     counts = store.projects.ensure(project).counts or {}
     details = {
         "id": project, "label_config": config, "task_number": counts["tasks"],

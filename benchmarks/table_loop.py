@@ -88,7 +88,7 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         LocalLabelStudio(Path(name) / "label-studio") as label_studio,
-        teacher(label_of, schema.labels) as teacher_url,
+        teacher(label_of, schema.control.labels) as teacher_url,
     ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", CONFIG)

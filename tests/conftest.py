@@ -42,8 +42,8 @@ from plugin_overrides import OverridePlugins, override_plugins, use_teacher
 from recording_plugins import logistic, teacher_strategy
 from round_fixtures import options, taught
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop.context import RoundContext
@@ -162,12 +162,12 @@ def client(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Flask
 
 
 @pytest.fixture
-def single() -> TaskSchema:
+def single() -> ProjectSchema:
     return read_schema(SINGLE)
 
 
 @pytest.fixture
-def multiple() -> TaskSchema:
+def multiple() -> ProjectSchema:
     return read_schema(MULTIPLE)
 
 

@@ -59,21 +59,23 @@ def features(
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
     stored = context.project_row.feature_scores
     descriptions = field_descriptions(context.options, stored)
-    text = feature_scores_to_text(context.project_row, encoder, context.schema, descriptions)
+    text = feature_scores_to_text(context.project_row, encoder, context.schema.control, descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
         file_text = read_json_text(file) if file else None
         changed = (
-            feature_scores_from_text(file_text, encoder, context.schema, stored)
+            feature_scores_from_text(file_text, encoder, context.schema.control, stored)
             if file_text is not None
-            else edit_in_editor(text, lambda edited: feature_scores_from_text(edited, encoder, context.schema, stored))
+            else edit_in_editor(
+                text, lambda edited: feature_scores_from_text(edited, encoder, context.schema.control, stored)
+            )
         )
-        if changed is None or changed == feature_scores_from_text(text, encoder, context.schema, stored):
+        if changed is None or changed == feature_scores_from_text(text, encoder, context.schema.control, stored):
             out.print("Nothing has changed.")
             return
         save_feature_scores(store, project, changed)
-        labels = context.schema.labels
+        labels = context.schema.control.labels
         n_scored = len((changed.get("estimates") or [{}])[0].keys() & {*labels})
         out.print(f"Kept: {n_scored} of {len(labels)} labels have scores. The next learner starts from them.")
         if overridden := sorted(changed["fields"].keys() & context.options.fields.keys()):
@@ -93,14 +95,14 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         description = f"  {descriptions[name]}" if name in descriptions else ""
         values = f" ({_values_text(field['values'], field['kind'])})" if field["values"] else ""
         out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + description)}", highlight=False)
-        for label in context.schema.labels:
+        for label in context.schema.control.labels:
             if line := _scores_text(scores.get(label, {}).get(name), deviations.get(label, {}).get(name)):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
     left_out = context.record_encoder.left_out() if context.record_encoder else {}
     if left_out:
         listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
         out.print(f"Left out: {escape(listed)}", highlight=False)
-    if removed_labels := [label for label in scores if label not in context.schema.labels]:
+    if removed_labels := [label for label in scores if label not in context.schema.control.labels]:
         names = ", ".join(removed_labels)
         sentence = f"Scores of labels that are not in the project: {names}. With --edit, give them another name."
         out.print(escape(sentence), highlight=False)
@@ -121,7 +123,7 @@ def _teacher_problem(context: ProjectContext) -> str:
     teacher = (context.project_row.teacher or {}).get("name")
     if context.record_encoder is None or not teacher:
         return ""
-    questions = score_questions(context.project_row, context.record_encoder, context.schema, {}, (), teacher)
+    questions = score_questions(context.project_row, context.record_encoder, context.schema.control, {}, (), teacher)
     answers = context.store.questions.answers(context.project_row.id, [question.id for question in questions])
     problems = [answer.problem for answer in answers.values() if answer.problem]
     return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""

@@ -104,7 +104,7 @@ def evolve(
     client = make_client(settings) if way == TASKS else None  # raises an error before a teacher is paid
 
     def import_texts(texts: Mapping[str, str], since: str) -> Sequence[TaskContent]:
-        return import_generated_texts(client, project, context.schema, texts, since) if client else ()
+        return import_generated_texts(client, project, context.schema.input, texts, since) if client else ()
 
     try:
         run = EvolutionRun(context, context.teacher_client(), way, per_round, import_texts)
@@ -179,26 +179,29 @@ def cues(
     store = open_store(read_settings(data_dir=data_dir))
     project_row = store.projects.require(project)
     schema, stored = read_schema(project_row.label_config, project_row.choices), project_row.label_descriptions or {}
-    if schema.is_record:
+    if schema.input.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
     if as_json:
-        typer.echo(label_descriptions_to_text(stored, schema), nl=False)
+        typer.echo(label_descriptions_to_text(stored, schema.control), nl=False)
         return
     if file:
-        changed: LabelDescriptions | None = label_descriptions_from_text(read_json_text(file), schema)
+        changed: LabelDescriptions | None = label_descriptions_from_text(read_json_text(file), schema.control)
     elif edit:
         changed = edit_in_editor(
-            label_descriptions_to_text(stored, schema), lambda text: label_descriptions_from_text(text, schema)
+            label_descriptions_to_text(stored, schema.control),
+            lambda text: label_descriptions_from_text(text, schema.control),
         )
     else:
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
-        _print_cues(stored, schema.labels, n_useless_replies=outcomes["malformed"] + outcomes["refused"])
+        _print_cues(stored, schema.control.labels, n_useless_replies=outcomes["malformed"] + outcomes["refused"])
         return
     if changed is None or changed == project_row.label_descriptions:
         out.print("Nothing has changed.")
     else:
         save_label_descriptions(store, project, changed)
-        out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The next learner starts from them.")
+        out.print(
+            f"Kept: {len(changed)} of {len(schema.control.labels)} labels have cues. The next learner starts from them."
+        )
 
 
 def ledger(

@@ -23,8 +23,8 @@ from ml_backend.core.arrays import (
     Tensors,
     TrainingSet,
 )
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
-from ml_backend.core.types import TaskSchema
 
 
 class Encoder(Protocol):
@@ -140,7 +140,7 @@ class Learner(Protocol):
 class Drafter(Protocol):
     """A teacher that drafts at once, at no cost and without training, until a learner or another teacher is better."""
 
-    def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
+    def draft(self, texts: Sequence[str], vectors: Floats, control: ControlSchema) -> Floats:
         """(n, c) probabilities. A row sums to one for a single choice; with several choices, columns are
         independent."""
 

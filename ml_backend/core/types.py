@@ -44,53 +44,6 @@ def shorten(value: str, max_length: int = 24) -> str:
     return value if len(value) <= max_length else f"{value[: max_length - 1]}…"
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSchema:
-    """The control of a labelling configuration that is learnt, and the fields of a task's data that are read.
-
-    labels          the labels as annotators read them
-    multiple        whether several labels may hold at once
-    control         the name of the control tag (from_name of a region)
-    source          the name of the object tag (to_name of a region)
-    text_field      the field that holds the text; "" if the tasks are records
-    hints           descriptions of the labels, one for each label ("" for none), or ()
-    record_field    the field that holds the record as an object; "" if there is none
-    fields          fields of the task that are fields of the record, the field that the question is about first
-    html            those of the fields above that hold HTML
-    stored          for each label the value, or the path of a nested label, that Label Studio stores; () if it stores
-                    the labels themselves
-    nested          whether labels are nested in labels
-    conditional     whether the control may stay hidden or must be answered: then an empty annotation has no meaning
-    other_controls  the names of all other controls, which are not learnt
-    kind            the kind of annotation: the folder of `ml_backend.kinds` with its code
-    """
-
-    labels: tuple[str, ...]
-    multiple: bool
-    control: str
-    source: str
-    text_field: str
-    hints: tuple[str, ...] = ()
-    record_field: str = ""
-    fields: tuple[str, ...] = ()
-    html: tuple[str, ...] = ()
-    stored: tuple[tuple[str, ...], ...] = ()
-    nested: bool = False
-    conditional: bool = False
-    other_controls: tuple[str, ...] = ()
-    kind: Literal["choices"] = "choices"
-
-    @property
-    def is_record(self) -> bool:
-        """Whether the text of a `TaskContent` is a record, as `record_text` writes it."""
-        return bool(self.record_field or self.fields)
-
-    @property
-    def data(self) -> tuple[str, ...]:
-        """The fields of a task's data that hold the text or the record."""
-        return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
-
-
 def record_field_name(field: object) -> str:
     """The name of a field in a record: without characters that cannot be stored, and of limited length."""
     return storable_text(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD

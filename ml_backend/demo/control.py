@@ -57,10 +57,10 @@ class HeldOutEvaluator:
         cache = self._store.vectors(self._project, self._encoder.name)
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
-        label_names = distillation.pseudo_labels_of_names(self.schema, self._encoder)
+        label_names = distillation.pseudo_labels_of_names(self.schema.control, self._encoder)
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
-            attributions = feature_scores.attributions(self._project_row, self._encoder, self.schema)
+            attributions = feature_scores.attributions(self._project_row, self._encoder, self.schema.control)
         self._priors = distillation.distil_names(
             label_names, self._learner_name(), vectors, False, self._project, attributions
         )
@@ -69,7 +69,7 @@ class HeldOutEvaluator:
         """Held-out accuracy of the serving learner, None before there is one."""
         version = self._store.versions.active(self._project)
         learner, _ = fitted_model.load_best(self._store, version, self._encoder.name)
-        return None if learner is None else self._accuracy(learner.predict(self.schema, self._vectors))
+        return None if learner is None else self._accuracy(learner.predict(self.schema.control, self._vectors))
 
     def control_accuracy(self, n: int) -> float | None:
         """Mean held-out accuracy of the control after n labels, over the random orders whose first n labels are not all
@@ -90,5 +90,5 @@ class HeldOutEvaluator:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())
 
     def _targets(self, tasks: Sequence[DemoTask]) -> Floats:
-        columns = [self.schema.labels.index(task.label) for task in tasks]
-        return np.eye(len(self.schema.labels), dtype=np.float32)[columns]
+        columns = [self.schema.control.labels.index(task.label) for task in tasks]
+        return np.eye(len(self.schema.control.labels), dtype=np.float32)[columns]

@@ -249,7 +249,7 @@ def _annotate(
         if served is None:
             out.print("nothing is left to label")
             return
-        submit_annotation(client, served.task, evaluator.schema, [evaluator.true_label(served.text)])
+        submit_annotation(client, served.task, evaluator.schema.control, [evaluator.true_label(served.text)])
         submitted = time.monotonic()
         _wait(lambda: _is_queue_of(store, project, n_labels), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)

@@ -12,18 +12,19 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE, TaskSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE
 
 ChoicePath = tuple[str, ...]
 
 
-def read_labels(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
+def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], str]:
     """The labels in the `result` of an annotation, and the code that says why it cannot be learnt from (see
     `Annotation.unread`). If the result has unknown choices beside labels, the labels come first."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return (), "shape"
-    control_regions = [region for region in regions if region.get("from_name") == schema.control]
+    control_regions = [region for region in regions if region.get("from_name") == schema.control.name]
     labels: list[str] = []
     unknown: list[str] = []
     parents: list[str] = []
@@ -32,10 +33,10 @@ def read_labels(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
         path = _as_path(choice)
         if path is None:
             has_malformed = True
-        elif label := _label_of(path, schema):
+        elif label := _label_of(path, schema.control):
             labels.append(label)
         else:
-            (parents if path in _parent_paths(schema) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
+            (parents if path in _parent_paths(schema.control) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
     if labels:
         return tuple(dict.fromkeys(labels + unknown)), PARTLY_READABLE if unknown else ""
     if unknown or parents:
@@ -43,16 +44,16 @@ def read_labels(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
     if has_malformed:
         return (), "shape"
     names = [region.get("from_name") for region in regions]
-    if any(isinstance(name, str) and name not in (schema.control, *schema.other_controls) for name in names):
+    if any(isinstance(name, str) and name not in (schema.control.name, *schema.other_controls) for name in names):
         return (), "control"
-    return (), "" if schema.multiple and not schema.conditional else "empty"
+    return (), "" if schema.control.multiple and not schema.control.conditional else "empty"
 
 
-def write_choices(labels: Iterable[str], schema: TaskSchema) -> list[str] | list[list[str]]:
+def write_choices(labels: Iterable[str], control: ControlSchema) -> list[str] | list[list[str]]:
     """The choices that Label Studio's labelling screen selects for labels of the schema."""
-    stored = dict(zip(schema.labels, schema.stored, strict=True)) if schema.stored else {}
+    stored = dict(zip(control.labels, control.stored, strict=True)) if control.stored else {}
     paths = [stored.get(label, (label,)) for label in labels]
-    return [[*path] for path in paths] if schema.nested else [path[-1] for path in paths]
+    return [[*path] for path in paths] if control.nested else [path[-1] for path in paths]
 
 
 def _stored_choices(region: Mapping[str, Any]) -> list[Any]:
@@ -70,11 +71,11 @@ def _as_path(choice: Any) -> ChoicePath | None:
     return tuple(str(int(part) if isinstance(part, float) and part.is_integer() else part) for part in parts)
 
 
-def _label_of(path: ChoicePath, schema: TaskSchema) -> str:
+def _label_of(path: ChoicePath, control: ControlSchema) -> str:
     """The only label that a path can mean, "" if there is none or more than one."""
     # without nesting, the parents in a path come from another configuration
-    candidates = (path,) if schema.nested or len(path) == 1 else (path, path[-1:])
-    for exact, normalised in _labels_by_path(schema):
+    candidates = (path,) if control.nested or len(path) == 1 else (path, path[-1:])
+    for exact, normalised in _labels_by_path(control):
         for candidate in candidates:
             labels = exact.get(candidate) or normalised.get(_normalised(candidate)) or frozenset()
             if len(labels) == 1:
@@ -84,12 +85,12 @@ def _label_of(path: ChoicePath, schema: TaskSchema) -> str:
 
 @lru_cache(maxsize=256)
 def _labels_by_path(
-    schema: TaskSchema,
+    control: ControlSchema,
 ) -> tuple[tuple[dict[ChoicePath, frozenset[str]], dict[ChoicePath, frozenset[str]]], ...]:
     """The labels that a path can mean, as pairs of an exact and a normalised look-up table. The first pair has the
     stored paths; the second, which is less certain, has the labels' names and the ends of the paths."""
-    stored = schema.stored or tuple((label,) for label in schema.labels)
-    by_stored_path = list(zip(stored, schema.labels, strict=True))
+    stored = control.stored or tuple((label,) for label in control.labels)
+    by_stored_path = list(zip(stored, control.labels, strict=True))
     by_name_or_end = [pair for path, label in by_stored_path for pair in (((label,), label), (path[-1:], label))]
     return tuple(
         (_group_labels(pairs), _group_labels([(_normalised(path), label) for path, label in pairs]))
@@ -109,6 +110,6 @@ def _normalised(path: ChoicePath) -> ChoicePath:
 
 
 @lru_cache(maxsize=256)
-def _parent_paths(schema: TaskSchema) -> frozenset[ChoicePath]:
+def _parent_paths(control: ControlSchema) -> frozenset[ChoicePath]:
     """The paths of the choices that hold other choices."""
-    return frozenset(path[:n] for path in schema.stored for n in range(1, len(path)))
+    return frozenset(path[:n] for path in control.stored for n in range(1, len(path)))

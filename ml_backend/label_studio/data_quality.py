@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation
 
 MAX_LISTED = 5  # tasks or labels that a message names
 
 
 def irregularities(
-    schema: TaskSchema, tasks: Sequence[int], texts: Sequence[str], targets: Floats, annotations: Iterable[Annotation]
+    control: ControlSchema,
+    tasks: Sequence[int],
+    texts: Sequence[str],
+    targets: Floats,
+    annotations: Iterable[Annotation],
 ) -> Iterator[str]:
     """Yields a sentence for each kind of irregularity.
 
@@ -31,8 +36,8 @@ def irregularities(
         for annotation in annotations
         if not annotation.cancelled and len(annotation.choices) > 1 and annotation.task in task_ids
     }
-    with_several = set() if schema.multiple else with_several
-    is_tied = (targets == 0.5).any(axis=1) if schema.multiple else (targets > 0).sum(axis=1) > 1
+    with_several = set() if control.multiple else with_several
+    is_tied = (targets == 0.5).any(axis=1) if control.multiple else (targets > 0).sum(axis=1) > 1
     split = [task for task, tied in zip(tasks, is_tied, strict=True) if tied and task not in with_several]
     if with_several:
         yield f"several choices where one is allowed: {_listed_tasks(sorted(with_several))}; either counts as correct"
@@ -40,7 +45,7 @@ def irregularities(
         yield f"annotators evenly split: {_listed_tasks(split)}; either answer counts as correct"
     frequencies = (targets > 0).sum(axis=0)
     for frequency, finding in ((0, "labels that no task has"), (1, "labels that a single task has")):
-        if rare := [repr(label) for label, n in zip(schema.labels, frequencies, strict=True) if n == frequency]:
+        if rare := [repr(label) for label, n in zip(control.labels, frequencies, strict=True) if n == frequency]:
             yield f"{finding}: {listed(rare)}"
 
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     SYNTHETIC_FIELD,
     Annotation,
     TaskContent,
-    TaskSchema,
     read_record,
     storable_text,
 )
@@ -47,13 +47,13 @@ class Export:
     groups: list[str]
 
 
-def read_config(path: Path) -> TaskSchema:
+def read_config(path: Path) -> ProjectSchema:
     """The schema of the labelling configuration in a file. Raises ApprenticeError."""
     # lxml refuses a decoded text that declares an encoding
     return read_schema(re.sub(r"^\s*<\?xml[^>]*>", "", read_text(path)))
 
 
-def read_export(path: Path, schema: TaskSchema, group: str, notify: Callable[[str], None]) -> Export:
+def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[[str], None]) -> Export:
     """The annotated tasks of an export.
 
     group   name of the field whose values make the groups, "" for no groups
@@ -72,29 +72,29 @@ def read_export(path: Path, schema: TaskSchema, group: str, notify: Callable[[st
         raise ApprenticeError(
             f"{path} has more than one task with the id {listed(duplicates)}: give each task an id of its own"
         )
-    _check_labels(path, schema, annotations)
-    aggregated = aggregate_annotations(schema, annotations)
+    _check_labels(path, schema.control, annotations)
+    aggregated = aggregate_annotations(schema.control, annotations)
     row_of_task = {task: row for row, task in enumerate(aggregated.tasks.tolist())}
     labelled = [example for example in examples if example.task in row_of_task and example.text.strip()]
     # texts of the teacher are no sample of the texts that are to be labelled
     kept = [example for example in labelled if SYNTHETIC_FIELD not in example.fields]
     left_out = _left_out(tasks, examples, annotations, row_of_task.keys(), schema)
     if len(kept) < 2:
-        data_kind = "record" if schema.is_record else "text"
+        data_kind = "record" if schema.input.is_record else "text"
         raise ApprenticeError(
             f"{path} has too few tasks with a {data_kind} and an answer, {len(kept)} of {len(tasks)}: label some first"
             + (f". Left out: {left_out}" if left_out else "")
-            + _other_controls_hint(tasks, schema)
+            + _other_controls_hint(tasks, schema.control)
         )
     if left_out:
         notify(f"{path}: left out of {len(tasks)} tasks: {left_out}")
     data = {read_id(task.get("id")): task.get("data") for task in tasks}
-    groups = [_group_value(data[example.task], example.text, schema, group) if group else "" for example in kept]
+    groups = [_group_value(data[example.task], example.text, schema.input, group) if group else "" for example in kept]
     if group:
         _check_groups(path, group, groups, notify)
     task_ids, texts = [example.task for example in kept], [example.text for example in kept]
     targets = aggregated.targets[[row_of_task[task] for task in task_ids]]
-    for irregularity in irregularities(schema, task_ids, texts, targets, annotations):
+    for irregularity in irregularities(schema.control, task_ids, texts, targets, annotations):
         notify(f"{path}: {irregularity}")
     return Export(np.array(task_ids, np.int64), texts, targets, groups)
 
@@ -104,7 +104,7 @@ def _left_out(
     examples: list[TaskContent],
     annotations: list[Annotation],
     labelled: Collection[int],
-    schema: TaskSchema,
+    schema: ProjectSchema,
 ) -> str:
     """Which tasks are left out, and why; "" if none is. `labelled` are the ids of the tasks with a target."""
     without_id = [place for place, task in enumerate(tasks, 1) if read_id(task.get("id")) is None]
@@ -117,18 +117,18 @@ def _left_out(
     with_target = [example for example in examples if example.task in labelled]
     empty = [example.task for example in with_target if not example.text.strip()]
     generated = [example.task for example in with_target if example.text.strip() and SYNTHETIC_FIELD in example.fields]
-    data_kind = "record" if schema.is_record else "text"
+    data_kind = "record" if schema.input.is_record else "text"
     reasons = (
         (without_id, "without an id (in the list, number {})"),
         ([task for task in unlabelled if task not in skipped], "not labelled (task {})"),
         ([task for task in unlabelled if skipped.get(task) is True], "skipped (task {})"),
         (
             [task for task in unlabelled if skipped.get(task) is False],
-            f"without a choice for {schema.control!r} (task {{}})",
+            f"without a choice for {schema.control.name!r} (task {{}})",
         ),
         (
             empty,
-            f"without a {data_kind} in {listed([*map(repr, schema.data)])} (task {{}})",
+            f"without a {data_kind} in {listed([*map(repr, schema.input.data)])} (task {{}})",
         ),
         (generated, "written by the teacher (task {})"),
     )
@@ -158,7 +158,7 @@ def _load_tasks(path: Path) -> list[dict[str, Any]]:
     return tasks
 
 
-def _check_labels(path: Path, schema: TaskSchema, annotations: Iterable[Annotation]) -> None:
+def _check_labels(path: Path, control: ControlSchema, annotations: Iterable[Annotation]) -> None:
     """Raises ApprenticeError if an annotation has a label that the schema lacks."""
     unknown = sorted(
         {
@@ -166,7 +166,7 @@ def _check_labels(path: Path, schema: TaskSchema, annotations: Iterable[Annotati
             for annotation in annotations
             if not annotation.cancelled
             for choice in annotation.choices
-            if choice not in schema.labels
+            if choice not in control.labels
         }
     )
     if unknown:
@@ -185,21 +185,21 @@ def _annotations_in(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from (annotation for annotation in annotations if isinstance(annotation, dict))
 
 
-def _other_controls_hint(tasks: list[dict[str, Any]], schema: TaskSchema) -> str:
+def _other_controls_hint(tasks: list[dict[str, Any]], control: ControlSchema) -> str:
     """A sentence that names the other controls which have annotations: the configuration may be another project's."""
     results = [
         annotation["result"] for annotation in _annotations_in(tasks) if isinstance(annotation.get("result"), list)
     ]
     regions = [region for result in results for region in result if isinstance(region, dict)]
-    names = {repr(region["from_name"]) for region in regions if "from_name" in region} - {repr(schema.control)}
+    names = {repr(region["from_name"]) for region in regions if "from_name" in region} - {repr(control.name)}
     return f". There are answers to {listed(sorted(names))}: is it the right labelling configuration?" if names else ""
 
 
-def _group_value(data: Any, text: str, schema: TaskSchema, field: str) -> str:
+def _group_value(data: Any, text: str, input_spec: InputSpec, field: str) -> str:
     """The value of a field as the name of a group, "" if there is none. As in the live loop, a nested value makes no
     group, except a field of a record."""
     value = data.get(field) if isinstance(data, dict) else None
-    if value is None and schema.is_record:
+    if value is None and input_spec.is_record:
         value = read_record(text).get(field)
     return storable_text(str(value))[:MAX_FIELD_CHARACTERS] if isinstance(value, str | int | float) else ""
 

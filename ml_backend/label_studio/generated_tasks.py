@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, TaskSchema
+from ml_backend.core.schema import InputSpec
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_task_content, read_timestamp
 from ml_backend.label_studio.sync import changed_since
@@ -16,7 +17,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(days=1)  # between this machine and Label Studi
 
 
 def import_generated_texts(
-    client: LabelStudioClient, project: int, schema: TaskSchema, texts: Mapping[str, str], since: str
+    client: LabelStudioClient, project: int, input_spec: InputSpec, texts: Mapping[str, str], since: str
 ) -> list[TaskContent]:
     """Imports the texts that are not yet in the project, and returns the contents of the new tasks.
 
@@ -33,10 +34,10 @@ def import_generated_texts(
         imported |= {
             content.text
             for task in page
-            if (content := read_task_content(task, schema)) is not None and SYNTHETIC_FIELD in content.fields
+            if (content := read_task_content(task, input_spec)) is not None and SYNTHETIC_FIELD in content.fields
         }
     rows: list[dict[str, Any]] = [
-        {schema.text_field: text, SYNTHETIC_FIELD: kind} for text, kind in texts.items() if text not in imported
+        {input_spec.text_field: text, SYNTHETIC_FIELD: kind} for text, kind in texts.items() if text not in imported
     ]
     if not rows:
         return []
@@ -45,4 +46,4 @@ def import_generated_texts(
     response = client.call("POST", path, body=rows, params=params, timeout=IMPORT_TIMEOUT_SECONDS) or {}
     # if this version of Label Studio returns no ids, its webhook and the next round bring the tasks
     tasks = ({"id": task_id, "data": row} for task_id, row in zip(response.get("task_ids") or (), rows, strict=False))
-    return [content for task in tasks if (content := read_task_content(task, schema)) is not None]
+    return [content for task in tasks if (content := read_task_content(task, input_spec)) is not None]

@@ -1,4 +1,4 @@
-"""Reads Label Studio's labelling configuration (XML) into a TaskSchema."""
+"""Reads Label Studio's labelling configuration (XML) into a ProjectSchema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.label_studio.controls import (
     attribute,
     is_conditional,
@@ -22,7 +22,7 @@ OBJECT_TAGS = ("Text", "HyperText", "Table")
 
 
 @lru_cache(maxsize=256)
-def read_schema(label_config: str, choices: str = "") -> TaskSchema:
+def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The schema of the <Choices> that is learnt: the one named `choices` or, if that is "", the one that comes first
     by `controls.learning_order_key`. A <Choices> can be learnt if it points at a <Text>, a <HyperText> or a <Table>.
 
@@ -46,7 +46,7 @@ def read_schema(label_config: str, choices: str = "") -> TaskSchema:
             element = next(tag for tag in tree.iter("Choices") if tag.get("name") == control.name)
             others = [other for other in controls if other != control]
             schema = _choices_schema(control, element, list(interface.objects), others)
-            candidates.append((learning_order_key(element, len(schema.labels)), schema))
+            candidates.append((learning_order_key(element, len(schema.control.labels)), schema))
         except UnsupportedConfigError as problem:
             problems.append(str(problem))
     if candidates:
@@ -65,7 +65,7 @@ def read_schema(label_config: str, choices: str = "") -> TaskSchema:
     )
 
 
-def _choices_schema(control: Any, element: Any, objects: list[Any], others: list[Any]) -> TaskSchema:
+def _choices_schema(control: Any, element: Any, objects: list[Any], others: list[Any]) -> ProjectSchema:
     """The schema of one <Choices>. A task is a record if the object tags have a Table, or several fields in Texts and
     HyperTexts. Raises UnsupportedConfigError.
 
@@ -103,19 +103,23 @@ def _choices_schema(control: Any, element: Any, objects: list[Any], others: list
     if len(choices) < (1 if multiple else 2):
         raise UnsupportedConfigError(f"<Choices name={name!r}> has too few choices to learn from")
     stored_by_name = not nested and all(choice.path == (choice.name,) for choice in choices)
-    return TaskSchema(
-        tuple(choice.name for choice in choices),
-        multiple,
-        control=name,
-        source=source.name,
-        text_field=fields[0] if is_text else "",
-        hints=tuple(choice.hint for choice in choices) if any(choice.hint for choice in choices) else (),
-        record_field=table,
-        fields=() if is_text else fields,
-        html=tuple(field for field in fields if field in html),
-        stored=() if stored_by_name else tuple(choice.path for choice in choices),
-        nested=nested,
-        conditional=is_conditional(element) or is_required(element),
+    return ProjectSchema(
+        InputSpec(
+            text_field=fields[0] if is_text else "",
+            record_field=table,
+            fields=() if is_text else fields,
+            html=tuple(field for field in fields if field in html),
+        ),
+        ControlSchema(
+            name=name,
+            source=source.name,
+            labels=tuple(choice.name for choice in choices),
+            multiple=multiple,
+            hints=tuple(choice.hint for choice in choices) if any(choice.hint for choice in choices) else (),
+            stored=() if stored_by_name else tuple(choice.path for choice in choices),
+            nested=nested,
+            conditional=is_conditional(element) or is_required(element),
+        ),
         other_controls=tuple(dict.fromkeys(other.name for other in others)),
     )
 

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
-from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation, Draft, Prediction
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 from ml_backend.storage import ProjectRow, Proposal, Store
@@ -54,7 +55,7 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
 
 
 def update_proposals(
-    client: LabelStudioClient, store: Store, schema: TaskSchema, project_row: ProjectRow, max_proposals: int,
+    client: LabelStudioClient, store: Store, control: ControlSchema, project_row: ProjectRow, max_proposals: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor.
@@ -94,7 +95,7 @@ def update_proposals(
             _ensure_tab(client, store, project_row.id)
             check_lease()
             draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
-            rows = write_predictions([Prediction(task, error["confidence"], draft)], schema, SECOND_LOOK_VERSION)
+            rows = write_predictions([Prediction(task, error["confidence"], draft)], control, SECOND_LOOK_VERSION)
             annotation = annotation_of[task]
             try:
                 prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]

@@ -15,7 +15,8 @@ from typing import Any
 
 from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
-from ml_backend.core.types import Prediction, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import Prediction
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 
@@ -61,7 +62,7 @@ class Publisher:
 
     client: LabelStudioClient
     project: int
-    schema: TaskSchema
+    schema: ProjectSchema
     version: str
     check_lease: Callable[[], None]
     timings: PublishTimings
@@ -76,7 +77,7 @@ class Publisher:
         All predictions are written before the switch if one bulk import is no slower than the first ones alone.
         Raises RequestRefusedError if Label Studio dropped a prediction; the earlier version then continues to serve.
         """
-        rows = list(write_predictions(predictions, self.schema, self.version))
+        rows = list(write_predictions(predictions, self.schema.control, self.version))
         kind = self._write_kind(min(HEAD_PREDICTIONS, len(rows)), explores=self.explores)
         head_count = len(rows) if kind == "bulk" else HEAD_PREDICTIONS
         self._write(rows[:head_count], kind)
@@ -93,7 +94,7 @@ class Publisher:
 
         newer_round_requested  returns whether a newer queue is requested, and waits for it up to a number of seconds
         """
-        rows = list(write_predictions(predictions, self.schema, self.version))
+        rows = list(write_predictions(predictions, self.schema.control, self.version))
         in_bulk = self._write_kind(len(rows)) == "bulk" and (self.timings.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
         for chunk in [rows] if in_bulk and rows else [[row] for row in rows]:
             if newer_round_requested(self._last_write_seconds):
@@ -104,7 +105,7 @@ class Publisher:
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
         """See `PublishTimings.write_kind`. Measured on 1.23: a bulk import drops each prediction whose choices are
         paths."""
-        return "single" if self.schema.nested else self.timings.write_kind(row_count, explores=explores)
+        return "single" if self.schema.control.nested else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
         write_started = self.clock.monotonic()

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     MAX_RECORD_FIELDS,
     Annotation,
     Prediction,
     TaskContent,
-    TaskSchema,
     content_key,
     read_record,
     record_field_name,
@@ -48,19 +48,19 @@ def read_project_id(value: Any) -> int | None:
     return project if project is not None and project < 2**31 else None
 
 
-def read_text(task: Any, schema: TaskSchema) -> str:
+def read_text(task: Any, input_spec: InputSpec) -> str:
     """The task's text, or its record as text; "" if the task has none, or only blanks."""
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         return ""
-    if not schema.is_record:
-        value = _displayed_value(data, schema.text_field, schema)
+    if not input_spec.is_record:
+        value = _displayed_value(data, input_spec.text_field, input_spec)
         text = (
             "" if value is None or isinstance(value, (dict, list)) else storable_text(str(value)[:MAX_TEXT_CHARACTERS])
         )
         return text if text.strip() else ""
-    record = _read_record(data.get(schema.record_field), MAX_TABLE_VALUE_CHARACTERS)
-    displayed = {name: _displayed_value(data, name, schema) for name in schema.fields}
+    record = _read_record(data.get(input_spec.record_field), MAX_TABLE_VALUE_CHARACTERS)
+    displayed = {name: _displayed_value(data, name, input_spec) for name in input_spec.fields}
     task_fields = _read_record(displayed, MAX_TEXT_CHARACTERS)
     for name in task_fields.keys() & record.keys():
         record[f"{name} (record)"] = record.pop(name)
@@ -72,7 +72,7 @@ def _has_content(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def _displayed_value(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
+def _displayed_value(data: dict[str, Any], name: str, input_spec: InputSpec) -> Any:
     """The value that a tag displays: the field `name` or, as in Label Studio, the value at a path like "person.age".
     HTML is reduced to its visible text."""
     value: Any = data.get(name)
@@ -80,7 +80,7 @@ def _displayed_value(data: dict[str, Any], name: str, schema: TaskSchema) -> Any
         value = data
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-    return visible_text(value[:MAX_HTML_CHARACTERS]) if name in schema.html and isinstance(value, str) else value
+    return visible_text(value[:MAX_HTML_CHARACTERS]) if name in input_spec.html and isinstance(value, str) else value
 
 
 def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
@@ -122,13 +122,13 @@ def read_timestamp(value: Any) -> str:
         return ""
 
 
-def read_task_content(task: Any, schema: TaskSchema) -> TaskContent | None:
+def read_task_content(task: Any, input_spec: InputSpec) -> TaskContent | None:
     """A task with its text and the fields that may make groups, None if it has no id."""
     task_id = read_id(task.get("id")) if isinstance(task, dict) else None
     if task_id is None:
         return None
-    text = read_text(task, schema)
-    fields = _group_fields(task.get("data"), schema)
+    text = read_text(task, input_spec)
+    fields = _group_fields(task.get("data"), input_spec)
     if not text:  # the names of all fields help users to find the field that has the text
         fields = {**dict.fromkeys(_field_names(task.get("data")), ""), **fields}
     return TaskContent(task_id, text, content_key(text), fields)
@@ -141,11 +141,11 @@ def _field_names(data: Any) -> list[str]:
     return [storable_text(str(name))[:MAX_FIELD_CHARACTERS] for name in data][:MAX_GROUP_FIELDS]
 
 
-def _group_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
+def _group_fields(data: Any, input_spec: InputSpec) -> dict[str, str]:
     """The fields of a task's data that may make groups: not the text itself, no nested and no long values."""
     if not isinstance(data, dict):
         return {}
-    text_fields = schema.data
+    text_fields = input_spec.data
     plain = {
         storable_text(str(name)): storable_text(str(value))
         for name, value in data.items()
@@ -159,7 +159,7 @@ def _group_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
     return dict(sorted(short.items())[:MAX_GROUP_FIELDS])
 
 
-def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None) -> Annotation | None:
+def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = None) -> Annotation | None:
     """One annotation, None if it lacks an id, a task or a result.
 
     task  id of the task that contains the annotation; used if the annotation does not name its task
@@ -191,12 +191,12 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
     )
 
 
-def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[TaskContent], list[Annotation]]:
+def read_tasks(tasks: Iterable[Any], schema: ProjectSchema) -> tuple[list[TaskContent], list[Annotation]]:
     """The tasks in the JSON of the API or of /predict, and the annotations that they contain."""
     examples: list[TaskContent] = []
     annotations: list[Annotation] = []
     for task in tasks:
-        example = read_task_content(task, schema)
+        example = read_task_content(task, schema.input)
         if example is None:
             continue
         examples.append(example)
@@ -207,7 +207,7 @@ def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[TaskConte
     return examples, annotations
 
 
-def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, Any]]:
+def write_result(prediction: Prediction, control: ControlSchema) -> list[dict[str, Any]]:
     """The `result` of a prediction: one region with the draft, or none if the prediction has no draft."""
     draft = prediction.draft
     if draft is None or not draft.choices:
@@ -215,21 +215,23 @@ def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, A
     region: dict[str, Any] = {  # the reason comes first, because the Data Manager shows only the beginning
         **({"meta": {"text": [prediction.reason]}} if prediction.reason else {}),
         "id": f"draft-{prediction.task}",
-        "from_name": schema.control,
-        "to_name": schema.source,
+        "from_name": control.name,
+        "to_name": control.source,
         "type": "choices",
-        "value": {"choices": write_choices(draft.choices, schema)},
+        "value": {"choices": write_choices(draft.choices, control)},
         "score": round(draft.confidence, 4),
     }
     return [region]
 
 
-def write_predictions(predictions: Iterable[Prediction], schema: TaskSchema, version: str) -> Iterator[dict[str, Any]]:
+def write_predictions(
+    predictions: Iterable[Prediction], control: ControlSchema, version: str
+) -> Iterator[dict[str, Any]]:
     """Yields predictions as the JSON that Label Studio's API and its ML backend protocol accept."""
     for prediction in predictions:
         yield {
             "task": prediction.task,
-            "result": write_result(prediction, schema),
+            "result": write_result(prediction, control),
             "score": round(min(max(prediction.score, 0.0), 1.0), 6),
             "model_version": version,
         }

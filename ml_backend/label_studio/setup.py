@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings, project_params
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import delete_proposals, save_second_look_tab
@@ -49,7 +49,7 @@ Notify = Callable[[str], None]
 """Is called with a message for the user."""
 
 
-def connect(client: LabelStudioClient, store: Store, settings: Settings, project: int, notify: Notify) -> TaskSchema:
+def connect(client: LabelStudioClient, store: Store, settings: Settings, project: int, notify: Notify) -> ProjectSchema:
     """Sets up a project: webhook, ML backend, sampling, tab, first round. A repeated call restores missing parts.
     Returns the schema that is learnt from now on.
 

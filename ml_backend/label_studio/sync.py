@@ -18,7 +18,8 @@ from hashlib import sha256
 from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError, UnsupportedConfigError
-from ml_backend.core.types import TaskContent, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import TaskContent
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_tasks, read_timestamp
@@ -115,7 +116,7 @@ class _TaskReader:
     client: LabelStudioClient
     store: Store
     project: int
-    schema: TaskSchema
+    schema: ProjectSchema
     check_lease: Callable[[], None]
     on_listed: Callable[[Sequence[TaskContent]], None]
     revision: int
@@ -147,7 +148,7 @@ class _TaskReader:
         for page in self.client.task_pages(self.project, fields="task_only", include="id,data,updated_at"):
             self.check_lease()
             contents, _ = self._store_page(page)
-            if not self.schema.is_record:  # the encoder of records is fitted to all of them, so it must wait
+            if not self.schema.input.is_record:  # the encoder of records is fitted to all of them, so it must wait
                 self.on_listed(contents)
             listed.update(content.task for content in contents)
             newest = max([newest, *_update_times(page)])
@@ -213,27 +214,36 @@ def _overlap_start(time: str) -> str:
         return _EARLIEST
 
 
-def _schema(config: str, choices: str) -> TaskSchema | None:
+def _schema(config: str, choices: str) -> ProjectSchema | None:
     try:
         return read_schema(config, choices)
     except UnsupportedConfigError:
         return None  # the round reads the configuration too, and reports the error
 
 
-def _config_signature(schema: TaskSchema | None) -> str:
+def _config_signature(schema: ProjectSchema | None) -> str:
     """Identifies the parts of a labelling configuration that determine how tasks and annotations are read. The parts
     for annotations come last: if only these have changed, only the annotations are read again."""
     if schema is None:
         return ""
-    parts = (schema.labels, schema.stored, schema.nested, schema.multiple, schema.conditional, schema.other_controls)
+    parts = (
+        schema.control.labels,
+        schema.control.stored,
+        schema.control.nested,
+        schema.control.multiple,
+        schema.control.conditional,
+        schema.other_controls,
+    )
     return f"{_task_signature(schema)}{_ANNOTATION_SIGNATURE_PREFIX}{sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def _task_signature(schema: TaskSchema) -> str:
+def _task_signature(schema: ProjectSchema) -> str:
     """Identifies the parts of a labelling configuration that determine how tasks are read."""
-    source = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
-    fields = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
-    html = [f"html: {' '.join(schema.html)}"] if schema.html else []
+    source = (
+        f"{schema.control.name} {schema.control.source} {schema.input.text_field} {schema.input.record_field}".strip()
+    )
+    fields = [f"fields: {' '.join(schema.input.fields)}"] if schema.input.fields else []
+    html = [f"html: {' '.join(schema.input.html)}"] if schema.input.html else []
     # the format for a single text or table must stay that of earlier releases, or all tasks would be read again
     return "; ".join([source, *fields, *html])
 

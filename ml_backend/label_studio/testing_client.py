@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
@@ -49,7 +49,7 @@ def import_tasks(client: LabelStudioClient, project: int, data: Sequence[Mapping
         yield start + len(chunk)
 
 
-def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> ServedTask | None:
+def next_task(client: LabelStudioClient, project: int, schema: ProjectSchema) -> ServedTask | None:
     """The task that Label Studio serves next, None if no task is left."""
     try:
         task = client.call("GET", f"api/projects/{project}/next")
@@ -58,16 +58,16 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
     choices, _ = read_labels(regions, schema)
-    return ServedTask(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
+    return ServedTask(int(task["id"]), read_text(task, schema.input), choices, prediction.get("model_version"))
 
 
-def submit_annotation(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:
+def submit_annotation(client: LabelStudioClient, task: int, control: ControlSchema, choices: Sequence[str]) -> int:
     """Submits an annotation with these choices; returns its id."""
     region = {
-        "from_name": schema.control,
-        "to_name": schema.source,
+        "from_name": control.name,
+        "to_name": control.source,
         "type": "choices",
-        "value": {"choices": write_choices(choices, schema)},
+        "value": {"choices": write_choices(choices, control)},
     }
     body = {"result": [region] if choices else [], "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

@@ -91,7 +91,7 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     except UnsupportedConfigError as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _as_list(body.get("task")) + _as_list(body.get("tasks"))
-    contents = [read_task_content(task, schema) for task in tasks[:MAX_ITEMS]]
+    contents = [read_task_content(task, schema.input) for task in tasks[:MAX_ITEMS]]
     items = _as_list(body.get("annotation")) + _as_list(body.get("annotations"))
     single_task = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
     annotations = [read_annotation(item, schema, single_task) for item in items[:MAX_ITEMS]]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_text, digest_value
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import DraftUse
@@ -58,20 +59,20 @@ class LabelAggregator:
         self._single: set[int] = set()  # tasks with one annotation, which is no ground truth
         self._acceptance = AcceptanceCounts()
 
-    def refresh(self, schema: TaskSchema) -> LabelSnapshot:
+    def refresh(self, control: ControlSchema) -> LabelSnapshot:
         """Returns the current labels. Reads only the annotations of tasks that have changed since the last call; reads
         all of them in the first call, after a change of the schema, and after annotations were removed."""
         with self._lock:
             annotations, drafts = self._store.annotations, self._store.published_drafts
-            current, schema_key = annotations.revision(self._project), (schema.labels, schema.multiple)
+            current, schema_key = annotations.revision(self._project), (control.labels, control.multiple)
             since = self._revision
             if schema_key != self._schema_key or not current.complete <= since <= current.number:
-                self._reset(schema_key, len(schema.labels))
-                self._update(schema, annotations.of(self._project), drafts.of(self._project))
+                self._reset(schema_key, len(control.labels))
+                self._update(control, annotations.of(self._project), drafts.of(self._project))
             elif current.number > since:
                 tasks = annotations.changed_since(self._project, since) | drafts.changed_since(self._project, since)
                 of_tasks = annotations.of_tasks(self._project, tasks), drafts.of_tasks(self._project, tasks)
-                self._update(schema, *of_tasks, tasks)
+                self._update(control, *of_tasks, tasks)
             self._revision = current.number
             return LabelSnapshot(self._revision, self._labels, digest_text(self._digest))
 
@@ -98,7 +99,7 @@ class LabelAggregator:
 
     def _update(
         self,
-        schema: TaskSchema,
+        control: ControlSchema,
         annotations: list[Annotation],
         drafts: list[PublishedDraft],
         changed: Collection[int] = (),
@@ -118,9 +119,9 @@ class LabelAggregator:
             self._acceptance.update(task, draft_of.get(task), of_task)
             self._update_annotation_counts(task, [annotation for annotation in of_task if not annotation.cancelled])
 
-        target_of = _aggregate_tasks(schema, by_task)
+        target_of = _aggregate_tasks(control, by_task)
         labelled = sorted(target_of)
-        targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(schema.labels))
+        targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(control.labels))
         new = AggregatedLabels(np.array(labelled, np.int64), targets, np.array(sorted(by_task), np.int64))
         old = self._labels
         rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.annotated_or_skipped, tasks)
@@ -174,7 +175,7 @@ class LabelAggregators:
             }
 
 
-def _aggregate_tasks(schema: TaskSchema, by_task: dict[int, list[Annotation]]) -> dict[int, Floats]:
+def _aggregate_tasks(control: ControlSchema, by_task: dict[int, list[Annotation]]) -> dict[int, Floats]:
     """The target of each task that has one. Most tasks have one annotation, and equal annotations are aggregated only
     once."""
     target_of_single: dict[tuple[object, ...], Floats | None] = {}
@@ -183,10 +184,10 @@ def _aggregate_tasks(schema: TaskSchema, by_task: dict[int, list[Annotation]]) -
         if len(of_task) == 1:
             key = (of_task[0].cancelled, of_task[0].choices, of_task[0].unread)
             if key not in target_of_single:
-                target_of_single[key] = aggregate_task(schema, of_task)
+                target_of_single[key] = aggregate_task(control, of_task)
             target = target_of_single[key]
         else:
-            target = aggregate_task(schema, of_task)
+            target = aggregate_task(control, of_task)
         if target is not None:
             targets[task] = target
     return targets

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import ModelVersion, Remark, TaskSchema
+from ml_backend.core.types import ModelVersion, Remark
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
@@ -73,7 +74,7 @@ class RoundInputs:
 
     project_row: ProjectRow
     options: ProjectSettings
-    schema: TaskSchema
+    schema: ProjectSchema
     record_encoder: RecordEncoder | None
     label_snapshot: LabelSnapshot
     labels: AggregatedLabels

@@ -6,8 +6,9 @@ import json
 from hashlib import sha256
 
 from ml_backend.core import registry
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Remark, TaskSchema
+from ml_backend.core.types import Remark
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext, RoundInputs
@@ -25,13 +26,15 @@ def prepare(context: RoundContext) -> RoundInputs:
     project_row = store.projects.ensure(project)
     options, _ = context.settings.for_project(project_row.extra_params)
     schema = read_schema(project_row.label_config, project_row.choices)
-    project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
+    project_row, record_problems = feature_space.update_space(
+        store, context.settings, project_row, schema.input, options
+    )
     encoder = feature_space.project_encoder(context.settings, project_row)
     options = options.with_form_defaults(feature_space.task_form(encoder))
     options, fallback = apply_acquisition_fallback(options, project_row.monitor_result)
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
-    label_snapshot = context.aggregator.refresh(schema)
+    label_snapshot = context.aggregator.refresh(schema.control)
     labels = label_snapshot.aggregated.without_tasks(pool.tasks[pool.unreadable])
     active_version = store.versions.active(project)
     pinned = project_row.pinned
@@ -47,8 +50,8 @@ def prepare(context: RoundContext) -> RoundInputs:
         active_version=active_version,
         serving_version=serving_version,
         serving=serving,
-        teacher_labels=_load_teacher_labels(context, options, schema, labels),
-        remarks=(*record_problems, *filter(None, [fallback, problem, _changed_labels(serving, schema)])),
+        teacher_labels=_load_teacher_labels(context, options, schema.control, labels),
+        remarks=(*record_problems, *filter(None, [fallback, problem, _changed_labels(serving, schema.control)])),
     )
 
 
@@ -83,19 +86,19 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
 
 
 def _load_teacher_labels(
-    context: RoundContext, options: ProjectSettings, schema: TaskSchema, labels: AggregatedLabels
+    context: RoundContext, options: ProjectSettings, control: ControlSchema, labels: AggregatedLabels
 ) -> TeacherLabels | None:
     """The labels of the teacher so far; None without a teacher that can be asked."""
     teacher = registry.teacher(options.teacher, context.settings.teacher_options(options))
     if teacher is None:
         return None
-    return load_teacher_labels(context.store, teacher.name, schema, context.pool, context.project, labels)
+    return load_teacher_labels(context.store, teacher.name, control, context.pool, context.project, labels)
 
 
-def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> Remark | None:
+def _changed_labels(serving: FittedModel | None, control: ControlSchema) -> Remark | None:
     """A remark on labels that were added or removed since the serving learner was fitted, None if none were."""
-    if serving is None or set(serving.snapshot.labels) == set(schema.labels):
+    if serving is None or set(serving.snapshot.labels) == set(control.labels):
         return None
-    added = [label for label in schema.labels if label not in serving.snapshot.labels]
-    removed = [label for label in serving.snapshot.labels if label not in schema.labels]
+    added = [label for label in control.labels if label not in serving.snapshot.labels]
+    removed = [label for label in serving.snapshot.labels if label not in control.labels]
     return Remark("labels changed", {"added": added, "removed": removed})

@@ -78,7 +78,9 @@ def propose_reviews(context: RoundContext, inputs: RoundInputs) -> None:
     budget = inputs.options.second_look
     try:
         context.check_lease()
-        update_proposals(context.client, context.store, inputs.schema, inputs.project_row, budget, context.check_lease)
+        update_proposals(
+            context.client, context.store, inputs.schema.control, inputs.project_row, budget, context.check_lease
+        )
     except LeaseLostError:
         raise
     except ApprenticeError as error:

@@ -11,8 +11,9 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Clustering, Ints, Mask, Pool, Selection
 from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import Draft, Prediction, TaskSchema
+from ml_backend.core.types import Draft, Prediction
 from ml_backend.evaluation import audit_sample
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.loop.context import RoundContext, RoundInputs
@@ -44,7 +45,7 @@ class RankingContext:
 
     settings: Settings
     options: ProjectSettings
-    schema: TaskSchema
+    schema: ProjectSchema
     labels: AggregatedLabels
     learner: FittedModel | None
     project: int
@@ -132,11 +133,11 @@ def _selected_tasks(
         probabilities=None,
         labelled=labelled,
         available=free[view.rows],
-        multiple=context.schema.multiple,
+        multiple=context.schema.control.multiple,
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
     )
-    query_pool = with_predictions(query_pool, context.learner, context.schema, pool.tasks[view.rows])
+    query_pool = with_predictions(query_pool, context.learner, context.schema.control, pool.tasks[view.rows])
     if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
     field = context.options.group_by

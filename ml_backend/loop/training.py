@@ -40,12 +40,14 @@ def train(context: RoundContext, inputs: RoundInputs, number: int) -> tuple[Fitt
     pool.encode_missing(labelled, pool.at_once)
     # after an import of many labels, the other labelled tasks are fitted on when they are encoded
     rows = labelled[pool.encoded[labelled]]
-    priors = distillation.load_priors(context.store, inputs.project_row, inputs.options.learner, pool.space, schema)
+    priors = distillation.load_priors(
+        context.store, inputs.project_row, inputs.options.learner, pool.space, schema.control
+    )
     snapshot = TrainingSnapshot(
         plugin=inputs.options.learner,
         space=pool.space,
-        labels=schema.labels,
-        multiple=schema.multiple,
+        labels=schema.control.labels,
+        multiple=schema.control.multiple,
         tasks=pool.tasks[rows],
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],

@@ -12,7 +12,8 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import RecordEncoder
-from ml_backend.core.types import TaskSchema, read_record, shorten
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import read_record, shorten
 from ml_backend.model.fitted_model import FittedModel
 
 MAX_FIELDS = 3
@@ -24,7 +25,7 @@ MAX_ROWS_PER_PREDICTION = 4096  # records with an occluded field whose vectors a
 
 def explain_drafts(
     learner: FittedModel,
-    schema: TaskSchema,
+    control: ControlSchema,
     encoder: RecordEncoder,
     texts: Sequence[str],
     vectors: Floats,
@@ -39,7 +40,7 @@ def explain_drafts(
     names = list(columns)
     if not len(vectors) or not names:
         return [() for _ in texts]
-    full_log_odds = _log_odds(learner.predict(schema, vectors), chosen)
+    full_log_odds = _log_odds(learner.predict(control, vectors), chosen)
     effects = np.empty((len(vectors), len(names)), np.float32)
     batch_size = max(MAX_ROWS_PER_PREDICTION // len(vectors), 1)
     for start in range(0, len(names), batch_size):
@@ -47,7 +48,7 @@ def explain_drafts(
         occluded = np.repeat(vectors[None], len(batch), axis=0)
         for i, name in enumerate(batch):
             occluded[i][:, columns[name]] = 0.0
-        probabilities = learner.predict(schema, occluded.reshape(-1, vectors.shape[1]))
+        probabilities = learner.predict(control, occluded.reshape(-1, vectors.shape[1]))
         log_odds = _log_odds(probabilities, np.tile(chosen, (len(batch), 1))).reshape(len(batch), -1)
         effects[:, start : start + len(batch)] = full_log_odds[:, None] - log_odds.T
     explanations = []

@@ -18,7 +18,8 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError
-from ml_backend.core.types import ModelVersion, Remark, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import ModelVersion, Remark
 from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.model.training_sample import TrainingSample, training_sample
 from ml_backend.storage import Store
@@ -127,9 +128,9 @@ class FittedModel:
         empty = replace(full, tasks=full.tasks[:0].copy(), texts=b"", targets=full.targets[:0].copy())
         return replace(self, snapshot=empty, held_out=self.held_out[:0].copy())
 
-    def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
+    def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities of the labels of `schema`; 0 for a label that the model was not fitted on."""
-        return self.predict_labels(schema.labels, schema.multiple, vectors)
+        return self.predict_labels(control.labels, control.multiple, vectors)
 
     def predict_labels(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
         """(n, c) probabilities of `labels`; 0 for a label that the model was not fitted on."""

@@ -11,8 +11,9 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Draft, TaskSchema
+from ml_backend.core.types import Draft
 from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
@@ -38,7 +39,7 @@ class DraftedTasks:
 
 def make_drafts(
     settings: Settings,
-    schema: TaskSchema,
+    schema: ProjectSchema,
     learner: FittedModel | None,
     tasks: DraftedTasks,
     record_encoder: RecordEncoder | None = None,
@@ -54,31 +55,31 @@ def make_drafts(
     if not len(vectors):
         return []
     if learner:
-        probabilities = learner.predict(schema, vectors)
-    elif schema.is_record:
-        probabilities = np.zeros((len(vectors), len(schema.labels)), np.float32)
+        probabilities = learner.predict(schema.control, vectors)
+    elif schema.input.is_record:
+        probabilities = np.zeros((len(vectors), len(schema.control.labels)), np.float32)
     else:
-        probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
+        probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema.control)
     by_teacher: Mask = np.zeros(len(vectors), np.bool_)
     if teacher_probabilities is not None:
         has_label = ~np.isnan(teacher_probabilities).any(axis=1)
-        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, schema.multiple))
-        is_preferred = teacher_confidence > confidence(probabilities, schema.multiple)
+        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, schema.control.multiple))
+        is_preferred = teacher_confidence > confidence(probabilities, schema.control.multiple)
         is_preferred |= (learner is None) | (False if tasks.is_generated is None else tasks.is_generated)
         by_teacher = np.asarray(has_label & is_preferred)
         probabilities = np.where(by_teacher[:, None], np.nan_to_num(teacher_probabilities), probabilities)
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
-    chosen = decide_labels(probabilities, schema.multiple)
-    labels, confidences = np.array(schema.labels), confidence(probabilities, schema.multiple)
+    chosen = decide_labels(probabilities, schema.control.multiple)
+    labels, confidences = np.array(schema.control.labels), confidence(probabilities, schema.control.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:
-        explanations = explain_drafts(learner, schema, record_encoder, texts, vectors, chosen)
+        explanations = explain_drafts(learner, schema.control, record_encoder, texts, vectors, chosen)
     rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
         Draft(tuple(labels[mask].tolist()), float(row_confidence), author, explanation if author == "learner" else ())
-        if learner or from_teacher or not schema.is_record
+        if learner or from_teacher or not schema.input.is_record
         else None
         for mask, row_confidence, author, explanation, from_teacher in rows
     ]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Ints
-from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.storage import Store
 
@@ -75,7 +76,7 @@ class PoolSize:
 def count_coverage(
     store: Store,
     project: int,
-    schema: TaskSchema,
+    control: ControlSchema,
     aggregated: AggregatedLabels,
     overlaps: Mapping[int, int],
     pool_size: PoolSize,
@@ -92,7 +93,7 @@ def count_coverage(
     skip_queue, required_annotations = store.serving_rules.get(project)
     served_again = skipped if skip_queue == REQUEUE_FOR_ME else 0
     unread = [
-        UnreadAnnotations(code, n, annotation.task, _unknown_choices(schema, annotation))
+        UnreadAnnotations(code, n, annotation.task, _unknown_choices(control, annotation))
         for code, n, annotation in store.annotations.count_unread(project)
     ]
     return Coverage(
@@ -104,12 +105,12 @@ def count_coverage(
         to_go=max(n_tasks - len(aggregated.annotated_or_skipped) - untouched_without_text, 0) + served_again,
         skip_queue=skip_queue,
         unread=tuple(unread),
-        same_answer=_common_labels(schema, aggregated),
+        same_answer=_common_labels(control, aggregated),
     )
 
 
-def _unknown_choices(schema: TaskSchema, annotation: Annotation) -> tuple[str, ...]:
-    return tuple(choice for choice in annotation.choices if choice not in schema.labels)
+def _unknown_choices(control: ControlSchema, annotation: Annotation) -> tuple[str, ...]:
+    return tuple(choice for choice in annotation.choices if choice not in control.labels)
 
 
 def coverage_from_document(document: Mapping[str, Any]) -> Coverage:
@@ -121,10 +122,10 @@ def coverage_from_document(document: Mapping[str, Any]) -> Coverage:
     return Coverage(**{**document, "unread": unread, "same_answer": None if labels is None else tuple(labels)})
 
 
-def _common_labels(schema: TaskSchema, aggregated: AggregatedLabels) -> tuple[str, ...] | None:
+def _common_labels(control: ControlSchema, aggregated: AggregatedLabels) -> tuple[str, ...] | None:
     targets = aggregated.targets
     if len(targets) < 2 or (targets[0] != targets[-1]).any():  # cheap, and true of most projects
         return None
     if np.ptp(targets, axis=0).any():
         return None
-    return tuple(label for label, share in zip(schema.labels, targets[0], strict=True) if share)
+    return tuple(label for label, share in zip(control.labels, targets[0], strict=True) if share)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema
@@ -55,8 +55,8 @@ class Code(StrEnum):
     NOT_CONNECTED = "not connected"
     OTHER_ADDRESS = "other address"  # connected_address, address
     QUESTION = "question"  # schema
-    TEXT_PROBLEMS = "text problems"  # check, schema
-    UNUSED_ANNOTATIONS = "unused annotations"  # coverage, schema
+    TEXT_PROBLEMS = "text problems"  # check, input_spec
+    UNUSED_ANNOTATIONS = "unused annotations"  # coverage, control
     NO_SECOND_LABEL = "no second label"  # coverage
     SET_ASIDE = "set aside"  # codes: see `Status.set_aside`
     REACHABLE = "reachable"  # address
@@ -207,12 +207,12 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, projec
     if problems:
         yield finding("wrong", Code.SETTINGS_PROBLEMS, problems=problems)
     timings = PublishTimings(**(project_row.publish_timings or {}))
-    code = publishing_code(timings, schema)
+    code = publishing_code(timings, schema.control)
     yield finding("notice" if code == Code.SPEED_UNKNOWN else "good", code, timings=timings)
 
 
 def check_tasks_and_annotations(
-    store: Store, client: LabelStudioClient, project_row: ProjectRow, schema: TaskSchema
+    store: Store, client: LabelStudioClient, project_row: ProjectRow, schema: ProjectSchema
 ) -> Iterator[Finding]:
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
@@ -222,9 +222,9 @@ def check_tasks_and_annotations(
         check = check_first_tasks(client, project, schema)
     if check.has_problems:
         state: HealthState = "wrong" if check.tasks and check.without_text == check.tasks else "notice"
-        yield Finding(state, Subject.PROJECT, Code.TEXT_PROBLEMS, {"check": check, "schema": schema}, project)
+        yield Finding(state, Subject.PROJECT, Code.TEXT_PROBLEMS, {"check": check, "input_spec": schema.input}, project)
     if coverage.unread:
-        values = {"coverage": coverage, "schema": schema}
+        values = {"coverage": coverage, "control": schema.control}
         yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
     active = store.versions.active(project)
     if active and active.learner is None and coverage.lacks_second_label:
@@ -247,10 +247,10 @@ def _from_label_studio(project: int, settings: Settings, connection: ConnectionR
         yield Finding("wrong", Subject.PROJECT, Code.UNREACHABLE, values, project)
 
 
-def publishing_code(timings: PublishTimings, schema: TaskSchema) -> Code:
+def publishing_code(timings: PublishTimings, control: ControlSchema) -> Code:
     """How the queue of a project is published, with its measured times."""
     if timings.bulk is None and timings.single is None:
         return Code.SPEED_UNKNOWN
-    if schema.nested:
+    if control.nested:
         return Code.PUBLISHES_NESTED
     return Code.PUBLISHES_IN_BULK if timings.write_kind(HEAD_PREDICTIONS) == "bulk" else Code.PUBLISHES_ROWS

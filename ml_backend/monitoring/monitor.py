@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import EstimateSource, Remark, TaskSchema
+from ml_backend.core.types import EstimateSource, Remark
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
@@ -90,7 +91,7 @@ class MonitorInput:
 
 
 def read_monitor_input(
-    store: Store, pool: PoolContents, aggregator: LabelAggregator, project_row: ProjectRow, schema: TaskSchema,
+    store: Store, pool: PoolContents, aggregator: LabelAggregator, project_row: ProjectRow, control: ControlSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
     """Reads the input of the monitor.
@@ -100,14 +101,14 @@ def read_monitor_input(
     project = project_row.id
     active = store.versions.active(project)
     learner, _ = fitted_model.load_best(store, active, pool.space)
-    if learner is None or learner.snapshot.labels != schema.labels:
+    if learner is None or learner.snapshot.labels != control.labels:
         return None
     snapshot = learner.snapshot
     rows = pool.rows_of(snapshot.tasks)
     if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
     n_synthetic = int(pool.synthetic[rows].sum())
-    aggregator.refresh(schema)
+    aggregator.refresh(control)
     audited_tasks = store.versions.audited(project)
     sample = np.union1d(
         random_rows(snapshot.tasks, MAX_FITTED_TASKS), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
@@ -127,7 +128,7 @@ def read_monitor_input(
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
             multiple=snapshot.multiple,
-            priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, schema).tensors,
+            priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
         ),
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,

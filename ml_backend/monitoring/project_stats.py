@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import EstimateSource, TaskSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.types import EstimateSource
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
@@ -41,7 +42,7 @@ class StatsInputs:
     """
 
     project: int
-    schema: TaskSchema
+    schema: ProjectSchema
     pool: PoolContents
     aggregator: LabelAggregator
     learner: FittedModel | None = None
@@ -56,34 +57,37 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
     """
     project, schema, pool = stats_inputs.project, stats_inputs.schema, stats_inputs.pool
     learner, teacher_labels = stats_inputs.learner, stats_inputs.teacher_labels
-    project_row, labels = store.projects.require(project), stats_inputs.aggregator.refresh(schema)
+    project_row, labels = store.projects.require(project), stats_inputs.aggregator.refresh(schema.control)
     teacher_state = (
         (teacher_labels.teacher, teacher_labels.label_count, teacher_labels.digest)
         if teacher_labels is not None
         else None
     )
     digested = [
-        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, project_row.published, pool.revision,
-        learner.number if learner else None, teacher_state,
-        store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control, schema.data,
+        LAYOUT, labels.revision, labels.digest, schema.control.labels, schema.control.multiple, project_row.published,
+        pool.revision, learner.number if learner else None, teacher_state,
+        store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control.name,
+        schema.input.data,
     ]  # fmt: skip
     inputs_digest = sha256(json.dumps(digested).encode()).hexdigest()
     if store.stats.inputs_digest(project) == inputs_digest:
         return
     pool_size = PoolSize(len(pool.tasks), pool.tasks[pool.without_text])
     aggregated = labels.aggregated.without_tasks(pool.tasks[pool.unreadable])
-    counts = count_coverage(store, project, schema, aggregated, stats_inputs.aggregator.overlaps, pool_size)
+    counts = count_coverage(store, project, schema.control, aggregated, stats_inputs.aggregator.overlaps, pool_size)
     document: dict[str, Any] = {
         "layout": LAYOUT,
         "labelled": len(aggregated.tasks),
         "coverage": asdict(counts),
-        "texts": asdict(check_stored_tasks(store, project, schema, len(pool.tasks), len(pool_size.without_text))),
+        "texts": asdict(check_stored_tasks(store, project, schema.input, len(pool.tasks), len(pool_size.without_text))),
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,
         "teacher": _teacher_document(store, stats_inputs, labels.aggregated, project_row.published),
     }
     confusion = (
-        Confusion(teacher_labels.teacher, schema.labels, schema.multiple, teacher_labels.draft_confusion)
+        Confusion(
+            teacher_labels.teacher, schema.control.labels, schema.control.multiple, teacher_labels.draft_confusion
+        )
         if teacher_labels and len(teacher_labels.tasks)
         else None
     )
@@ -103,7 +107,7 @@ def _teacher_document(
         stats_inputs.aggregator.draft_use(synthetic.tolist()),
         draft_acceptance.learner_draft_share(queue),
         {
-            "teacher": _teacher_agreement(stats_inputs.schema, pool, aggregated, stats_inputs.teacher_labels),
+            "teacher": _teacher_agreement(stats_inputs.schema.control, pool, aggregated, stats_inputs.teacher_labels),
             "learner": draft_acceptance.learner_agreement(learner, synthetic),
         },
         learner,
@@ -119,7 +123,7 @@ def read(store: Store, project: int) -> dict[str, Any]:
 
 
 def coverage_and_texts(
-    store: Store, project: int, schema: TaskSchema, document: Mapping[str, Any]
+    store: Store, project: int, schema: ProjectSchema, document: Mapping[str, Any]
 ) -> tuple[Coverage, TextCheck]:
     """The coverage and the text check of a project: from the `document`, or counted from all annotations before the
     first round."""
@@ -127,19 +131,21 @@ def coverage_and_texts(
         return coverage_from_document(document["coverage"]), text_check_from_document(document["texts"])
     aggregator = LabelAggregator(store, project)
     n_tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
-    aggregated = aggregator.refresh(schema).aggregated.without_tasks(without_text)
+    aggregated = aggregator.refresh(schema.control).aggregated.without_tasks(without_text)
     return (
-        count_coverage(store, project, schema, aggregated, aggregator.overlaps, PoolSize(n_tasks, without_text)),
-        check_stored_tasks(store, project, schema, n_tasks, len(without_text)),
+        count_coverage(
+            store, project, schema.control, aggregated, aggregator.overlaps, PoolSize(n_tasks, without_text)
+        ),
+        check_stored_tasks(store, project, schema.input, n_tasks, len(without_text)),
     )
 
 
 def _teacher_agreement(
-    schema: TaskSchema, pool: PoolContents, aggregated: AggregatedLabels, teacher_labels: TeacherLabels | None
+    control: ControlSchema, pool: PoolContents, aggregated: AggregatedLabels, teacher_labels: TeacherLabels | None
 ) -> Agreement:
     if teacher_labels is None:
         return Agreement()
     probabilities, targets = teacher_labels.compare(aggregated.without_tasks(pool.tasks[pool.synthetic]))
     return draft_acceptance.agreement(
-        probabilities, targets, schema.labels, schema.multiple, EstimateSource.TEACHER_LABELS
+        probabilities, targets, control.labels, control.multiple, EstimateSource.TEACHER_LABELS
     )

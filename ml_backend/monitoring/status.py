@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import SettingProblem, Settings
-from ml_backend.core.types import Estimate, ModelVersion, Remark, TaskSchema
+from ml_backend.core.types import Estimate, ModelVersion, Remark
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.coverage import Coverage
@@ -74,7 +75,7 @@ class Status:
     monitor: dict[str, Any]
     acquisition: str
     teacher: dict[str, Any]
-    schema: TaskSchema | None
+    schema: ProjectSchema | None
     coverage: Coverage | None
     texts: TextCheck | None
     set_aside: dict[int, str]
@@ -97,7 +98,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         schema = read_schema(project_row.label_config, project_row.choices)
         if counted or stats:
             coverage, texts = project_stats.coverage_and_texts(store, project, schema, stats)
-        teacher = report.read_report(store, project_row, schema, stats.get("teacher", {}))
+        teacher = report.read_report(store, project_row, schema.input, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = Problem("unreadable", {"error": str(error)}) if project_row.label_config else Problem("not read")
     active, job = store.versions.active(project), store.jobs.state(project)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.core.types import TaskContent, TaskSchema
+from ml_backend.core.schema import InputSpec
+from ml_backend.core.types import TaskContent
 from ml_backend.storage import Store
 
 SAMPLE_TASKS = 100
@@ -60,18 +61,20 @@ def text_check_from_document(document: Mapping[str, Any]) -> TextCheck:
     return TextCheck(**{**document, "fields": tuple(document["fields"])})
 
 
-def check_stored_tasks(store: Store, project: int, schema: TaskSchema, n_tasks: int, n_without_text: int) -> TextCheck:
+def check_stored_tasks(
+    store: Store, project: int, input_spec: InputSpec, n_tasks: int, n_without_text: int
+) -> TextCheck:
     """Checks a sample of a project's stored tasks; the counts of all tasks are arguments."""
     without_text = store.tasks.first_contents(project, SAMPLE_TASKS, with_text=False) if n_without_text else []
     with_text = store.tasks.first_contents(project, SAMPLE_TASKS, with_text=True)
-    return _check(n_tasks, True, n_without_text, without_text, with_text, schema)
+    return _check(n_tasks, True, n_without_text, without_text, with_text, input_spec)
 
 
-def check_examples(examples: Sequence[TaskContent], n_tasks: int, schema: TaskSchema) -> TextCheck:
+def check_examples(examples: Sequence[TaskContent], n_tasks: int, input_spec: InputSpec) -> TextCheck:
     """Checks these examples of a project that has `n_tasks`."""
     without_text = [example for example in examples if not example.text]
     with_text = [example for example in examples if example.text]
-    return _check(len(examples), len(examples) >= n_tasks, len(without_text), without_text, with_text, schema)
+    return _check(len(examples), len(examples) >= n_tasks, len(without_text), without_text, with_text, input_spec)
 
 
 def _check(
@@ -80,10 +83,10 @@ def _check(
     n_without_text: int,
     without_text: Sequence[TaskContent],
     with_text: Sequence[TaskContent],
-    schema: TaskSchema,
+    input_spec: InputSpec,
 ) -> TextCheck:
-    fields = dict.fromkeys(name for example in without_text for name in example.fields if name not in schema.data)
-    sample = [] if schema.is_record else with_text
+    fields = dict.fromkeys(name for example in without_text for name in example.fields if name not in input_spec.data)
+    sample = [] if input_spec.is_record else with_text
     tasks_with_address = [example.task for example in sample if _ADDRESS.fullmatch(example.text.strip())]
     return TextCheck(
         tasks=n_tasks,

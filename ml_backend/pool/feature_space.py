@@ -14,8 +14,9 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
+from ml_backend.core.schema import InputSpec
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
-from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, TaskSchema, read_record, record_field_name
+from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, read_record, record_field_name
 from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
@@ -62,13 +63,13 @@ def task_form(encoder: Encoder) -> TaskForm:
     return "record with text" if encoder.texts else "record"
 
 
-def has_feature_space(project_row: ProjectRow, schema: TaskSchema) -> bool:
+def has_feature_space(project_row: ProjectRow, input_spec: InputSpec) -> bool:
     """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
-    return bool(project_row.record_profile) == schema.is_record
+    return bool(project_row.record_profile) == input_spec.is_record
 
 
 def update_space(
-    store: Store, settings: Settings, project_row: ProjectRow, schema: TaskSchema, options: ProjectSettings
+    store: Store, settings: Settings, project_row: ProjectRow, input_spec: InputSpec, options: ProjectSettings
 ) -> tuple[ProjectRow, tuple[Remark, ...]]:
     """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
 
@@ -76,22 +77,22 @@ def update_space(
     served until the next round completes. While a rollback holds a learner, the project keeps the vector space of that
     learner. Raises ApprenticeError if no field tells records apart.
     """
-    if not schema.is_record:
+    if not input_spec.is_record:
         if project_row.record_profile:
             store.record_profiles.forget(project_row.id)
             project_row = store.projects.ensure(project_row.id)
         return project_row, ()
     current = project_row.record_profile or {}
-    field_types = field_type_overrides(schema, options, project_row.feature_scores)
-    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": field_types}
-    if schema.fields:
-        made_of["fields"] = [*schema.fields]
+    field_types = field_type_overrides(input_spec, options, project_row.feature_scores)
+    made_of: dict[str, Any] = {"field": input_spec.record_field, "wanted": field_types}
+    if input_spec.fields:
+        made_of["fields"] = [*input_spec.fields]
     n = store.tasks.count(project_row.id)
     if n and not (current and project_row.pinned is not None):
         profiled = current.get("tasks", 0)
         has_grown = n >= REPROFILE_GROWTH * profiled and profiled < PROFILE_SAMPLE
         if not current or has_grown or current["made_of"] != made_of or _is_replaced(store, project_row, current):
-            profile, problems = _make_profile(store, settings, project_row.id, schema, field_types)
+            profile, problems = _make_profile(store, settings, project_row.id, input_spec, field_types)
             new = {
                 CURRENT_PROFILE: profile,
                 PREVIOUS_PROFILE: current.get(CURRENT_PROFILE),
@@ -116,11 +117,11 @@ def field_descriptions(options: ProjectSettings, features: Mapping[str, Any] | N
 
 
 def field_type_overrides(
-    schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None
+    input_spec: InputSpec, options: ProjectSettings, features: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
     The type of fields that a task has beside the record's own field is text."""
-    text_fields = schema.fields if schema.record_field else ()
+    text_fields = input_spec.fields if input_spec.record_field else ()
     field_types: dict[str, Any] = dict.fromkeys(map(record_field_name, text_fields), "text")
     for name, override in _overrides(options, features).items():
         if field_type := override.get(ORDER) or override.get(KIND):
@@ -128,32 +129,32 @@ def field_type_overrides(
     return field_types
 
 
-def question_field(schema: TaskSchema) -> str:
+def question_field(input_spec: InputSpec) -> str:
     """The field of a record that the question is about; "" if the question is about the whole record."""
-    return "" if schema.record_field or not schema.fields else record_field_name(schema.fields[0])
+    return "" if input_spec.record_field or not input_spec.fields else record_field_name(input_spec.fields[0])
 
 
 def _make_profile(
-    store: Store, settings: Settings, project: int, schema: TaskSchema, field_types: Mapping[str, Any]
+    store: Store, settings: Settings, project: int, input_spec: InputSpec, field_types: Mapping[str, Any]
 ) -> tuple[str, list[Remark]]:
     """The profile of the project's records, and remarks on their problems."""
     tasks, sample = _sample_records(store, project, PROFILE_SAMPLE)
     records = [record for record in sample if record]
     problems = []
     if without_record := [int(task) for task, record in zip(tasks, sample, strict=True) if not record]:
-        values = {"count": len(without_record), "fields": [*schema.data], "task": without_record[0]}
+        values = {"count": len(without_record), "fields": [*input_spec.data], "task": without_record[0]}
         problems.append(Remark("records missing", values))
     if any(len(record) >= MAX_RECORD_FIELDS for record in records):
         problems.append(Remark("fields not read", {"max_fields": MAX_RECORD_FIELDS}))
     if not records:
-        needs = "an object of fields and values there" if schema.record_field else "a value in one of them"
-        raise ApprenticeError(f"No task has a record in {_field_names(schema)}: each needs {needs}")
-    profile = registry.profile(records, field_types, settings.encoder, question_field(schema))
+        needs = "an object of fields and values there" if input_spec.record_field else "a value in one of them"
+        raise ApprenticeError(f"No task has a record in {_field_names(input_spec)}: each needs {needs}")
+    profile = registry.profile(records, field_types, settings.encoder, question_field(input_spec))
     return profile, [*problems, *(Remark(**problem) for problem in json.loads(profile)["odd"])]
 
 
-def _field_names(schema: TaskSchema) -> str:
-    return ", ".join(map(repr, schema.data))
+def _field_names(input_spec: InputSpec) -> str:
+    return ", ".join(map(repr, input_spec.data))
 
 
 def _is_replaced(store: Store, project_row: ProjectRow, current: Mapping[str, Any]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ml_backend.core.types import PARTLY_READABLE, TaskSchema, shorten
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.types import PARTLY_READABLE, shorten
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
 from ml_backend.monitoring.text_check import TextCheck
 from ml_backend.rendering.formatting import and_more
@@ -13,11 +14,13 @@ MAX_LISTED_NAMES = 8
 MAX_CHOICE_LETTERS = 40
 
 
-def question_sentence(schema: TaskSchema) -> str:
+def question_sentence(schema: ProjectSchema) -> str:
     """Names the control that is learnt, and those that are not."""
-    kind = "several choices" if schema.multiple else "one choice"
-    data_fields = ", ".join(f"${name}" for name in schema.data)
-    learnt = f"learns <Choices name={schema.control!r}>: {kind} out of {len(schema.labels)} over {data_fields}"
+    kind = "several choices" if schema.control.multiple else "one choice"
+    data_fields = ", ".join(f"${name}" for name in schema.input.data)
+    learnt = (
+        f"learns <Choices name={schema.control.name!r}>: {kind} out of {len(schema.control.labels)} over {data_fields}"
+    )
     if not schema.other_controls:
         return learnt
     others = _listed(schema.other_controls)
@@ -25,25 +28,25 @@ def question_sentence(schema: TaskSchema) -> str:
     return f"{learnt}; {others} {verb} not learnt (the setting `choices` names another <Choices> to learn)"
 
 
-def question_and_text_sentences(schema: TaskSchema, check: TextCheck) -> Iterator[str]:
+def question_and_text_sentences(schema: ProjectSchema, check: TextCheck) -> Iterator[str]:
     """Names the control that a connected project learns, and describes problems with its texts."""
     yield question_sentence(schema)
-    yield from text_sentences(check, schema)
+    yield from text_sentences(check, schema.input)
 
 
-def text_sentences(check: TextCheck, schema: TaskSchema) -> Iterator[str]:
+def text_sentences(check: TextCheck, input_spec: InputSpec) -> Iterator[str]:
     """Describes each problem with the texts of the tasks."""
-    content = "record" if schema.is_record else "text"
-    fields = " or ".join(map(repr, schema.data))
+    content = "record" if input_spec.is_record else "text"
+    fields = " or ".join(map(repr, input_spec.data))
     looked_at = "" if check.whole else " looked at"
     if not check.tasks:
         yield "there are no tasks: import some"
     elif check.without_text and check.without_text == check.tasks:
         other_fields = f" (they have: {', '.join(check.fields[:MAX_LISTED_NAMES])})" if check.fields else ""
-        tag = "Table" if schema.record_field else "HyperText" if schema.html else "Text"
+        tag = "Table" if input_spec.record_field else "HyperText" if input_spec.html else "Text"
         yield (
             f"none of the {check.tasks} tasks{looked_at} has a {content} in {fields}{other_fields}: check value= of "
-            f"<{tag}>{_blank_in_field_name(check, schema)}"
+            f"<{tag}>{_blank_in_field_name(check, input_spec)}"
         )
     elif check.without_text:
         yield (
@@ -58,10 +61,10 @@ def text_sentences(check: TextCheck, schema: TaskSchema) -> Iterator[str]:
         )
 
 
-def _blank_in_field_name(check: TextCheck, schema: TaskSchema) -> str:
+def _blank_in_field_name(check: TextCheck, input_spec: InputSpec) -> str:
     """A hint if a field's name has a blank. Measured on Label Studio 1.23: the API takes a value such as "$Full Text",
     and the labelling screen shows the content of `Full`."""
-    names = [name for name in check.fields if any(name.startswith(f"{field} ") for field in schema.data)]
+    names = [name for name in check.fields if any(name.startswith(f"{field} ") for field in input_spec.data)]
     return f"; Label Studio's screen reads a name up to its first blank: rename {names[0]!r}" if names else ""
 
 
@@ -81,11 +84,11 @@ def progress_sentence(coverage: Coverage) -> str:
     return ", ".join([*parts, f"{coverage.to_go} to go"])
 
 
-def unused_sentences(coverage: Coverage, schema: TaskSchema) -> Iterator[str]:
+def unused_sentences(coverage: Coverage, control: ControlSchema) -> Iterator[str]:
     """Counts the annotations that are not used for training, or not as a whole, and says why."""
     unused = [unread for unread in coverage.unread if unread.code != PARTLY_READABLE]
     if unused:
-        reasons = [f"{_reason(unread, schema)}, e.g. task {unread.task}" for unread in unused]
+        reasons = [f"{_reason(unread, control)}, e.g. task {unread.task}" for unread in unused]
         if len(reasons) > 1:
             reasons = [f"{unread.answers}: {reason}" for unread, reason in zip(unused, reasons, strict=True)]
         yield f"{_annotations_are(sum(unread.answers for unread in unused))} not used: {'; '.join(reasons)}"
@@ -99,14 +102,14 @@ def _annotations_are(n: int) -> str:
     return "1 annotation is" if n == 1 else f"{n} annotations are"
 
 
-def _reason(unread: UnreadAnnotations, schema: TaskSchema) -> str:
+def _reason(unread: UnreadAnnotations, control: ControlSchema) -> str:
     choices = _listed([shorten(choice, MAX_CHOICE_LETTERS) for choice in unread.choices])
     return {
-        "empty": f"nothing was chosen for {schema.control!r}",
-        "control": f"they belong to no control of the configuration (from_name is not {schema.control!r})",
+        "empty": f"nothing was chosen for {control.name!r}",
+        "control": f"they belong to no control of the configuration (from_name is not {control.name!r})",
         "label": f"the configuration has no label {choices} (renamed or removed?)",
         "parent": f"{choices} holds other labels, and none of these was chosen",
-        "shape": f"the value for {schema.control!r} is no choice",
+        "shape": f"the value for {control.name!r} is no choice",
     }.get(unread.code, unread.code)
 
 

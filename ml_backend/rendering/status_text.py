@@ -21,8 +21,10 @@ def _check_lines(status: Status) -> Iterator[tuple[str, str]]:
     if status.schema.other_controls:
         yield "question", project_text.question_sentence(status.schema)
     if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
-        yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema))
-    yield from (("not used", sentence) for sentence in project_text.unused_sentences(status.coverage, status.schema))
+        yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema.input))
+    yield from (
+        ("not used", sentence) for sentence in project_text.unused_sentences(status.coverage, status.schema.control)
+    )
     if status.learner is None and status.coverage.lacks_second_label:
         yield "learner", project_text.no_learner_sentence(status.coverage)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.simulation.replay import SimulationPlan
 
 DEFAULT_BUDGET_LABELS = 500
@@ -44,7 +44,7 @@ class SimulationConfig:
 
 
 def make_plan(
-    schema: TaskSchema, options: ProjectSettings, space: str, config: SimulationConfig, size: int
+    schema: ProjectSchema, options: ProjectSettings, space: str, config: SimulationConfig, size: int
 ) -> SimulationPlan:
     """The plan of a simulation in the encoder's `space`, limited to `size` tasks to choose from. Raises ApprenticeError
     if the first labels are the whole budget."""

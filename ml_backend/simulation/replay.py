@@ -18,8 +18,8 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, Tensors
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.loop.query_selection import select_queries, with_predictions
@@ -72,7 +72,7 @@ class SimulationPlan:
     priors   of the learner before the first label, from the labels' names or a teacher
     """
 
-    schema: TaskSchema
+    schema: ProjectSchema
     options: ProjectSettings
     space: str
     initial: int
@@ -115,7 +115,7 @@ def simulate(
             priors = teacher_priors
             learner = _serving_learner(plan, pool, rows, learner, number, priors)
         if n:
-            for metric, group, value in _test_metrics(plan.schema, learner, pool.targets[labelled], test):
+            for metric, group, value in _test_metrics(plan.schema.control, learner, pool.targets[labelled], test):
                 yield Measurement(strategy, seed, n, metric, group, value)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
@@ -123,8 +123,10 @@ def simulate(
             return
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, plan.schema.multiple, clustering=clustering)
-        query_pool = with_predictions(query_pool, learner, plan.schema, tasks)
+        query_pool = Pool(
+            pool.vectors, None, labelled.copy(), ~labelled, plan.schema.control.multiple, clustering=clustering
+        )
+        query_pool = with_predictions(query_pool, learner, plan.schema.control, tasks)
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -144,8 +146,8 @@ def _serving_learner(
     snapshot = TrainingSnapshot(
         plugin=plan.options.learner,
         space=plan.space,
-        labels=plan.schema.labels,
-        multiple=plan.schema.multiple,
+        labels=plan.schema.control.labels,
+        multiple=plan.schema.control.multiple,
         tasks=rows,
         texts=b"",  # not needed: the texts of a simulation do not change
         targets=pool.targets[rows],
@@ -157,28 +159,28 @@ def _serving_learner(
 
 
 def _test_metrics(
-    schema: TaskSchema, learner: FittedModel | None, labelled_targets: Floats, test: LabelledPool
+    control: ControlSchema, learner: FittedModel | None, labelled_targets: Floats, test: LabelledPool
 ) -> Iterator[tuple[str, str, float]]:
     """Yields the metrics of the learner on the test rows: the name of the metric, the group ("" for all rows), and the
     value. Without a learner, every draft is the mean of the labelled targets."""
     if learner:
-        probabilities = learner.predict(schema, test.vectors)
+        probabilities = learner.predict(control, test.vectors)
     else:
         probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
-    is_right = is_correct(probabilities, test.targets, schema.multiple)
-    scores, support = _f1(probabilities, test.targets, schema.multiple)
+    is_right = is_correct(probabilities, test.targets, control.multiple)
+    scores, support = _f1(probabilities, test.targets, control.multiple)
     frequent = scores[support >= min(MIN_ROWS_OF_WORST_CLASS, support.max())]
     for metric, value in (
         ("accuracy", is_right.mean()),
         ("macro_f1", scores.mean()),
         ("worst_class_f1", frequent.min()),
-        ("calibration_error", calibration_error(probabilities, test.targets, schema.multiple)),
+        ("calibration_error", calibration_error(probabilities, test.targets, control.multiple)),
     ):
         yield metric, "", float(value)
     names = np.asarray(test.groups)
     for group in sorted({name for name in test.groups if name}):
         in_group = names == group
-        scores, support = _f1(probabilities[in_group], test.targets[in_group], schema.multiple)
+        scores, support = _f1(probabilities[in_group], test.targets[in_group], control.multiple)
         yield "accuracy", group, float(is_right[in_group].mean())
         occurring = scores[support > 0] if support.any() else scores  # labels in the targets of the group
         yield "macro_f1", group, float(occurring.mean())

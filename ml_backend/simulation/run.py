@@ -15,8 +15,9 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Remark, TaskSchema, content_key, read_record
+from ml_backend.core.types import Remark, content_key, read_record
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
@@ -83,7 +84,9 @@ class Simulator:
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
         if (tasks.targets == tasks.targets[0]).all():
-            labels = [repr(label) for label, share in zip(schema.labels, tasks.targets[0], strict=True) if share]
+            labels = [
+                repr(label) for label, share in zip(schema.control.labels, tasks.targets[0], strict=True) if share
+            ]
             raise ApprenticeError(
                 f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
             )
@@ -108,8 +111,8 @@ class Simulator:
             "pool": pool_size,
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
-            "labels": len(schema.labels),
-            "several_labels": schema.multiple,
+            "labels": len(schema.control.labels),
+            "several_labels": schema.control.multiple,
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
@@ -117,7 +120,7 @@ class Simulator:
                 "label_names": feature_space.task_form(self._encoder) != "record",
                 "features": config.features.name if config.features else "",
             },
-            "encoder": self._encoder.name if schema.is_record else settings.encoder,
+            "encoder": self._encoder.name if schema.input.is_record else settings.encoder,
             "balance": settings.defaults.balance,
             "version": __version__,
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
@@ -132,7 +135,7 @@ class Simulator:
         self._texts = tasks.texts
         self._tasks = self._encode(tasks)
         self._test = self._encode(test) if test else None
-        self._names = distillation.pseudo_labels_of_names(schema, self._encoder)
+        self._names = distillation.pseudo_labels_of_names(schema.control, self._encoder)
         self._repetition: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
@@ -208,7 +211,7 @@ class Simulator:
         """The plan, the pool and the test rows, which the runs of a repetition share."""
         if self._repetition is None or self._repetition[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner, self._plan.schema.multiple
+            plugin, multiple = self._plan.options.learner, self._plan.schema.control.multiple
             priors = distillation.distil_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
             self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
         return self._repetition[1]
@@ -217,7 +220,7 @@ class Simulator:
         """The teacher with its cached answers, after a message with the maximum number of questions. Raises
         ApprenticeError if an arm does not exist or the budget has too few rounds."""
         config, max_rounds = self._config, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
-        if self._plan.schema.is_record:
+        if self._plan.schema.input.is_record:
             raise ApprenticeError("The tasks are records, and the arms of a teacher are for texts")
         for arm in config.arms:
             if arm not in ARMS:
@@ -242,25 +245,28 @@ class Simulator:
 
 
 def _open_encoder(
-    settings: Settings, schema: TaskSchema, config: SimulationConfig, tasks: Export, notify: Notify
+    settings: Settings, schema: ProjectSchema, config: SimulationConfig, tasks: Export, notify: Notify
 ) -> tuple[Encoder, Attributions | None]:
     """The encoder and, for records, the attributions from the file `config.features`. An encoder of records is fitted
     to the fields of all tasks, not to their labels."""
-    if not schema.is_record:
+    if not schema.input.is_record:
         if config.features:
             raise ApprenticeError("The tasks are texts: --features is about the fields of records")
         return registry.encoder(settings.encoder), None
     features_text = read_text(config.features) if config.features else "{}"
     fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
-    field_types = feature_space.field_type_overrides(schema, settings.defaults, {"fields": fields})
+    field_types = feature_space.field_type_overrides(schema.input, settings.defaults, {"fields": fields})
     profile = registry.profile(
-        [read_record(text) for text in tasks.texts], field_types, settings.encoder, feature_space.question_field(schema)
+        [read_record(text) for text in tasks.texts],
+        field_types,
+        settings.encoder,
+        feature_space.question_field(schema.input),
     )
     for problem in json.loads(profile)["odd"]:
         notify(Remark(**problem))
     encoder = registry.record_encoder(profile, settings.encoder)
-    scores = feature_scores.feature_scores_from_text(features_text, encoder, schema)
-    return encoder, encoder.attributions(scores.get("estimates") or [], schema.labels)
+    scores = feature_scores.feature_scores_from_text(features_text, encoder, schema.control)
+    return encoder, encoder.attributions(scores.get("estimates") or [], schema.control.labels)
 
 
 def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:

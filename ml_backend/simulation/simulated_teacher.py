@@ -146,7 +146,7 @@ class SimulatedTeacher:
             with suppress(NoWeaknessError):
                 list(evolution.run(1))
         self._context = self._context.reloaded()
-        aggregated = aggregate_annotations(self._context.schema, self._context.store.annotations.of(PROJECT_ID))
+        aggregated = aggregate_annotations(self._context.schema.control, self._context.store.annotations.of(PROJECT_ID))
         return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
 
     def spent(self) -> Mapping[str, float]:
@@ -158,8 +158,8 @@ class SimulatedTeacher:
     def _put_annotations(self, rows: Ints) -> None:
         """Stores an annotation for each of the rows of the pool."""
         schema, targets = self._context.schema, self._pool.targets[rows]
-        chosen = targets >= 0.5 if schema.multiple else decide_labels(targets, False)
-        names = np.array(schema.labels)
+        chosen = targets >= 0.5 if schema.control.multiple else decide_labels(targets, False)
+        names = np.array(schema.control.labels)
         self._context.store.annotations.put(
             PROJECT_ID,
             [
@@ -172,7 +172,7 @@ class SimulatedTeacher:
         """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
         context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
         annotated_or_skipped = aggregate_annotations(
-            context.schema, store.annotations.of(PROJECT_ID)
+            context.schema.control, store.annotations.of(PROJECT_ID)
         ).annotated_or_skipped
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)

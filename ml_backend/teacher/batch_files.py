@@ -12,9 +12,9 @@ from typing import Literal
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
 from ml_backend.storage.files import write_atomically
@@ -80,11 +80,11 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     if not waiting:
         if options.teacher != registry.BATCH_TEACHER:
             return BatchExport("asked at once", options.teacher)
-        labels_left, labelled = remaining_labels(store, options, schema, project, teacher.name)
+        labels_left, labelled = remaining_labels(store, options, schema.control, project, teacher.name)
         outcome: Literal["all labels given", "no questions yet"]
         outcome = "all labels given" if labels_left <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
-    present = [question for question in waiting if _is_present(question, schema)]
+    present = [question for question in waiting if _is_present(question, schema.control)]
     stale = len(waiting) - len(present)
     if not present:
         return BatchExport("stale", stale=stale)
@@ -117,10 +117,10 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
                 if outcome in ("failed", "dropped"):
                     problems[answer.problem] += 1
                 # for records, `feature_scores.adopt_answers` adopts the answers
-                is_description = questions[answer.question].purpose == "describe" and not schema.is_record
+                is_description = questions[answer.question].purpose == "describe" and not schema.input.is_record
                 if outcome == "answered" and answer.content and is_description:
                     try:
-                        label_descriptions.adopt_reply(store, project, answer.content, schema)
+                        label_descriptions.adopt_reply(store, project, answer.content, schema.control)
                     except ApprenticeError as error:  # the labels have changed since the question
                         problems[str(error)] += 1
     except OSError as error:
@@ -157,10 +157,10 @@ def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
     return settings.for_project(store.projects.require(project).extra_params)[0]
 
 
-def _is_present(question: Question, schema: TaskSchema) -> bool:
+def _is_present(question: Question, control: ControlSchema) -> bool:
     """Whether a question fits the present labels of the project, so that its answer is worth its cost."""
-    present_labels = schema.labels, (*schema.labels, REFUSAL)
-    return question.purpose != "label" or (question.labels in present_labels and question.multiple == schema.multiple)
+    present_labels = control.labels, (*control.labels, REFUSAL)
+    return question.purpose != "label" or (question.labels in present_labels and question.multiple == control.multiple)
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

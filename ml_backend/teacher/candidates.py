@@ -13,9 +13,9 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
@@ -37,20 +37,20 @@ def description_questions(store: Store, project: LoadedProject, teacher: str) ->
     """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
     written them by hand, or all are answered."""
     project_row, pool, schema = project.project_row, project.pool, project.schema
-    if (project_row.label_descriptions is not None and not schema.is_record) or not len(pool.tasks):
+    if (project_row.label_descriptions is not None and not schema.input.is_record) or not len(pool.tasks):
         return []
     rng = np.random.default_rng(project_row.id)  # a fixed seed: the question has the same tasks each time
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
     texts = [text for text in store.tasks.texts(project_row.id, tasks.tolist()) if text]
-    if schema.is_record:
+    if schema.input.is_record:
         if project.record_encoder is None:
             return []
         descriptions = field_descriptions(project.options, project_row.feature_scores)
         questions = feature_scores.score_questions(
-            project_row, project.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+            project_row, project.record_encoder, schema.control, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
-        questions = [prompts.description_question(schema, texts, teacher)]
+        questions = [prompts.description_question(schema.control, texts, teacher)]
     answers = store.questions.answers(project_row.id, [question.id for question in questions])
     return [(question, None) for question in questions if question.id not in answers]
 
@@ -65,15 +65,15 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
 
 
 def remaining_labels(
-    store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
+    store: Store, options: ProjectSettings, control: ControlSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
     """The number of labels that the teacher must still give to reach the setting `teacher_labels`, and the content keys
     of the tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch
     count as answered. The labels of other teachers do not count."""
     questions = store.questions
-    labelled_keys = questions.cached_replies(project, teacher).keys_for(schema.labels)
+    labelled_keys = questions.cached_replies(project, teacher).keys_for(control.labels)
     if options.teacher == registry.BATCH_TEACHER:
-        labelled_keys |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
+        labelled_keys |= questions.keys_waiting(project, teacher, control.labels, control.multiple)
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
@@ -101,10 +101,10 @@ def tasks_to_distil(
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
     strategy_pool = Pool(
         vectors=view.vectors,
-        probabilities=learner.predict(schema, view.vectors) if learner else None,
+        probabilities=learner.predict(schema.control, view.vectors) if learner else None,
         labelled=is_labelled,
         available=~(is_labelled | is_excluded),
-        multiple=schema.multiple,
+        multiple=schema.control.multiple,
     )
     strategy = registry.acquisition(project.options.teacher_acquisition)
     selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))
@@ -120,25 +120,28 @@ def label_questions(
     """
     pool, project_row, schema = project.pool, project.project_row, project.schema
     tasks = tasks[pool.is_not_generated(tasks)]
-    descriptions = label_descriptions(project_row.label_descriptions, schema)
+    descriptions = label_descriptions(project_row.label_descriptions, schema.control)
     texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
         return []
-    if learner is not None and (learner.snapshot.labels, learner.snapshot.multiple) != (schema.labels, schema.multiple):
+    if learner is not None and (learner.snapshot.labels, learner.snapshot.multiple) != (
+        schema.control.labels,
+        schema.control.multiple,
+    ):
         learner = None  # it was trained on other labels
     questions: dict[int, tuple[Question, bytes]] = {}
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         if text.strip():
             key = pool.keys_of(rows[i : i + 1])
-            questions[row] = prompts.label_question(schema, key, text, teacher, descriptions), key
+            questions[row] = prompts.label_question(schema.control, key, text, teacher, descriptions), key
     answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
     examples = labelled_examples(store, pool, project_row.id, learner, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
-        (replace(question, examples=prompts.as_examples(schema, examples_of_row.get(row, []))), key)
+        (replace(question, examples=prompts.as_examples(schema.control, examples_of_row.get(row, []))), key)
         for row, (question, key) in unanswered.items()
     ]
 

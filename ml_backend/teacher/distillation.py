@@ -19,7 +19,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask, PseudoLabels, Tensors
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ControlSchema
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -155,21 +155,23 @@ def collect_distillation_input(
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
     pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
-    attributions = feature_scores.attributions(project.project_row, record_encoder, schema) if record_encoder else None
-    phrases = _phrases(project.project_row.label_descriptions or {}, schema, record_encoder)
+    attributions = (
+        feature_scores.attributions(project.project_row, record_encoder, schema.control) if record_encoder else None
+    )
+    phrases = _phrases(project.project_row.label_descriptions or {}, schema.control, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
     fields_digest = _digest(attributions) if attributions else ""
     phrases_digest = phrases.digest if phrases.texts or not attributions else ""
     origin = DistillationOrigin(
         plugin,
         pool.space,
-        schema.labels,
+        schema.control.labels,
         taught=len(targets),
         cues=len(phrases.texts) + scored_fields,
         pool=int(pool.encoded.sum()),
         compared=teacher_labels.compared,
         wording=fields_digest + phrases_digest,
-        multiple=schema.multiple,
+        multiple=schema.control.multiple,
     )
     return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
@@ -181,19 +183,19 @@ def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int)
     return registry.learner(data.origin.plugin).distil(distillation_data, multiple, seed)
 
 
-def pseudo_labels_of_names(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
+def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLabels:
     """The pseudo-labels that need no teacher: the names and hints of the labels, each encoded like a text that has this
     label. Empty for records without a text among their fields."""
-    phrases = _phrases({}, schema, feature_space.as_record_encoder(encoder))
+    phrases = _phrases({}, control, feature_space.as_record_encoder(encoder))
     if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
-        return PseudoLabels(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
+        return PseudoLabels(empty, np.empty((0, len(control.labels)), np.float32), np.empty(0, np.float32))
     return _encoded(phrases, encoder)
 
 
-def _phrases(cues: LabelDescriptions, schema: TaskSchema, record_encoder: RecordEncoder | None) -> Phrases:
+def _phrases(cues: LabelDescriptions, control: ControlSchema, record_encoder: RecordEncoder | None) -> Phrases:
     """The phrases of the labels; none for records without a text among their fields."""
-    return phrases_of(cues, schema) if record_encoder is None or record_encoder.texts else NO_PHRASES
+    return phrases_of(cues, control) if record_encoder is None or record_encoder.texts else NO_PHRASES
 
 
 def distil_names(
@@ -226,12 +228,12 @@ def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
 
 
 def update_prior(
-    store: Store, project_row: ProjectRow, data: DistillationInput, schema: TaskSchema, encoder: Encoder
+    store: Store, project_row: ProjectRow, data: DistillationInput, control: ControlSchema, encoder: Encoder
 ) -> None:
     """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Stores nothing
     if, in these seconds, the project was removed or replaced, or another worker has stored a prior. Raises
     StoreError."""
-    priors = distil(data, schema.multiple, encoder, seed=project_row.id)
+    priors = distil(data, control.multiple, encoder, seed=project_row.id)
     tensors = {
         f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
     }
@@ -246,12 +248,12 @@ def update_prior(
         store.artifacts.remove(old["file"] if is_stored else file)
 
 
-def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, schema: TaskSchema) -> Priors:
+def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, control: ControlSchema) -> Priors:
     """Loads the priors of the learner `plugin` in a vector space. There are none if the project's prior was made for
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(project_row), project_row.distillation or {}
-    if origin is None or origin.learner_key != (plugin, space, schema.labels, schema.multiple):
+    if origin is None or origin.learner_key != (plugin, space, control.labels, control.multiple):
         return no_priors
     try:
         tensors = store.artifacts.read(row["file"], row["sha256"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ml_backend.core.ports import Encoder, RecordEncoder
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.pool import feature_space
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ProjectRow
@@ -22,7 +22,7 @@ class LoadedProject:
 
     project_row: ProjectRow
     options: ProjectSettings
-    schema: TaskSchema
+    schema: ProjectSchema
     pool: PoolContents
     encoder: Encoder
 

@@ -53,7 +53,7 @@ def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
     schema = (
         read_schema(project_row.label_config, project_row.choices) if project_row and project_row.label_config else None
     )
-    if project_row is None or schema is None or not feature_space.has_feature_space(project_row, schema):
+    if project_row is None or schema is None or not feature_space.has_feature_space(project_row, schema.input):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend.core.registry import EMBEDDED_TEACHER
-from ml_backend.core.types import Estimate, TaskSchema
+from ml_backend.core.schema import InputSpec
+from ml_backend.core.types import Estimate
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftUse
 from ml_backend.model.fitted_model import FittedModel
@@ -57,7 +58,7 @@ def measure_teacher(
 
 
 def read_report(
-    store: Store, project_row: ProjectRow, schema: TaskSchema, measured: Mapping[str, Any]
+    store: Store, project_row: ProjectRow, input_spec: InputSpec, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The report as JSON. `measured`: the measurements of the last round, {} before the first round. Returns {} as long
     as no teacher has been asked and no draft was shown.
@@ -102,7 +103,7 @@ def read_report(
         "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
         "cues": bool(project_row.label_descriptions),
-        "records": schema.is_record,
+        "records": input_spec.is_record,
     }
 
 

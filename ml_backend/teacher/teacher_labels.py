@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Reply, ReplyTable, Store
@@ -73,14 +74,14 @@ class TeacherLabels:
 
 
 def load_teacher_labels(
-    store: Store, teacher: str, schema: TaskSchema, pool: PoolContents, project: int,
+    store: Store, teacher: str, control: ControlSchema, pool: PoolContents, project: int,
     aggregated_labels: AggregatedLabels,
 ) -> TeacherLabels:  # fmt: skip
     """Loads the labels of a teacher from all its replies to questions with the present labels. Each task has the newest
     of these replies to its text."""
-    replies, multiple = store.questions.cached_replies(project, teacher), schema.multiple
-    tasks, reply_rows = _rows_of_tasks(replies, pool, schema.labels)
-    rows, shares_of_rows = replies.shares(schema.labels)
+    replies, multiple = store.questions.cached_replies(project, teacher), control.multiple
+    tasks, reply_rows = _rows_of_tasks(replies, pool, control.labels)
+    rows, shares_of_rows = replies.shares(control.labels)
     probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
     was_without_examples = replies.alone[reply_rows]
     # without generated texts, because the teacher knew the label that it intended for them
@@ -120,43 +121,43 @@ def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, labels: tuple[str, .
 
 
 def expected_labels_of_texts(
-    store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]
+    store: Store, teacher: str, control: ControlSchema, project: int, texts: Sequence[str]
 ) -> Floats:
     """(n, c) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
     confusion matrix that the last round has stored. As in `load_teacher_labels`, the newest reply with the present
     labels counts."""
-    out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
+    out = np.full((len(texts), len(control.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
-    rows, shares_of_rows = replies.shares(schema.labels)
+    rows, shares_of_rows = replies.shares(control.labels)
     newest = {replies.keys[row]: i for i, row in enumerate(rows.tolist())}
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:
-        probabilities = _normalized(shares_of_rows[[newest[keys[i]] for i in labelled]], schema.multiple)
+        probabilities = _normalized(shares_of_rows[[newest[keys[i]] for i in labelled]], control.multiple)
         stored = store.stats.confusion(project)
-        if stored and (stored.teacher, stored.labels, stored.multiple) == (teacher, schema.labels, schema.multiple):
+        if stored and (stored.teacher, stored.labels, stored.multiple) == (teacher, control.labels, control.multiple):
             matrix = stored.matrix
         else:  # no round has compared the teacher with the annotators yet
-            matrix = confusion(out[:0], out[:0], schema.multiple)
-        out[labelled] = corrected(probabilities, matrix, schema.multiple)
+            matrix = confusion(out[:0], out[:0], control.multiple)
+        out[labelled] = corrected(probabilities, matrix, control.multiple)
     return out
 
 
-def no_teacher_labels(schema: TaskSchema) -> TeacherLabels:
+def no_teacher_labels(control: ControlSchema) -> TeacherLabels:
     """The empty labels of a teacher that has labelled no task."""
-    empty = np.empty((0, len(schema.labels)), np.float32)
-    distillation_confusion = confusion(empty, empty, schema.multiple, trust=1.0)
+    empty = np.empty((0, len(control.labels)), np.float32)
+    distillation_confusion = confusion(empty, empty, control.multiple, trust=1.0)
     return TeacherLabels(
         np.empty(0, np.int64), empty, empty, empty, distillation_confusion, np.empty(0, np.bool_), 0, "", 0,
-        confusion(empty, empty, schema.multiple), "",
+        confusion(empty, empty, control.multiple), "",
     )  # fmt: skip
 
 
-def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:
+def shares(control: ControlSchema, replies: list[Reply]) -> Floats:
     """(m, c) the probabilities of m replies in the columns of the schema. A label that a reply does not have gets 0
     before they are normalized."""
-    rows = [[reply.shares.get(label, 0.0) for label in schema.labels] for reply in replies]
-    return _normalized(np.array(rows, np.float32).reshape(len(replies), len(schema.labels)), schema.multiple)
+    rows = [[reply.shares.get(label, 0.0) for label in control.labels] for reply in replies]
+    return _normalized(np.array(rows, np.float32).reshape(len(replies), len(control.labels)), control.multiple)
 
 
 def _normalized(probabilities: Floats, multiple: bool) -> Floats:

@@ -102,12 +102,12 @@ class ActiveLearningBackend(LabelStudioMLBase):
             schema = read_schema(self.config or project_row.label_config, project_row.choices)
         except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
-        texts = [read_text(task, schema) for task in tasks]
+        texts = [read_text(task, schema.input) for task in tasks]
         rows = [row for row, text in enumerate(texts) if text.strip()]
         task_ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
         predictions = predictor.predict(self.project, self.config, task_ids, [texts[row] for row in rows])
         results = [dict(empty) for _ in tasks]
-        for row, prediction in zip(rows, write_predictions(predictions, schema, version), strict=True):
+        for row, prediction in zip(rows, write_predictions(predictions, schema.control, version), strict=True):
             results[row] = {name: prediction[name] for name in ("result", "score", "model_version")}
         return results
 

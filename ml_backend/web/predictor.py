@@ -12,8 +12,9 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import Encoder
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Draft, ModelVersion, Prediction, TaskSchema, content_key
+from ml_backend.core.types import Draft, ModelVersion, Prediction, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
 from ml_backend.model import fitted_model
@@ -62,9 +63,9 @@ class Predictor:
         project_row = self._store.projects.ensure(project)
         schema = read_schema(label_config or project_row.label_config, project_row.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
-        if feature_space.has_feature_space(project_row, schema):
+        if feature_space.has_feature_space(project_row, schema.input):
             encoder, learner = self._serving(project_row)
-            teacher_labels = self._teacher_labels(project_row, schema, texts)
+            teacher_labels = self._teacher_labels(project_row, schema.control, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
             drafted = DraftedTasks(texts, vectors, teacher_labels)
@@ -110,13 +111,13 @@ class Predictor:
             loaded.version = active
             return loaded.learner
 
-    def _teacher_labels(self, project_row: ProjectRow, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+    def _teacher_labels(self, project_row: ProjectRow, control: ControlSchema, texts: Sequence[str]) -> Floats | None:
         """Returns the stored teacher labels of these texts (n, c), without asking the teacher. None if the project has
         no teacher that can be asked."""
         teacher = (project_row.teacher or {}).get("name")
         if not teacher:
             return None
-        return expected_labels_of_texts(self._store, teacher, schema, project_row.id, texts)
+        return expected_labels_of_texts(self._store, teacher, control, project_row.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
         """Returns the vectors (n, d) of the texts, cached ones if possible, and a mask (n,) of the texts that have a

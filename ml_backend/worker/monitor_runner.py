@@ -54,7 +54,7 @@ class MonitorRunner:
                 form = feature_space.task_form(feature_space.project_encoder(self._settings, project_row))
                 aggregator = self._aggregators.of(project)
                 monitor_input = read_monitor_input(
-                    self._store, pool, aggregator, project_row, schema, options.with_form_defaults(form)
+                    self._store, pool, aggregator, project_row, schema.control, options.with_form_defaults(form)
                 )
             except ApprenticeError as error:
                 log.warning("monitor failed", project=project, error=str(error))

@@ -109,7 +109,7 @@ class TeacherRunner:
             return None
         encoder = feature_space.project_encoder(self._settings, project_row)
         schema = read_schema(project_row.label_config, project_row.choices)
-        if not feature_space.has_feature_space(project_row, schema) or pool.space != encoder.name:
+        if not feature_space.has_feature_space(project_row, schema.input) or pool.space != encoder.name:
             return None  # the next round updates the feature space
         teacher_state = (
             (
@@ -153,11 +153,11 @@ class TeacherRunner:
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
         questions: QuestionsWithKeys = []
-        teacher_labels = no_teacher_labels(schema)
+        teacher_labels = no_teacher_labels(schema.control)
         if teacher_client:
-            answers = self._aggregators.of(project_row.id).refresh(schema).aggregated
+            answers = self._aggregators.of(project_row.id).refresh(schema.control).aggregated
             teacher_labels = load_teacher_labels(
-                store, teacher_client.teacher, schema, snapshot.pool, project_row.id, answers
+                store, teacher_client.teacher, schema.control, snapshot.pool, project_row.id, answers
             )
             problem = teacher_client.exhausted_cap()
             # the answers of a file are stored under the model's name, so that has to be set first
@@ -175,7 +175,7 @@ class TeacherRunner:
                 self._report(project_row, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
         generated = generated_texts.pseudo_labels_of_texts(
-            store, snapshot.encoder, project_row, schema, teacher_labels, snapshot.teacher
+            store, snapshot.encoder, project_row, schema.control, teacher_labels, snapshot.teacher
         )
         distillation_input = distillation.collect_distillation_input(
             snapshot, snapshot.options.learner, teacher_labels, generated
@@ -204,15 +204,17 @@ class TeacherRunner:
         ones."""
         if snapshot.record_encoder:
             return feature_scores.adopt_answers(
-                self._store, snapshot.project_row, snapshot.record_encoder, snapshot.schema, teacher
+                self._store, snapshot.project_row, snapshot.record_encoder, snapshot.schema.control, teacher
             )
-        return label_descriptions.adopt_earlier_answer(self._store, snapshot.project_row, snapshot.schema, teacher)
+        return label_descriptions.adopt_earlier_answer(
+            self._store, snapshot.project_row, snapshot.schema.control, teacher
+        )
 
     def _distil(self, snapshot: ProjectSnapshot, distillation_input: DistillationInput) -> None:
         project = snapshot.project_row.id
         try:
             distillation.update_prior(
-                self._store, snapshot.project_row, distillation_input, snapshot.schema, snapshot.encoder
+                self._store, snapshot.project_row, distillation_input, snapshot.schema.control, snapshot.encoder
             )
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior

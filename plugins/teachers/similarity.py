@@ -13,7 +13,8 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import TaskSchema, label_words
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import label_words
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0
@@ -33,10 +34,10 @@ class Similarity:
         self._encode, self._chunk_rows = encode, chunk_rows
         self._label_vectors = lru_cache(maxsize=MAX_CACHED_LABEL_SETS)(self._encoded)
 
-    def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
+    def draft(self, texts: Sequence[str], vectors: Floats, control: ControlSchema) -> Floats:
         """Returns probabilities (n, c) from `vectors` (n, d) alone. Raises ApprenticeError if d is not the
         encoder's."""
-        label_vectors = self._label_vectors(schema.labels, schema.hints)
+        label_vectors = self._label_vectors(control.labels, control.hints)
         if vectors.shape[1] != label_vectors.shape[1]:
             raise ApprenticeError(
                 f"The similarity teacher got vectors of {vectors.shape[1]} dimensions, but its encoder gives "
@@ -46,7 +47,7 @@ class Similarity:
         for start in range(0, len(vectors), self._chunk_rows):
             chunk = slice(start, start + self._chunk_rows)
             cosines = np.asarray(vectors[chunk], dtype=np.float32) @ label_vectors.T
-            if schema.multiple:
+            if control.multiple:
                 out[chunk] = 1.0 / (1.0 + np.exp(-SHARPNESS * (cosines - EVEN_COSINE)))
             else:
                 exponentials = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from ml_backend import __version__
 from ml_backend.cli import main as cli
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.demo.server import free_port
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -55,7 +55,7 @@ def main(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.fixture
 def two_rounds(
-    server: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store, single: ProjectSchema
 ) -> FakeLabelStudio:
     truth = add_labelled_tasks(server, 60)
     set_up(store, 5, connection={"ml": 1})

@@ -208,7 +208,7 @@ def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, s
     context = load_project_context(settings, store, 5)
     assert context.record_encoder is not None
     questions = feature_scores.score_questions(
-        context.project_row, context.record_encoder, context.schema, {}, (), "small"
+        context.project_row, context.record_encoder, context.schema.control, {}, (), "small"
     )
     store.questions.add(5, "small", [(question, None) for question in questions])
     for question in questions:

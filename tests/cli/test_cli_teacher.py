@@ -49,7 +49,7 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def add_questions(store: Store, *texts: str) -> list[Question]:
-    questions = [prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
+    questions = [prompts.label_question(SCHEMA.control, content_key(text), text, TEACHER, {}) for text in texts]
     store.questions.add(5, TEACHER, [(question, content_key(question.text)) for question in questions])
     return questions
 
@@ -133,7 +133,7 @@ def test_a_useful_reply_is_stored_after_a_useless_one(run: Run, store: Store, tm
 
 
 def test_teacher_labels_of_a_batch_are_counted_as_in_the_loop(run: Run, store: Store, tmp_path: Path) -> None:
-    refusable = prompts.label_question(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(SCHEMA.control, content_key("written"), "written", TEACHER, {}, REFUSAL)
     store.questions.add(5, TEACHER, [(refusable, content_key("written"))])
     (one,) = add_questions(store, "one")
     file = tmp_path / "responses.jsonl"
@@ -168,7 +168,7 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 
 
 def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> None:
-    question = prompts.description_question(SCHEMA, ["a text"], TEACHER)
+    question = prompts.description_question(SCHEMA.control, ["a text"], TEACHER)
     store.questions.add(5, TEACHER, [(question, None)])
     descriptions = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"
@@ -194,16 +194,18 @@ def test_an_export_reserves_the_cost_of_its_requests(
 
 
 def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:
+    control = SCHEMA.control
     others = [
-        replace(SCHEMA, labels=SCHEMA.labels[:-1]), replace(SCHEMA, labels=(*SCHEMA.labels, "stone")),
-        replace(SCHEMA, multiple=True),
-    ]  # fmt: skip
-    stale = [prompts.label_question(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
+        replace(control, labels=control.labels[:-1]),
+        replace(control, labels=(*control.labels, "stone")),
+        replace(control, multiple=True),
+    ]
+    stale = [prompts.label_question(other, content_key("old"), "old", TEACHER, {}) for other in others]
     store.questions.add(5, TEACHER, [(question, None) for question in stale])
     file = tmp_path / "some.jsonl"
     code, output = run("teach", "--export", str(file))
     assert code == 0 and output.startswith("Nothing is written. 3 are passed over") and not file.exists()
-    refusable = prompts.label_question(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(SCHEMA.control, content_key("new"), "new", TEACHER, {}, REFUSAL)
     store.questions.add(5, TEACHER, [(refusable, None)])
     (fresh,) = add_questions(store, "one")
     code, output = run("teach", "--export", str(file))

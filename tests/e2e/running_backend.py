@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings, as_environment
-from ml_backend.core.types import ModelVersion, TaskSchema, read_record
+from ml_backend.core.types import ModelVersion, read_record
 from ml_backend.demo.run import backend_process as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.choices_values import write_choices
@@ -57,7 +58,7 @@ class Project:
 
     client: LabelStudioClient
     number: int
-    schema: TaskSchema
+    schema: ProjectSchema
     truth: dict[str, str]
 
     @classmethod
@@ -73,8 +74,8 @@ class Project:
     def add(self, truth: dict[str, str], *, annotated: bool = False) -> None:
         """Imports texts, or records written as text. `annotated`: with annotations of the right labels."""
         self.truth.update(truth)
-        field = self.schema.record_field
-        data = [{field: read_record(text)} if field else {self.schema.text_field: text} for text in truth]
+        field = self.schema.input.record_field
+        data = [{field: read_record(text)} if field else {self.schema.input.text_field: text} for text in truth]
         tasks: list[dict[str, Any]] = [{"data": task_data} for task_data in data]
         if annotated:
             for task, label in zip(tasks, truth.values(), strict=True):
@@ -83,10 +84,10 @@ class Project:
 
     def region(self, *choices: str) -> dict[str, Any]:
         return {
-            "from_name": self.schema.control,
-            "to_name": self.schema.source,
+            "from_name": self.schema.control.name,
+            "to_name": self.schema.control.source,
             "type": "choices",
-            "value": {"choices": write_choices(choices, self.schema)},
+            "value": {"choices": write_choices(choices, self.schema.control)},
         }
 
     def seen(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class Project:
         return next_task(client or self.client, self.number, self.schema)
 
     def answer(self, task: int, *choices: str, client: LabelStudioClient | None = None) -> int:
-        return submit_annotation(client or self.client, task, self.schema, choices)
+        return submit_annotation(client or self.client, task, self.schema.control, choices)
 
     def answer_rightly(self, served: ServedTask, client: LabelStudioClient | None = None) -> int:
         return self.answer(served.task, self.truth[served.text], client=client)

@@ -94,7 +94,7 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
     done = httpx.post(address, files=files, headers={"Authorization": f"Token {label_studio.token}"}, timeout=60)
     assert done.status_code == 201, done.text[:500]
     for task in project.tasks():
-        text = read_text(task, schema)
+        text = read_text(task, schema.input)
         project.truth[text] = "yes" if "cough" in text else "no"
     assert len(project.truth) == 80 and not any("<p>" in text for text in project.truth)
     backend.connect(project)

@@ -111,7 +111,7 @@ def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
     until(lambda: (backend.store.projects.ensure(project.number).teacher or {}).get("problem"), "the problem", LONG)
     assert "cannot be reached" in backend.cli("status", "--project", str(project.number)).stdout
     for task in [task["id"] for task in project.tasks()][:4]:
-        project.answer(task, next(iter(project.schema.labels)))
+        project.answer(task, next(iter(project.schema.control.labels)))
     backend.wait_for_queue(project, labelled=4)
 
 

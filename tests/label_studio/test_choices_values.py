@@ -72,7 +72,10 @@ def region(choices: Any, control: str = "label") -> dict[str, Any]:
 )
 def test_a_choice_that_can_mean_only_one_label_is_read(schema: Any, choices: Any, labels: list[str]) -> None:
     labels_read, unread = read_labels([region(choices)], schema)
-    assert (list(dict.fromkeys(label for label in labels_read if label in schema.labels)), unread) == (labels, "")
+    assert (list(dict.fromkeys(label for label in labels_read if label in schema.control.labels)), unread) == (
+        labels,
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_choice_that_can_mean_only_one_label_is_read(schema: Any, choices: Any
 )
 def test_a_result_that_cannot_be_read_has_a_code_and_no_label(schema: Any, result: Any, code: str) -> None:
     labels_read, unread = read_labels(result, schema)
-    assert unread == code and not {*labels_read} & {*schema.labels}
+    assert unread == code and not {*labels_read} & {*schema.control.labels}
 
 
 def test_an_empty_annotation_with_several_choices_means_that_no_label_applies() -> None:
@@ -110,7 +113,7 @@ def test_an_empty_annotation_with_several_choices_means_that_no_label_applies() 
 
 def test_an_empty_annotation_of_a_control_that_may_be_hidden_is_not_read() -> None:
     hidden = read_schema(config(rest='choice="multiple" visibleWhen="choice-selected" whenTagName="first"'))
-    assert hidden.conditional
+    assert hidden.control.conditional
     assert read_labels([], hidden) == ((), "empty")
 
 
@@ -135,8 +138,8 @@ def test_a_skip_has_no_code() -> None:
     ],
 )
 def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, labels: list[str], written: Any) -> None:
-    assert write_choices(labels, schema) == written
-    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema)
+    assert write_choices(labels, schema.control) == written
+    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema.control)
     assert drafted["value"] == {"choices": written}
     assert read_labels([drafted], schema) == (tuple(labels), "")
 
@@ -147,4 +150,4 @@ def test_any_result_is_read_or_has_a_code(choices: Any, name: str, nested: bool)
         for result in ([region(choices, name)], choices):
             labels_read, unread = read_labels(result, schema)
             assert unread in ("", *UNREADABLE_CODES)
-            assert not unread or not {*labels_read} & {*schema.labels}
+            assert not unread or not {*labels_read} & {*schema.control.labels}

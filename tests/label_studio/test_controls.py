@@ -40,13 +40,13 @@ CONDITION = 'visibleWhen="choice-selected" whenTagName="label" whenChoiceValue="
 )
 def test_the_main_control_is_learnt_at_any_place(tags: tuple[str, ...], learnt: str) -> None:
     schema = read_schema(view(TEXT, *tags))
-    assert schema.control == learnt
+    assert schema.control.name == learnt
     assert learnt not in schema.other_controls and len(schema.other_controls) == len(tags) - 1
 
 
 def test_a_project_may_name_the_control_that_is_learnt() -> None:
     config = view(TEXT, choices("label", THREE), choices("flag", TWO, 'choice="multiple"'))
-    assert read_schema(config, "flag").control == "flag"
+    assert read_schema(config, "flag").control.name == "flag"
     assert read_schema(config, "flag").other_controls == ("label",)
     with pytest.raises(UnsupportedConfigError, match=r"no <Choices name='flags'>.*there is 'label', 'flag'"):
         read_schema(config, "flags")
@@ -59,9 +59,9 @@ def test_a_text_of_another_control_is_no_field() -> None:
     pairs = [text + choices(f"c{n}", THREE, to=f"t{n}") for n, text in enumerate(texts)]
     for n in range(3):
         schema = read_schema(view(*pairs), f"c{n}")
-        assert (schema.text_field, schema.is_record) == (f"t{n}", False)
+        assert (schema.input.text_field, schema.input.is_record) == (f"t{n}", False)
     shared = view(*texts, choices("label", to="t0"), choices("flag", TWO, 'choice="multiple"', to="t0"))
-    assert read_schema(shared).fields == ("t0", "t1", "t2"), "a text without a control belongs to all of them"
+    assert read_schema(shared).input.fields == ("t0", "t1", "t2"), "a text without a control belongs to all of them"
 
 
 def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
@@ -70,18 +70,18 @@ def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
         '<View><Choice value="service"><Choice value="other" alias="o"/></Choice></View><Choice value="spam"/>'
     )
     schema = read_schema(view(TEXT, choices("label", tree, 'allowNested="true"')))
-    assert schema.labels == ("money > billing", "money > other", "service > other", "spam")
-    assert schema.stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
-    assert schema.hints == ("invoices", "", "", "")
-    assert schema.nested
+    assert schema.control.labels == ("money > billing", "money > other", "service > other", "spam")
+    assert schema.control.stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
+    assert schema.control.hints == ("invoices", "", "", "")
+    assert schema.control.nested
 
 
 def test_without_nesting_only_visible_choices_are_labels() -> None:
     tree = '<Choice value="a"><Choice value="inner"/></Choice><Choice value="b"/>'
     schema = read_schema(view(TEXT, choices("label", tree)))
-    assert (schema.labels, schema.nested, schema.stored) == (("a", "b"), False, ())
+    assert (schema.control.labels, schema.control.nested, schema.control.stored) == (("a", "b"), False, ())
 
 
 def test_labels_with_the_same_name_and_different_stored_values_get_different_names() -> None:
     same = '<Choice value="other" alias="o1"/><Choice value="other" alias="o2"/><Choice value="a"/>'
-    assert read_schema(view(TEXT, choices("label", same))).labels == ("other (o1)", "other (o2)", "a")
+    assert read_schema(view(TEXT, choices("label", same))).control.labels == ("other (o1)", "other (o2)", "a")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from malformed_requests import any_json
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import SYNTHETIC_FIELD, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.label_studio.export import MAX_GROUPS, Export, read_config, read_export
 from ml_backend.label_studio.label_config import read_schema
 
@@ -45,12 +46,12 @@ class Reader:
         self.path = folder / "tasks.json"
         self.messages: list[str] = []
 
-    def __call__(self, tasks: Any, schema: TaskSchema | None = None, group: str = "") -> Export:
+    def __call__(self, tasks: Any, schema: ProjectSchema | None = None, group: str = "") -> Export:
         self.messages = []
         self.path.write_text(json.dumps(tasks))
         return read_export(self.path, schema or read_schema(SINGLE), group, self.messages.append)
 
-    def refusal(self, tasks: Any, schema: TaskSchema | None = None, group: str = "") -> str:
+    def refusal(self, tasks: Any, schema: ProjectSchema | None = None, group: str = "") -> str:
         with pytest.raises(ApprenticeError) as error:
             self(tasks, schema, group)
         message = str(error.value)

@@ -15,9 +15,10 @@ from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import PseudoLabels
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import SYNTHETIC_FIELD, TaskSchema, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, content_key
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
@@ -49,7 +50,7 @@ def write(server: FakeLabelStudio, n: int) -> dict[int, str]:
 
 @pytest.fixture
 def mixed(
-    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, single: ProjectSchema
 ) -> tuple[RoundContext, set[int]]:
     """A project with a learner that is fitted on 30 real and 12 synthetic tasks, and the ids of the synthetic ones."""
     written = write(server, 12)
@@ -92,13 +93,13 @@ def test_generated_tasks_are_never_in_the_audit_sample_and_the_queue_is_full(
     assert audited and not set(audited) & set(written)
 
 
-def _loaded(store: Store, context: RoundContext, schema: TaskSchema) -> LoadedProject:
+def _loaded(store: Store, context: RoundContext, schema: ProjectSchema) -> LoadedProject:
     """The project of a round, as the teacher's code gets it."""
     return LoadedProject(store.projects.ensure(5), ProjectSettings(), schema, context.pool, registry.encoder("minilm"))
 
 
 def test_the_teacher_is_not_asked_to_label_its_own_texts(
-    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: ProjectSchema
 ) -> None:
     context, written = mixed
     tasks = context.pool.tasks[-20:]
@@ -116,7 +117,7 @@ def test_generated_tasks_are_learnt_from_but_not_used_for_accuracy_and_promotion
 
 
 def test_a_learner_that_is_better_on_generated_tasks_alone_is_not_promoted(
-    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema
 ) -> None:
     written = write(server, 60)
     submit_labels(server, written, single, list(written), by=-1)
@@ -125,11 +126,16 @@ def test_a_learner_that_is_better_on_generated_tasks_alone_is_not_promoted(
 
 
 def test_the_monitor_leaves_generated_tasks_out(
-    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: ProjectSchema
 ) -> None:
     context, written = mixed
     monitor_input = read_monitor_input(
-        store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50)
+        store,
+        context.pool,
+        context.aggregator,
+        store.projects.ensure(5),
+        single.control,
+        ProjectSettings(second_look=50),
     )
     assert monitor_input is not None and len(monitor_input.tasks) == 42
     assert set(monitor_input.tasks[monitor_input.synthetic].tolist()) == written
@@ -144,7 +150,7 @@ def test_the_monitor_leaves_generated_tasks_out(
 
 
 def test_without_annotations_of_real_tasks_there_is_no_input_for_the_monitor(
-    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema, options: object
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema, options: object
 ) -> None:
     add_labelled_tasks(server, 5)
     written = write(server, 12)
@@ -153,7 +159,9 @@ def test_without_annotations_of_real_tasks_there_is_no_input_for_the_monitor(
     run_round(context)
     assert active(store).learner and active(store).accuracy is None
     assert (
-        read_monitor_input(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings())
+        read_monitor_input(
+            store, context.pool, context.aggregator, store.projects.ensure(5), single.control, ProjectSettings()
+        )
         is None
     )
 
@@ -174,11 +182,11 @@ def test_the_query_strategy_does_not_use_the_errors_of_generated_tasks(
 
 
 def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
-    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: ProjectSchema
 ) -> None:
     context, written = mixed
     teacher = ScriptedTeacher()
-    answers = aggregate_annotations(single, store.annotations.of(5))
+    answers = aggregate_annotations(single.control, store.annotations.of(5))
     queue = [draft.task for draft in store.published_drafts.of(5, store.projects.ensure(5).published)]
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
     free = [
@@ -187,8 +195,12 @@ def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
         if task not in {*written, *queue, *answers.annotated_or_skipped.tolist()}
     ][:5]
     texts = store.tasks.texts(5, [*sorted(written), *answered, *free])
-    ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
-    teacher_labels = load_teacher_labels(store, teacher.name, single, context.pool, 5, answers)
+    ask(
+        store,
+        teacher,
+        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts],
+    )
+    teacher_labels = load_teacher_labels(store, teacher.name, single.control, context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
     assert teacher_labels.compared == len(answered) == 8
     project = _loaded(store, context, single)
@@ -211,7 +223,7 @@ def test_generated_tasks_do_not_decide_which_prior_is_used(
 
 
 def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
-    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema,
     settings: Settings, monkeypatch: pytest.MonkeyPatch, use_teacher: UseTeacher,
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(sure=1.0)
@@ -222,7 +234,7 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     ask(
         store,
         teacher,
-        [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts.values()],
+        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts.values()],
     )
     run_round(make_round(server))
     predict = FittedModel.predict
@@ -238,7 +250,7 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
 
 
 def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_of_the_learner(
-    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema,
     use_teacher: UseTeacher, options: Callable[..., None],
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(says="metal", sure=0.4)
@@ -246,7 +258,11 @@ def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_o
     options(queue_size=100, audit_share=0.0)
     written = write(server, 6)
     texts = [server.tasks[task]["data"]["text"] for task in [*written, *list(taught)[60:66]]]
-    ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
+    ask(
+        store,
+        teacher,
+        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts],
+    )
     run_round(make_round(server))
     shown = {draft.task: draft for draft in store.published_drafts.of(5)}
     assert all(shown[task].author == "teacher" and shown[task].choices == ("metal",) for task in written)

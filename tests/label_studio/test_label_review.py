@@ -10,7 +10,8 @@ from manual_clock import ManualClock
 from projects import set_up
 
 from ml_backend.core.exceptions import RequestRefusedError
-from ml_backend.core.types import Annotation, TaskContent, TaskSchema, content_key
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import Annotation, TaskContent, content_key
 from ml_backend.label_studio.label_review import (
     EXPIRY_SECONDS,
     SECOND_LOOK_VERSION,
@@ -24,7 +25,7 @@ from ml_backend.storage import Store
 class AnnotatedProject:
     """Project 5 with three annotated tasks, and the parts of Label Studio that a proposal changes."""
 
-    def __init__(self, store: Store, server: FakeLabelStudio, schema: TaskSchema) -> None:
+    def __init__(self, store: Store, server: FakeLabelStudio, schema: ProjectSchema) -> None:
         self.store, self.schema = store, schema
         self.client = FakeClient(server)
         self.calls: list[tuple[str, str]] = []
@@ -36,7 +37,7 @@ class AnnotatedProject:
             self.annotate(task, "a")
 
     def annotate(self, task: int, moment: str, *, number: int | None = None, ground_truth: bool = False) -> None:
-        label = self.schema.labels[0]
+        label = self.schema.control.labels[0]
         annotation = Annotation(number or task, task, 1, (label,), ground_truth=ground_truth, updated_at=moment)
         self.store.annotations.put(5, [annotation])
 
@@ -53,13 +54,13 @@ class AnnotatedProject:
         return {"deleted_predictions": 1}
 
     def suspect(self, *tasks: int) -> None:
-        other = self.schema.labels[1]
+        other = self.schema.control.labels[1]
         errors = [{"task": task, "instead": [other], "confidence": 0.9} for task in tasks]
         set_up(self.store, 5, monitor_result={"second_look": errors})
 
     def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()
-        update_proposals(self.client, self.store, self.schema, self.store.projects.ensure(5), budget)
+        update_proposals(self.client, self.store, self.schema.control, self.store.projects.ensure(5), budget)
         return sorted(row["task"] for row in self.rows.values())
 
     def reviewable(self) -> set[int]:
@@ -67,7 +68,7 @@ class AnnotatedProject:
 
 
 @pytest.fixture
-def project(store: Store, server: FakeLabelStudio, single: TaskSchema) -> AnnotatedProject:
+def project(store: Store, server: FakeLabelStudio, single: ProjectSchema) -> AnnotatedProject:
     return AnnotatedProject(store, server, single)
 
 
@@ -78,7 +79,7 @@ def test_each_suspected_error_gets_one_prediction_with_the_other_label_and_its_p
     assert project.propose() == [1, 3]
     row = next(iter(project.rows.values()))
     assert (row["model_version"], row["score"]) == (SECOND_LOOK_VERSION, 0.9)
-    assert row["result"][0]["value"]["choices"] == [project.schema.labels[1]]
+    assert row["result"][0]["value"]["choices"] == [project.schema.control.labels[1]]
     assert "meta" not in row["result"][0], "it would be copied into an annotation"
 
 

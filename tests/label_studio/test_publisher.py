@@ -9,7 +9,8 @@ from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
 from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
-from ml_backend.core.types import Draft, Prediction, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import Draft, Prediction
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, Publisher, PublishTimings, delete_version_predictions
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
@@ -20,7 +21,7 @@ Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
 
 
 @pytest.fixture
-def publish(server: FakeLabelStudio, single: TaskSchema, clock: ManualClock) -> Publish:
+def publish(server: FakeLabelStudio, single: ProjectSchema, clock: ManualClock) -> Publish:
     def make(
         n: int, pace: PublishTimings, check_lease: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:

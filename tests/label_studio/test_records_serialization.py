@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from patient_records import MIXED, TABLE
 
 from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import MAX_FIELD_CHARACTERS, MAX_RECORD_FIELDS, TaskSchema, read_record, record_text
+from ml_backend.core.types import MAX_FIELD_CHARACTERS, MAX_RECORD_FIELDS, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import MAX_TABLE_VALUE_CHARACTERS, read_task_content, read_text
 from ml_backend.label_studio.sync import _task_signature
@@ -27,8 +28,8 @@ CARD = (
 TEMPLATE = f'<View><Text name="card" value="Age: $age, from $home.city."/>{_CHOICES.replace("age", "card")}</View>'
 
 
-def read(record: Any, schema: TaskSchema = SCHEMA, **more: Any) -> str:
-    return read_text({"id": 1, "data": {"record": record, **more}}, schema)
+def read(record: Any, schema: ProjectSchema = SCHEMA, **more: Any) -> str:
+    return read_text({"id": 1, "data": {"record": record, **more}}, schema.input)
 
 
 @pytest.mark.parametrize(
@@ -47,21 +48,21 @@ def test_a_table_or_several_fields_in_texts_make_a_task_a_record(
     config: str, source: str, record_field: str, fields: tuple[str, ...]
 ) -> None:
     schema = read_schema(config)
-    assert (schema.source, schema.record_field, schema.fields) == (source, record_field, fields)
-    assert schema.is_record and schema.text_field == ""
+    assert (schema.control.source, schema.input.record_field, schema.input.fields) == (source, record_field, fields)
+    assert schema.input.is_record and schema.input.text_field == ""
 
 
 def test_fields_of_several_tags_make_the_record() -> None:
     card = read_schema(CARD)
     data = {"age": 61, "note": "<p>Smokes <b>20</b> a day</p><script>no()</script>", "home": {"city": "Oslo"}, "x": 1}
     record = {"age": 61, "note": "Smokes 20 a day", "home.city": "Oslo"}
-    assert read_record(read_text({"id": 1, "data": data}, card)) == record
-    assert read_record(read_text({"id": 1, "data": {"home.city": "<b>", "age": [1]}}, card)) == {
+    assert read_record(read_text({"id": 1, "data": data}, card.input)) == record
+    assert read_record(read_text({"id": 1, "data": {"home.city": "<b>", "age": [1]}}, card.input)) == {
         "age": "[1]", "home.city": "<b>", "note": None,
     }  # fmt: skip
     for nothing in ({}, {"age": None, "note": ""}, {"x": 1}, {"home": "Oslo"}, {"home": {"city": None}}):
-        assert read_text({"id": 1, "data": nothing}, card) == ""
-    example = read_task_content({"id": 1, "data": data}, card)
+        assert read_text({"id": 1, "data": nothing}, card.input) == ""
+    example = read_task_content({"id": 1, "data": data}, card.input)
     assert example is not None and example.fields == {"x": "1"}, "a field that makes groups is not in the record"
 
 
@@ -101,7 +102,9 @@ def test_configurations_that_read_tasks_differently_have_different_signatures() 
 
 def test_long_texts_are_kept_whole_beside_a_table_and_by_themselves() -> None:
     for config in (MIXED, CARD):
-        text = read_text({"id": 1, "data": {"record": {"note": "x" * 9000}, "note": "y" * 9000}}, read_schema(config))
+        text = read_text(
+            {"id": 1, "data": {"record": {"note": "x" * 9000}, "note": "y" * 9000}}, read_schema(config).input
+        )
         record = read_record(text)
         assert record["note"] == "y" * 9000
         assert len(record.get("note (record)", "x" * MAX_TABLE_VALUE_CHARACTERS)) == MAX_TABLE_VALUE_CHARACTERS
@@ -110,10 +113,10 @@ def test_long_texts_are_kept_whole_beside_a_table_and_by_themselves() -> None:
 def test_a_long_name_is_always_shortened_in_the_same_way() -> None:
     name = "a" * 90
     schema = read_schema(CARD.replace("$age", f"${name}"))
-    record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema))
-    assert question_field(schema) == "a" * MAX_FIELD_CHARACTERS and record[question_field(schema)] == 1
+    record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema.input))
+    assert question_field(schema.input) == "a" * MAX_FIELD_CHARACTERS and record[question_field(schema.input)] == 1
     mixed = read_schema(MIXED.replace("$note", f"${name}"))
-    assert field_type_overrides(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
+    assert field_type_overrides(mixed.input, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:

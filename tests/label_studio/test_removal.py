@@ -10,8 +10,9 @@ from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, s
 from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import UnreachableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.types import content_key
 from ml_backend.label_studio.removal import WORKER_RELEASE_SECONDS, forget, is_in_label_studio
 from ml_backend.label_studio.setup import connect
 from ml_backend.loop.context import RoundContext
@@ -27,7 +28,7 @@ def say(_: str) -> None:
 
 @pytest.fixture
 def learnt(
-    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, single: TaskSchema
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, single: ProjectSchema
 ) -> dict[int, str]:
     """A connected project with two versions in Label Studio."""
     connect(FakeClient(server), store, settings, 5, say)

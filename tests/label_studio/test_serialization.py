@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from malformed_requests import any_json
 
-from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
     MAX_TEXT_CHARACTERS,
@@ -28,6 +28,7 @@ from ml_backend.label_studio.serialization import (
     read_timestamp,
     write_predictions,
 )
+from tests.support.schemas import text_schema
 
 SCHEMA = read_schema(SINGLE)
 Capture = Callable[[str], dict[str, Any]]
@@ -95,7 +96,7 @@ def test_a_time_without_a_zone_is_utc_whatever_the_zone_of_this_machine(
     ],
 )
 def test_the_text_of_a_task(task: object, text: str) -> None:
-    assert read_text(task, SCHEMA) == text
+    assert read_text(task, SCHEMA.input) == text
 
 
 def test_the_short_plain_values_of_a_task_are_its_fields() -> None:
@@ -103,19 +104,19 @@ def test_the_short_plain_values_of_a_task_are_its_fields() -> None:
         "text": "the text itself", "region": "north", "age": 7, "old": True, "share": 0.5,
         "nested": {"a": 1}, "list": [1], "nothing": None, "empty": "", "long": "x" * 65, "y" * 65: "long name",
     }  # fmt: skip
-    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE))
+    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE).input)
     assert example is not None
     assert example.fields == {"region": "north", "age": "7", "old": "True", "share": "0.5"}
 
 
 def test_the_first_fields_by_name_are_kept() -> None:
     data = {"text": "t", **{f"field {n:03}": n for n in reversed(range(500))}}
-    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE))
+    example = read_task_content({"id": 1, "data": data}, read_schema(SINGLE).input)
     assert example is not None and list(example.fields) == [f"field {n:03}" for n in range(20)]
 
 
 def test_a_very_long_text_is_cut() -> None:
-    example = read_task_content({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA)
+    example = read_task_content({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA.input)
     assert example is not None
     assert len(example.text) == MAX_TEXT_CHARACTERS
     assert example.key == content_key(example.text)
@@ -187,7 +188,7 @@ def test_a_malformed_annotation_is_left_out_or_can_be_stored(values: dict[str, A
 def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> None:
     read_id(value)
     read_project_id(value)
-    example = read_task_content(value, SCHEMA)
+    example = read_task_content(value, SCHEMA.input)
     read = read_annotation(value, SCHEMA, 1)
     examples, annotations = read_tasks(value if isinstance(value, list) else [value], SCHEMA)
     assert_storable([*([example] if example else []), *examples], [*([read] if read else []), *annotations])
@@ -209,8 +210,8 @@ def assert_storable(examples: list[TaskContent], annotations: list[Annotation]) 
 
 def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> None:
     prediction = Prediction(16, 0.12, Draft(("pos",), 0.87654321, "learner"), "cluster 3, uncertainty 0.20 (v1)")
-    schema = TaskSchema(("pos", "neg", "neu"), False, "label", "text", "text")
-    [row] = write_predictions([prediction], schema, "v1")
+    schema = text_schema(("pos", "neg", "neu"))
+    [row] = write_predictions([prediction], schema.control, "v1")
     taken = capture("25_prediction_create")["ls_response"]
     assert row.keys() <= taken.keys()
     assert (row["task"], row["score"], row["model_version"]) == (16, 0.12, "v1")
@@ -223,20 +224,20 @@ def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> N
 def test_a_prediction_is_valid_to_label_studios_own_checker() -> None:
     from label_studio_sdk.label_interface.interface import LabelInterface
 
-    rows = write_predictions([Prediction(1, 0.5, Draft(("fruit",), 0.5, "teacher"), "why")], SCHEMA, "v1")
+    rows = write_predictions([Prediction(1, 0.5, Draft(("fruit",), 0.5, "teacher"), "why")], SCHEMA.control, "v1")
     for row in rows:
         assert LabelInterface(SINGLE).validate_prediction(row)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("draft", [None, Draft((), 0.9, "learner")])
 def test_a_prediction_without_choices_has_no_region(draft: Draft | None) -> None:
-    [row] = write_predictions([Prediction(1, 0.5, draft)], SCHEMA, "v1")
+    [row] = write_predictions([Prediction(1, 0.5, draft)], SCHEMA.control, "v1")
     assert row["result"] == []
 
 
 @given(score=st.floats(allow_nan=False), confidence=st.floats(0, 1))
 def test_any_score_is_written_as_one_that_label_studio_keeps(score: float, confidence: float) -> None:
     draft = Draft(("fruit",), float(np.float32(confidence)), "learner")
-    [row] = write_predictions([Prediction(1, score, draft)], SCHEMA, "v1")
+    [row] = write_predictions([Prediction(1, score, draft)], SCHEMA.control, "v1")
     assert 0 <= row["score"] <= 1
     assert json.loads(json.dumps(row, allow_nan=False)) == row

@@ -12,8 +12,8 @@ from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, s
 from projects import set_up
 
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError, UnsupportedConfigError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.setup import TITLE, connect, disconnect
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -218,7 +218,7 @@ def connect_and_teach(
     store: Store,
     secured: Settings,
     make_round: Callable[..., RoundContext],
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> None:
     """The project after a round with 30 annotations."""
     connect(FakeClient(server), store, secured, 5, say)
@@ -232,7 +232,7 @@ def test_another_project_with_the_same_number_starts_without_data(
     store: Store,
     secured: Settings,
     make_round: Callable[..., RoundContext],
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5) and store.published_drafts.of(5)
@@ -261,7 +261,7 @@ def test_another_project_with_the_same_number_need_not_have_the_control_that_the
     connect(FakeClient(server), store, secured, 5, say)
     set_up(store, 5, extra_params={"choices": "a control of the earlier project"})
     other = FakeLabelStudio(settings=EARLIER, made_at="2026-11-23T09:00:00.000000Z")
-    assert connect(FakeClient(other), store, secured, 5, say).control == "label"
+    assert connect(FakeClient(other), store, secured, 5, say).control.name == "label"
 
 
 def test_the_same_project_under_another_address_is_recognised(
@@ -269,7 +269,7 @@ def test_the_same_project_under_another_address_is_recognised(
     store: Store,
     secured: Settings,
     make_round: Callable[..., RoundContext],
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     client = FakeClient(server)

@@ -16,16 +16,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from statements import read_all_annotations
 
-from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import Annotation, Draft, Prediction
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations, digest_text, digest_value
 from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.labels.draft_acceptance import DraftUse
 from ml_backend.storage import Store
+from tests.support.schemas import text_schema
 
-SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
-MULTIPLE = TaskSchema(("a", "b", "c"), True, "label", "text", "text")
-WIDER = TaskSchema(("b", "a", "c", "x"), False, "label", "text", "text")
+SINGLE = text_schema(("a", "b", "c"))
+MULTIPLE = text_schema(("a", "b", "c"), multiple=True)
+WIDER = text_schema(("b", "a", "c", "x"))
 TASKS = (1, 2, 3, 4)
 
 _projects = itertools.count(1000)
@@ -35,14 +37,14 @@ def annotation(number: int, task: int, *choices: str, at: int = 1, **values: Any
     return Annotation(number, task, values.pop("annotator", 1), choices, updated_at=f"2026-01-{at:02}", **values)
 
 
-def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
+def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: ProjectSchema) -> None:
     """Compares all values of an aggregator with the current annotations and published drafts."""
     snapshot, annotations, shown = (
-        aggregator.refresh(schema),
+        aggregator.refresh(schema.control),
         store.annotations.of(project),
         store.published_drafts.of(project),
     )
-    expected = aggregate_annotations(schema, annotations)
+    expected = aggregate_annotations(schema.control, annotations)
     for name in ("tasks", "targets", "annotated_or_skipped"):
         array, expected_array = getattr(snapshot.aggregated, name), getattr(expected, name)
         assert (array.dtype, array.shape) == (expected_array.dtype, expected_array.shape), name
@@ -120,10 +122,10 @@ def test_after_any_history_two_aggregators_equal_aggregating_everything_at_once(
 def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_store: Store) -> None:
     any_store.published_drafts.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
     aggregator = LabelAggregator(any_store, 5)
-    aggregator.refresh(SINGLE)
+    aggregator.refresh(SINGLE.control)
     assert aggregator.draft_use(()).published == len(TASKS)
     any_store.tasks.remove(5, TASKS[:3])
-    aggregator.refresh(SINGLE)
+    aggregator.refresh(SINGLE.control)
     assert aggregator.draft_use(()).published == 1
     for drafts in (any_store.published_drafts.of(5), any_store.published_drafts.of(5, "v")):
         assert [draft.task for draft in drafts] == [4]
@@ -133,24 +135,24 @@ def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_
 def test_after_one_more_annotation_only_its_task_is_read(store: Store, statements: list[str], n: int) -> None:
     store.annotations.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
     aggregator = LabelAggregator(store, 5)
-    aggregator.refresh(SINGLE)
+    aggregator.refresh(SINGLE.control)
     store.annotations.put(5, [annotation(n + 1, n + 1, "b")])
     statements.clear()
-    snapshot = aggregator.refresh(SINGLE)
+    snapshot = aggregator.refresh(SINGLE.control)
     assert snapshot.aggregated.targets[-1].tolist() == [0, 1, 0]
     assert len(statements) == 5 and not read_all_annotations(statements)
     statements.clear()
-    assert aggregator.refresh(SINGLE).aggregated is snapshot.aggregated
+    assert aggregator.refresh(SINGLE.control).aggregated is snapshot.aggregated
     assert len(statements) == 1
 
 
 def test_a_returned_snapshot_never_changes(store: Store) -> None:
     store.annotations.put(5, [annotation(1, 1, "a"), annotation(2, 2, "a")])
     aggregator = LabelAggregator(store, 5)
-    before = aggregator.refresh(SINGLE)
+    before = aggregator.refresh(SINGLE.control)
     store.annotations.put(5, [annotation(1, 1, "b", at=2), annotation(3, 3, "c")])
     store.annotations.delete(5, [2])
-    aggregator.refresh(SINGLE)
+    aggregator.refresh(SINGLE.control)
     assert before.aggregated.tasks.tolist() == [1, 2]
     assert before.aggregated.targets.tolist() == [[1, 0, 0], [1, 0, 0]]
 
@@ -158,7 +160,7 @@ def test_a_returned_snapshot_never_changes(store: Store) -> None:
 def test_a_new_project_with_the_same_number_is_read_from_the_beginning(store: Store) -> None:
     store.annotations.put(5, [annotation(1, 1, "a")])
     aggregator = LabelAggregator(store, 5)
-    aggregator.refresh(SINGLE)
+    aggregator.refresh(SINGLE.control)
     with store.database.begin() as connection:
         for table in ("annotation", "annotation_revision"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
@@ -170,9 +172,9 @@ def test_other_annotations_have_another_digest() -> None:
     annotated = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
     changed = [annotated[0], replace(annotated[1], choices=("c",)), annotated[2]]
     variants: tuple[list[Annotation], ...] = (annotated, annotated[:2], annotated[1:], changed, [])
-    digests = {digest_value(aggregate_annotations(SINGLE, variant)) for variant in variants}
+    digests = {digest_value(aggregate_annotations(SINGLE.control, variant)) for variant in variants}
     assert len(digests) == 5
-    assert digest_value(aggregate_annotations(SINGLE, annotated[::-1])) in digests
+    assert digest_value(aggregate_annotations(SINGLE.control, annotated[::-1])) in digests
 
 
 def test_aggregators_of_other_projects_are_discarded(store: Store) -> None:

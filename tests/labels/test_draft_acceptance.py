@@ -11,8 +11,9 @@ from fake_label_studio import SINGLE
 from projects import set_up
 from stats_row import write_stats_row
 
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, EstimateSource, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import Annotation, EstimateSource, TaskContent, content_key
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
@@ -28,7 +29,7 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import PublishedDraft, Store
 from ml_backend.teacher import prompts
 
-SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "animal"), False))
 
 
 def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:
@@ -118,7 +119,7 @@ def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
 def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
-    measured = agreement(probabilities, targets, SCHEMA.labels, False, EstimateSource.TEACHER_LABELS)
+    measured = agreement(probabilities, targets, SCHEMA.control.labels, False, EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(3, 4, EstimateSource.TEACHER_LABELS)
     assert measured.by_class == {
         "fruit": wilson_interval(1, 2, EstimateSource.TEACHER_LABELS),
@@ -129,7 +130,7 @@ def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
-    measured = agreement(probabilities, targets, SCHEMA.labels, True, EstimateSource.TEACHER_LABELS)
+    measured = agreement(probabilities, targets, SCHEMA.control.labels, True, EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(2, 3, EstimateSource.TEACHER_LABELS), "split annotators accept both"
     assert measured.by_class == {
         "fruit": wilson_interval(1, 1, EstimateSource.TEACHER_LABELS),
@@ -144,9 +145,11 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
-        question = replace(prompts.label_question(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
+        question = replace(
+            prompts.label_question(SCHEMA.control, content_key(text), text, teacher, {}), id=f"q{number}"
+        )
         store.questions.add(5, teacher, [(question, content_key(text))])
-        probabilities = np.array([label == name for name in SCHEMA.labels], np.float32)
+        probabilities = np.array([label == name for name in SCHEMA.control.labels], np.float32)
         store.questions.store_answer(5, Answer(question.id, {"label": label}, probabilities), [])
 
     def measured_agreement(teacher: str) -> Any:
@@ -168,7 +171,7 @@ def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     no_tasks = np.empty(0, np.int64)
     assert learner_agreement(None, no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.control.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
     result = learner_agreement(model, no_tasks)

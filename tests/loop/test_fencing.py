@@ -11,8 +11,9 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 
 from ml_backend.core.exceptions import LeaseLostError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.core.types import ModelVersion
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.setup import connect, disconnect
 from ml_backend.label_studio.webhooks import read_event, store_event
@@ -67,7 +68,7 @@ class Workers:
 
 @pytest.fixture
 def workers(
-    any_settings: Settings, any_store: Store, server: FakeLabelStudio, fake_encoder: FakeEncoder, single: TaskSchema
+    any_settings: Settings, any_store: Store, server: FakeLabelStudio, fake_encoder: FakeEncoder, single: ProjectSchema
 ) -> Workers:
     """A project whose first version was fitted on 12 annotations, and that has 6 more."""
     workers = Workers(any_settings, any_store, server, fake_encoder)
@@ -193,7 +194,9 @@ def test_a_request_during_a_round_is_served_by_the_next_round(
     assert run_round(workers.context(Lease(5, "first", 2, 2))) is None
 
 
-def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers: Workers, single: TaskSchema) -> None:
+def test_a_project_disconnected_during_a_second_look_stays_disconnected(
+    workers: Workers, single: ProjectSchema
+) -> None:
     store, client = workers.store, FakeClient(workers.server)
     connect_again(workers)
     task = store.annotations.of(5)[0].task
@@ -205,6 +208,6 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers:
             disconnect(FakeClient(workers.server), store, 5, lambda _: None)
 
     client.after = disconnect_at_the_tab
-    update_proposals(client, store, single, project_row, max_proposals=3)
+    update_proposals(client, store, single.control, project_row, max_proposals=3)
     assert store.projects.ensure(5).connection is None
     assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"

@@ -11,7 +11,7 @@ from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.exceptions import UnknownVersionError
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
 from ml_backend.loop.rollback import LATEST, roll_back
@@ -75,7 +75,7 @@ def test_the_gate_keeps_the_learner_that_is_right_more_often(
 
 
 def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
-    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: ProjectSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     truth = add_labelled_tasks(server, 90)
@@ -95,7 +95,7 @@ def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
 
 
 def test_more_annotations_replace_the_learner(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema
 ) -> None:
     learn(server, taught, single, 20)
     run_round(make_round(server))
@@ -103,7 +103,7 @@ def test_more_annotations_replace_the_learner(
 
 
 def test_a_rollback_holds_and_latest_releases_it(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
     measured = active(store).accuracy
@@ -128,7 +128,7 @@ def test_a_rollback_holds_and_latest_releases_it(
 
 
 def test_a_rollback_finds_a_version_by_name_and_by_number(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
     name = active(store).name

@@ -18,8 +18,8 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, submit_labels
 from round_fixtures import active
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.rendering.remarks_text import remarks_text
@@ -65,7 +65,7 @@ def test_an_earlier_data_folder_serves_the_learner_that_it_holds(
 
 def test_a_learner_is_fitted_in_an_earlier_data_folder(
     earlier: dict[str, Any], server: FakeLabelStudio, store: Store, make_round: Callable[..., RoundContext],
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> None:  # fmt: skip
     truth = {int(task): label for task, label in earlier["truth"].items()}
     unanswered = [task for task in truth if not server.tasks[task]["annotations"]]

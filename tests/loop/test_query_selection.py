@@ -14,10 +14,11 @@ from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.loop.query_selection import select_queries, with_predictions
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from tests.support.schemas import text_schema
 
 LABELS = ("fruit", "metal", "animal")
 STRATEGIES = sorted(registry.installed("acquisition"))
@@ -83,14 +84,14 @@ def model_of(tasks: list[int], multiple: bool = False) -> FittedModel:
     return FittedModel(1, snapshot, tensors, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (n, 1)))
 
 
-def schema(*labels: str, multiple: bool = False) -> TaskSchema:
-    return TaskSchema(labels, multiple, "label", "text", "text")
+def schema(*labels: str, multiple: bool = False) -> ProjectSchema:
+    return text_schema(labels, multiple=multiple)
 
 
 def test_before_a_learner_the_strategy_gets_no_probabilities() -> None:
     source = make_pool(6, clusters=2, cold=True)
     assert source.probabilities is None and source.errors is None
-    assert with_predictions(source, None, schema(*LABELS), np.arange(6)) is source
+    assert with_predictions(source, None, schema(*LABELS).control, np.arange(6)) is source
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -99,7 +100,7 @@ def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool)
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
     source = Pool(vectors, None, done, ~done, multiple)
-    pool = with_predictions(source, model_of([3, 7, 8], multiple), schema(*LABELS, multiple=multiple), tasks)
+    pool = with_predictions(source, model_of([3, 7, 8], multiple), schema(*LABELS, multiple=multiple).control, tasks)
     assert pool.vectors is vectors and pool.labelled is done and pool.multiple == multiple
     assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
@@ -112,7 +113,9 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = with_predictions(Pool(vectors, None, done, ~done, False), model_of([1, 2, 3]), new, np.array([1, 2, 3]))
+    pool = with_predictions(
+        Pool(vectors, None, done, ~done, False), model_of([1, 2, 3]), new.control, np.array([1, 2, 3])
+    )
     assert pool.probabilities is not None
     assert pool.probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 

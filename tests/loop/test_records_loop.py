@@ -14,8 +14,8 @@ from round_fixtures import MakeRound, active, queue
 
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -37,7 +37,7 @@ def clinic(server: FakeLabelStudio, options: Callable[..., None]) -> dict[int, s
 
 
 def teach(
-    server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: TaskSchema, n: int
+    server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: ProjectSchema, n: int
 ) -> RoundContext:
     free = [task for task in truth if not server.tasks[task]["annotations"]][:n]
     submit_labels(server, truth, schema, free)
@@ -93,7 +93,7 @@ def test_a_text_beside_a_record_is_one_more_field(
 ) -> None:
     server.label_config = MIXED
     truth, schema = add_patients(server, 80), read_schema(MIXED)
-    assert schema.is_record and schema.fields == ("note",)
+    assert schema.input.is_record and schema.input.fields == ("note",)
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
@@ -141,7 +141,7 @@ def test_records_with_a_text_have_pseudo_labels_from_label_names_and_other_recor
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
         encoder = feature_space.project_encoder(Settings(), store.projects.ensure(5))
-        pseudo_labels = distillation.pseudo_labels_of_names(schema, encoder)
+        pseudo_labels = distillation.pseudo_labels_of_names(schema.control, encoder)
         assert pseudo_labels.vectors.shape == (named, encoder.dim) and pseudo_labels.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
 
@@ -365,7 +365,7 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
     project_row = store.projects.ensure(5)
     encoder = feature_space.project_record_encoder(settings, project_row)
     assert encoder is not None
-    attributions = encoder.attributions([SCORES], schema.labels)
+    attributions = encoder.attributions([SCORES], schema.control.labels)
     context = make_round(server)
     run_round(context)
     no_labels = PseudoLabels(
@@ -376,7 +376,7 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
     )
     rows = np.arange(60)
     targets = np.eye(3, dtype=np.float32)[
-        [schema.labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
+        [schema.control.labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
     ]
     fit = Laat().fit(
         TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), False, priors=priors), 0

@@ -14,8 +14,9 @@ from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Pool, Selection
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskContent, TaskSchema, content_key
+from ml_backend.core.types import TaskContent, content_key
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
@@ -106,7 +107,7 @@ def test_an_added_label_can_be_drafted_once_it_has_annotations(
         server.annotate(task, "other")
     run_round(make_round(server))
     assert active(store).learner == active(store).number == 4
-    assert read_schema(store.projects.ensure(5).label_config).labels[-1] == "other"
+    assert read_schema(store.projects.ensure(5).label_config).control.labels[-1] == "other"
 
 
 def test_a_label_that_is_renamed_is_never_drafted_by_its_old_name(
@@ -130,7 +131,7 @@ def test_a_queue_is_published_after_all_labels_were_replaced(
 
 
 def test_when_everything_is_labelled_the_learner_serves_and_nothing_is_published(
-    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(server, 12)
     run_round(make_round(server))
@@ -213,7 +214,7 @@ def test_bad_project_settings_are_named_and_the_round_goes_on(
 
 
 def test_several_choices_may_hold_at_once(
-    make_round: MakeRound, options: object, store: Store, multiple: TaskSchema
+    make_round: MakeRound, options: object, store: Store, multiple: ProjectSchema
 ) -> None:
     server = FakeLabelStudio(label_config=config_with("fruit", "metal", "animal", multiple=True))
     texts = ["apple pear iron", "dog cat", "plum zinc dog", "nothing here", "copper tin", "cherry mango"]
@@ -273,7 +274,7 @@ def test_the_last_tasks_are_served_even_if_all_of_them_are_in_the_audit_sample(
 
 
 def test_the_share_of_audit_places_is_right_on_average(
-    settings: Settings, store: Store, single: TaskSchema, fake_encoder: FakeEncoder, server: FakeLabelStudio
+    settings: Settings, store: Store, single: ProjectSchema, fake_encoder: FakeEncoder, server: FakeLabelStudio
 ) -> None:
     blind = served = 0
     options = settings.defaults.model_copy(update={"queue_size": 50, "audit_share": 0.1, "acquisition": "random"})
@@ -284,7 +285,7 @@ def test_the_share_of_audit_places_is_right_on_average(
         pool = ProjectPool(store, project, fake_encoder)
         pool.refresh(1)
         ranking_context = RankingContext(
-            settings, options, single, aggregate_annotations(single, []), None, project, 1, "v"
+            settings, options, single, aggregate_annotations(single.control, []), None, project, 1, "v"
         )
         predictions = rank(store, pool, ranking_context)
         served += len(predictions)
@@ -296,7 +297,7 @@ def test_the_share_of_audit_places_is_right_on_average(
 
 def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
-    single: TaskSchema, monkeypatch: pytest.MonkeyPatch, override_plugins: OverridePlugins,
+    single: ProjectSchema, monkeypatch: pytest.MonkeyPatch, override_plugins: OverridePlugins,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(queue_builder, "MAX_COMPARED_TASKS", 20)
     shown: list[tuple[Pool, Selection]] = []
@@ -326,7 +327,7 @@ def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
 
 
 def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
-    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(server, 30)
     run_round(make_round(server))
@@ -340,7 +341,7 @@ def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
 
 
 def test_an_unusable_text_stops_no_round_and_is_named(
-    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: ProjectSchema,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
     truth = add_labelled_tasks(server, 60)

@@ -12,8 +12,9 @@ from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError, StoreError, UnreachableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.core.types import ModelVersion
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import rank
 from ml_backend.loop.round import run_round
@@ -28,7 +29,7 @@ def artifact_of(store: Store, settings: Settings, number: int) -> Path:
 
 
 def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_so(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema,
     settings: Settings,
 ) -> None:  # fmt: skip
     learn(server, taught, single, 10)
@@ -68,7 +69,7 @@ def unchanged(server: FakeLabelStudio, store: Store, name: str, rows: list[int])
 
 
 def test_a_full_disk_keeps_the_earlier_version_serving(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     name, rows = active(store).name, queue(server)
@@ -85,7 +86,7 @@ def test_a_full_disk_keeps_the_earlier_version_serving(
 @pytest.mark.parametrize("error", [UnreachableError("down"), RequestRefusedError("500")])
 @pytest.mark.parametrize("path", ["api/predictions/", "import/predictions", "api/projects/5"])
 def test_a_failing_label_studio_keeps_the_earlier_version_serving(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema,
     error: ApprenticeError, path: str,
 ) -> None:  # fmt: skip
     name, rows = active(store).name, queue(server)

@@ -9,13 +9,14 @@ import pytest
 from plugin_overrides import OverridePlugins
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
-from ml_backend.core.types import TaskSchema, record_text
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.types import record_text
 from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, explain_drafts
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder
 from plugins.learners.calibration import linear_probabilities
 
-SCHEMA = TaskSchema(("no", "yes"), False, "label", "record", "", record_field="record")
+SCHEMA = ProjectSchema(InputSpec(record_field="record"), ControlSchema("label", "record", ("no", "yes"), False))
 
 
 def pool(n: int = 200) -> list[dict[str, object]]:
@@ -55,7 +56,7 @@ def model_with(weight: Floats) -> FittedModel:
         "multiple": np.array([False]),
     }
     snapshot = TrainingSnapshot(
-        "head", "records", SCHEMA.labels, False, np.empty(0, np.int64), b"", np.empty((0, 2), np.float32)
+        "head", "records", SCHEMA.control.labels, False, np.empty(0, np.int64), b"", np.empty((0, 2), np.float32)
     )
     return FittedModel(1, snapshot, tensors, np.empty((0, 2), np.float32))
 
@@ -68,9 +69,9 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field() -> None:
     weight = np.random.default_rng(1).normal(size=encoder.dim).astype(np.float32) * 3
     weight[-1] = 0
     learner = model_with(weight)
-    probabilities = learner.predict(SCHEMA, vectors)
+    probabilities = learner.predict(SCHEMA.control, vectors)
     chosen = probabilities >= probabilities.max(axis=1, keepdims=True)
-    explanations = explain_drafts(learner, SCHEMA, encoder, texts, vectors, chosen)
+    explanations = explain_drafts(learner, SCHEMA.control, encoder, texts, vectors, chosen)
     for row, explanation in enumerate(explanations):
         sign = 1 if chosen[row, 1] else -1
         by_field: dict[str, float] = {}
@@ -99,9 +100,9 @@ def test_missing_and_long_values_are_shortened() -> None:
         weight[columns] = 9 * vectors[row, columns]
         learner = model_with(weight)
         chosen = np.array([[False, True]])
-        assert explain_drafts(learner, SCHEMA, encoder, texts[row : row + 1], vectors[row : row + 1], chosen) == [
-            (expected,)
-        ]
+        assert explain_drafts(
+            learner, SCHEMA.control, encoder, texts[row : row + 1], vectors[row : row + 1], chosen
+        ) == [(expected,)]
 
 
 def test_a_draft_that_no_field_supports_has_no_explanation() -> None:
@@ -110,5 +111,5 @@ def test_a_draft_that_no_field_supports_has_no_explanation() -> None:
     texts = [record_text(record) for record in records[:3]]
     vectors = encoder.encode(texts)
     learner = model_with(np.zeros(encoder.dim, np.float32))
-    assert explain_drafts(learner, SCHEMA, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
-    assert explain_drafts(learner, SCHEMA, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []
+    assert explain_drafts(learner, SCHEMA.control, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
+    assert explain_drafts(learner, SCHEMA.control, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []

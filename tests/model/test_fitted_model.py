@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 
 from ml_backend.core.exceptions import ArtifactError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion, Remark, TaskSchema, content_key
+from ml_backend.core.types import ModelVersion, Remark, content_key
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import Store
+from tests.support.schemas import text_schema
 
 LABELS = ("fruit", "metal", "animal")
 
 
-def schema(*labels: str, multiple: bool = False) -> TaskSchema:
-    return TaskSchema(labels, multiple, "label", "text", "text")
+def schema(*labels: str, multiple: bool = False) -> ProjectSchema:
+    return text_schema(labels, multiple=multiple)
 
 
 def model(number: int = 1, space: str = "fake", multiple: bool = False) -> FittedModel:
@@ -61,7 +63,8 @@ def test_a_model_is_loaded_as_it_was_saved(store: Store) -> None:
     assert loaded.snapshot.gives_same_fit(model().snapshot)
     assert loaded.tensors.keys() == model().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    assert np.array_equal(loaded.predict(schema(*LABELS), vectors), model().predict(schema(*LABELS), vectors))
+    control = schema(*LABELS).control
+    assert np.array_equal(loaded.predict(control, vectors), model().predict(control, vectors))
 
 
 def test_a_version_without_an_artifact_cannot_be_loaded(store: Store) -> None:
@@ -70,25 +73,25 @@ def test_a_version_without_an_artifact_cannot_be_loaded(store: Store) -> None:
 
 
 def test_probabilities_follow_the_order_of_the_labels() -> None:
-    out = model().predict(schema("animal", "fruit", "metal"), np.eye(3, dtype=np.float32))
+    out = model().predict(schema("animal", "fruit", "metal").control, np.eye(3, dtype=np.float32))
     assert out.argmax(axis=1).tolist() == [1, 2, 0]
     assert np.allclose(out.sum(axis=1), 1)
 
 
 def test_an_added_label_is_never_the_most_probable_and_a_removed_one_is_gone() -> None:
-    out = model().predict(schema("fruit", "new", "metal"), np.eye(3, dtype=np.float32)[:2])
+    out = model().predict(schema("fruit", "new", "metal").control, np.eye(3, dtype=np.float32)[:2])
     assert out.argmax(axis=1).tolist() == [0, 2]
     assert np.allclose(out.sum(axis=1), 1)
     assert (out[:, 1] < 0.01).all()
 
 
 def test_without_any_fitted_label_all_labels_are_equally_likely() -> None:
-    out = model().predict(schema("x", "y"), np.eye(3, dtype=np.float32))
+    out = model().predict(schema("x", "y").control, np.eye(3, dtype=np.float32))
     assert np.allclose(out, 0.5)
 
 
 def test_with_several_choices_a_label_that_was_never_seen_is_not_likely() -> None:
-    out = model(multiple=True).predict(schema("new", *LABELS, multiple=True), np.eye(3, dtype=np.float32))
+    out = model(multiple=True).predict(schema("new", *LABELS, multiple=True).control, np.eye(3, dtype=np.float32))
     assert (out[:, 0] == 0).all()
     assert out[:, 1:].argmax(axis=1).tolist() == [0, 1, 2]
 

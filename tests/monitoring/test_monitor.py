@@ -13,8 +13,8 @@ from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.group_metrics import metrics_by_group
 from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.prequential import prequential_accuracy
@@ -35,14 +35,14 @@ def read_input(
     server: FakeLabelStudio,
     make_round: MakeRound,
     store: Store,
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> Callable[..., MonitorInput]:
     """Reads the monitor's input of project 5, whose learner was fitted on 30 correct annotations; takes options."""
 
     def read_input(**options: Any) -> MonitorInput:
         context = make_round(server)
         project, settings = store.projects.ensure(5), ProjectSettings(**options)
-        monitor_input = read_monitor_input(store, context.pool, context.aggregator, project, single, settings)
+        monitor_input = read_monitor_input(store, context.pool, context.aggregator, project, single.control, settings)
         assert monitor_input is not None
         return monitor_input
 
@@ -54,13 +54,15 @@ def test_the_tasks_are_in_the_order_of_their_annotations(
     taught: dict[int, str],
     server: FakeLabelStudio,
     store: Store,
-    single: TaskSchema,
+    single: ProjectSchema,
 ) -> None:
     by_time = sorted(store.annotations.of(5), key=lambda annotation: annotation.updated_at)
     tasks = [annotation.task for annotation in by_time]
     monitor_input = read_input()
     assert monitor_input.tasks.tolist() == tasks
-    assert [single.labels[row.argmax()] for row in monitor_input.train.targets] == [taught[task] for task in tasks]
+    assert [single.control.labels[row.argmax()] for row in monitor_input.train.targets] == [
+        taught[task] for task in tasks
+    ]
     assert (monitor_input.version, len(monitor_input.held_out)) == (active(store).learner, 30)
     assert monitor_input.previous == {}
 
@@ -152,13 +154,15 @@ def test_the_audited_annotations_before_the_first_look_are_counted_each_time(
 
 
 def test_without_a_learner_the_monitor_has_no_input(
-    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema
 ) -> None:
     add_labelled_tasks(server, 30)
     context = make_round(server)
     run_round(context)
     assert (
-        read_monitor_input(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings())
+        read_monitor_input(
+            store, context.pool, context.aggregator, store.projects.ensure(5), single.control, ProjectSettings()
+        )
         is None
     )
 
@@ -203,7 +207,7 @@ def test_balance_is_by_the_named_field(
     make_round: MakeRound,
     store: Store,
     options: Callable[..., None],
-    single: TaskSchema,
+    single: ProjectSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from ml_backend.loop import queue_builder

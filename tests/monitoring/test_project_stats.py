@@ -15,6 +15,7 @@ from round_fixtures import MakeRound, active, learn
 from statements import read_all_annotations
 from stats_row import write_stats_row
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import (
     SYNTHETIC_FIELD,
@@ -23,7 +24,6 @@ from ml_backend.core.types import (
     EstimateSource,
     Prediction,
     TaskContent,
-    TaskSchema,
     content_key,
 )
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
@@ -75,18 +75,18 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         queue = []
         for task in tasks:
             author = AUTHORS[random.integers(3)]
-            draft = Draft((SCHEMA.labels[random.integers(3)],), 0.5, author) if author else None
+            draft = Draft((SCHEMA.control.labels[random.integers(3)],), 0.5, author) if author else None
             queue.append(Prediction(task, 0.1, draft))
         store.published_drafts.put(project, version, queue)
     probabilities = {}
     for task in range(1, teacher_labels + 1):
-        question = prompts.label_question(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
+        question = prompts.label_question(SCHEMA.control, content_key(text_of(task)), text_of(task), TEACHER, {})
         store.questions.add(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
         store.questions.store_answer(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
     annotations = []
     for number, task in enumerate(random.integers(1, n + 1, n).tolist()):
-        label = SCHEMA.labels[random.integers(3)]
+        label = SCHEMA.control.labels[random.integers(3)]
         seconds = float(random.integers(1, 900))
         time = f"2026-01-01T00:00:{number % 60:02}"
         annotations.append(Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, time, seconds))
@@ -106,12 +106,12 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
 
     annotations, published = store.annotations.of(5), store.published_drafts.of(5)
     synthetic = np.array(synthetic_tasks(store, 5))
-    aggregated = aggregate_annotations(SCHEMA, annotations)
+    aggregated = aggregate_annotations(SCHEMA.control, annotations)
     evaluated = aggregated.without_tasks(synthetic)
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, EstimateSource.TEACHER_LABELS)
+    teacher = agreement(teacher_labels, targets, SCHEMA.control.labels, False, EstimateSource.TEACHER_LABELS)
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
     share = learner_draft_share(store.published_drafts.of(5, "v2"))
 
@@ -172,7 +172,7 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
     fill_by_hand(store, 40, teacher_labels=5)
     write_stats_row(store)
     before = store.stats.inputs_digest(5)
-    question = prompts.label_question(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
+    question = prompts.label_question(SCHEMA.control, content_key("text 9"), "text 9", TEACHER, {})
     store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.store_answer(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     write_stats_row(store)
@@ -180,7 +180,7 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
 
 
 def test_a_queue_that_the_round_published_is_counted(
-    taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema
+    taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, single: ProjectSchema
 ) -> None:
     learn(server, taught, single, 5)
     run_round(make_round(server))
@@ -227,7 +227,7 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     assert any_store.stats.document(5)["tasks"] == 20
     confusion = any_store.stats.confusion(5)
     assert confusion is not None
-    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.labels, (3, 3))
+    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.control.labels, (3, 3))
     assert np.allclose(confusion.matrix.sum(axis=1), 1)
 
 

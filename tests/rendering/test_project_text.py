@@ -406,7 +406,7 @@ def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store
 
 def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:
     timings = PublishTimings(0.2, 0.1)
-    codes = [doctor.publishing_code(timings, read_schema(config)) for config in (NESTED, SINGLE)]
+    codes = [doctor.publishing_code(timings, read_schema(config).control) for config in (NESTED, SINGLE)]
     findings = [Finding("good", Subject.PROJECT, code, {"timings": timings}, 5) for code in codes]
     [tree], [flat] = map(finding_sentences, findings)
     assert "tree of choices" in tree and "by bulk import" in flat

@@ -12,8 +12,9 @@ from fake_label_studio import WORDS, FakeLabelStudio
 from projects import set_up
 from round_fixtures import MakeRound, active
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import EstimateSource, TaskSchema
+from ml_backend.core.types import EstimateSource
 from ml_backend.evaluation import random_baseline, stopping
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS
@@ -36,13 +37,13 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_a_round_and_the_monitor_store_no_sentences(
-    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: ProjectSchema
 ) -> None:
     context = make_round(server)
     run_round(context)
     options = ProjectSettings(group_by="field", second_look=5)
     project_row = store.projects.require(5)
-    monitor_input = read_monitor_input(store, context.pool, context.aggregator, project_row, single, options)
+    monitor_input = read_monitor_input(store, context.pool, context.aggregator, project_row, single.control, options)
     assert monitor_input is not None
     monitor_input.audited[:] = np.arange(len(monitor_input.audited)) % 6 > 0
     result = run_monitor(monitor_input)

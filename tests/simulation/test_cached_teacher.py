@@ -8,14 +8,15 @@ import pytest
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.types import content_key
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
 
-SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "animal"), False))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 
@@ -24,7 +25,7 @@ def cached_teacher(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE
 
 
 def questions(*texts: str) -> list[Question]:
-    return [prompts.label_question(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
+    return [prompts.label_question(SCHEMA.control, content_key(text), text, "scripted", {}) for text in texts]
 
 
 def test_the_same_question_is_asked_once_and_counts_in_every_run(store: Store) -> None:

@@ -15,9 +15,9 @@ from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import is_correct
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -64,16 +64,18 @@ class Writer(ScriptedTeacher):
 
 
 @pytest.fixture
-def labelled_pool(fake_encoder: FakeEncoder, single: TaskSchema) -> LabelledPool:
+def labelled_pool(fake_encoder: FakeEncoder, single: ProjectSchema) -> LabelledPool:
     texts = [text_about(list(WORDS)[i % 3], i) for i in range(150)]
-    targets = np.array([[i % 3 == list(WORDS).index(label) for label in single.labels] for i in range(150)], np.float32)
+    targets = np.array(
+        [[i % 3 == list(WORDS).index(label) for label in single.control.labels] for i in range(150)], np.float32
+    )
     return LabelledPool(fake_encoder.encode(texts), targets, [""] * 150, texts)
 
 
 class SimulatedTeacherRuns:
     """Runs of simulated teachers on one pool of 120 tasks, with one cached teacher."""
 
-    def __init__(self, settings: Settings, store: Store, schema: TaskSchema, labelled_pool: LabelledPool) -> None:
+    def __init__(self, settings: Settings, store: Store, schema: ProjectSchema, labelled_pool: LabelledPool) -> None:
         self.pool, self.test = labelled_pool.take(np.arange(120)), labelled_pool.take(np.arange(120, 150))
         self.settings, self.schema = settings, schema
         self.plan = SimulationPlan(
@@ -88,7 +90,9 @@ class SimulatedTeacherRuns:
 
     def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
-        snapshot = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
+        snapshot = TrainingSnapshot(
+            "logistic", "fake", self.schema.control.labels, False, rows, b"", self.pool.targets[rows]
+        )
         learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
@@ -97,7 +101,7 @@ class SimulatedTeacherRuns:
 
 
 @pytest.fixture
-def runs(settings: Settings, store: Store, single: TaskSchema, labelled_pool: LabelledPool) -> SimulatedTeacherRuns:
+def runs(settings: Settings, store: Store, single: ProjectSchema, labelled_pool: LabelledPool) -> SimulatedTeacherRuns:
     return SimulatedTeacherRuns(settings, store, single, labelled_pool)
 
 

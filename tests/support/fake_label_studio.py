@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.label_studio.client import PAGE_TASKS, LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 
@@ -250,9 +250,9 @@ class FakeLabelStudio:
 
     def _valid(self, row: Body) -> bool:
         schema = read_schema(self.label_config)
-        stored = [path[-1] for path in schema.stored] or [*schema.labels]
+        stored = [path[-1] for path in schema.control.stored] or [*schema.control.labels]
         is_known = all(
-            region["from_name"] == schema.control and choice in stored  # a stored choice is never a path
+            region["from_name"] == schema.control.name and choice in stored  # a stored choice is never a path
             for region in row["result"]
             for choice in region["value"]["choices"]
         )
@@ -359,10 +359,10 @@ def add_labelled_tasks(server: FakeLabelStudio, n: int) -> dict[int, str]:
 
 
 def submit_labels(
-    server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1
+    server: FakeLabelStudio, truth: dict[int, str], schema: ProjectSchema, tasks: Sequence[int], by: int = 1
 ) -> None:
     """Submits the right label of each task, or the next label if `by` is negative."""
     for task in tasks:
         shift = 0 if by > 0 else 1
-        label = schema.labels[(schema.labels.index(truth[task]) + shift) % len(schema.labels)]
+        label = schema.control.labels[(schema.control.labels.index(truth[task]) + shift) % len(schema.control.labels)]
         server.annotate(task, label, by=abs(by))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fake_label_studio import FakeClient, FakeLabelStudio
 
-from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import Annotation
 from ml_backend.label_studio.client import PAGE_TASKS
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation
@@ -18,7 +19,7 @@ def settle(server: FakeLabelStudio, store: Store, page_tasks: int = PAGE_TASKS) 
     return client
 
 
-def server_annotations(server: FakeLabelStudio, schema: TaskSchema) -> list[Annotation]:
+def server_annotations(server: FakeLabelStudio, schema: ProjectSchema) -> list[Annotation]:
     """The annotations of the server, in the order of their ids."""
     annotations = (read_annotation(body, schema) for body in server.annotations())
     return sorted((annotation for annotation in annotations if annotation), key=lambda annotation: annotation.id)

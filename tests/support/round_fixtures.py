@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio, add_labelled_tasks, submit_labels
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.core.types import ModelVersion
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
@@ -40,7 +41,7 @@ def queue(server: FakeLabelStudio) -> list[int]:
     ]
 
 
-def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n: int) -> list[int]:
+def learn(server: FakeLabelStudio, truth: dict[int, str], schema: ProjectSchema, n: int) -> list[int]:
     """Submits the right label of n tasks without an annotation. Returns the tasks."""
     tasks = [task for task in truth if not server.tasks[task]["annotations"]][:n]
     submit_labels(server, truth, schema, tasks)
@@ -49,7 +50,7 @@ def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n:
 
 @pytest.fixture
 def taught(
-    server: FakeLabelStudio, make_round: MakeRound, options: object, single: TaskSchema, store: Store
+    server: FakeLabelStudio, make_round: MakeRound, options: object, single: ProjectSchema, store: Store
 ) -> dict[int, str]:
     """A project of 90 tasks whose second version has a learner, fitted on 30 right labels."""
     truth = add_labelled_tasks(server, 90)

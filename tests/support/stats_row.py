@@ -18,7 +18,7 @@ def write_stats_row(store: Store, project: int = 5, aggregator: LabelAggregator 
     project_row, aggregator = store.projects.require(project), aggregator or LabelAggregator(store, project)
     schema, pool = read_schema(project_row.label_config), ProjectPool(store, project, FakeEncoder())
     pool.refresh(project_row.tasks_revision)
-    teacher, labels = (project_row.teacher or {}).get("name"), aggregator.refresh(schema).aggregated
-    teacher_labels = load_teacher_labels(store, teacher, schema, pool, project, labels) if teacher else None
+    teacher, labels = (project_row.teacher or {}).get("name"), aggregator.refresh(schema.control).aggregated
+    teacher_labels = load_teacher_labels(store, teacher, schema.control, pool, project, labels) if teacher else None
     learner, _ = fitted_model.load_best(store, store.versions.active(project), pool.space)
     project_stats.update(store, project_stats.StatsInputs(project, schema, pool, aggregator, learner, teacher_labels))

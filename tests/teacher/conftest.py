@@ -11,8 +11,9 @@ from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskContent, TaskSchema
+from ml_backend.core.types import TaskContent
 from ml_backend.label_studio.generated_tasks import import_generated_texts
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
@@ -30,7 +31,7 @@ def teacher(use_teacher: UseTeacher) -> Author:
 
 @pytest.fixture
 def confused(
-    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], single: TaskSchema, store: Store,
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], single: ProjectSchema, store: Store,
     teacher: Author,
 ) -> FakeLabelStudio:  # fmt: skip
     """A project of 120 tasks, 60 answered, of which four animals are called metals: the learner errs on those."""
@@ -55,7 +56,7 @@ def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Cal
         context = load_project_context(settings, store, 5)
 
         def send(texts: Mapping[str, str], since: str) -> Sequence[TaskContent]:
-            return import_generated_texts(client, 5, context.schema, texts, since)
+            return import_generated_texts(client, 5, context.schema.input, texts, since)
 
         return EvolutionRun(context, context.teacher_client(), way, per_round, send)
 

@@ -12,15 +12,16 @@ import pytest
 from manual_clock import ManualClock
 
 from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.types import content_key
 from ml_backend.storage import Store
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, exhausted_cap
 
-SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 PRICED = Budget(1000.0, 2000.0, 0.0, 0.0, 0)  # a call of 100 and 10 tokens costs 0.12
 
@@ -49,7 +50,9 @@ class Scripted:
 
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     keys = [content_key(f"text {number}") for number in range(n)]
-    return [prompts.label_question(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
+    return [
+        prompts.label_question(SCHEMA.control, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)
+    ], keys
 
 
 def test_an_answered_question_is_never_asked_again(store: Store) -> None:
@@ -64,16 +67,18 @@ def test_an_answered_question_is_never_asked_again(store: Store) -> None:
 
 def test_other_labels_texts_teachers_and_hints_make_another_question_and_descriptions_do_not() -> None:
     key = content_key("a text")
-    plain = prompts.label_question(SCHEMA, key, "a text", "scripted", {})
+    plain = prompts.label_question(SCHEMA.control, key, "a text", "scripted", {})
     others = {
-        prompts.label_question(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
-        prompts.label_question(SCHEMA, key, "a text", "another", {}).id,
-        prompts.label_question(SCHEMA, content_key("b"), "b", "scripted", {}).id,
-        prompts.label_question(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
-        prompts.label_question(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
+        prompts.label_question(
+            replace(SCHEMA.control, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}
+        ).id,
+        prompts.label_question(SCHEMA.control, key, "a text", "another", {}).id,
+        prompts.label_question(SCHEMA.control, content_key("b"), "b", "scripted", {}).id,
+        prompts.label_question(replace(SCHEMA.control, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
+        prompts.label_question(replace(SCHEMA.control, multiple=True), key, "a text", "scripted", {}).id,
     }
     assert len(others) == 5 and plain.id not in others
-    assert prompts.label_question(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
+    assert prompts.label_question(SCHEMA.control, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
 
 
 def test_when_the_teacher_becomes_unavailable_earlier_answers_are_kept_and_the_rest_may_be_asked(

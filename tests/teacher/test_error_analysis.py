@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from ml_backend.cli import main
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC_FIELD, Estimate, TaskSchema
+from ml_backend.core.types import SYNTHETIC_FIELD, Estimate
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
@@ -121,7 +122,7 @@ def test_tasks_that_a_teacher_wrote_are_no_weakness(
 
 
 def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
-    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, multiple: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, multiple: ProjectSchema,
     options: object,
 ) -> None:  # fmt: skip
     server.label_config = SINGLE.replace('choice="single"', 'choice="multiple"')
@@ -156,7 +157,7 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
 
 
 def test_groups_of_a_field_are_compared_where_the_project_names_one(
-    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, single: TaskSchema,
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, single: ProjectSchema,
     options: Callable[..., None],
 ) -> None:  # fmt: skip
     options(group_by="region", queue_size=12)

@@ -14,9 +14,9 @@ from projects import set_up
 from stats_row import write_stats_row
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import TaskSchema
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.evolution_text import report_lines, round_lines
 from ml_backend.rendering.status_text import status_lines
@@ -49,14 +49,14 @@ def test_texts_for_distillation_become_no_tasks_and_stay_in_the_pseudo_labels(
     first, second = evolving(TAUGHT).run(2)
     assert not synthetic(confused) and first.used == second.used == 12
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.project_row, context.schema, no_labels, "scripted"
+        store, context.encoder, context.project_row, context.schema.control, no_labels, "scripted"
     )
     texts = [text for round_ in (first, second) for text in round_.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
     assert np.allclose(taught.vectors, context.encoder.encode([text.text for text in texts]), atol=2e-3)
-    labels = [context.schema.labels[row.argmax()] for row in taught.targets]
+    labels = [context.schema.control.labels[row.argmax()] for row in taught.targets]
     assert labels == [text.label[0] for text in texts]
     data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     assert data.origin.taught == len(data.taught.vectors) == 24
@@ -81,10 +81,10 @@ def test_texts_of_another_teacher_are_not_corrected_by_this_teachers_confusion_m
 ) -> None:
     list(evolving(TAUGHT).run(1))
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
     for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
         pseudo_labels = generated_texts.pseudo_labels_of_texts(
-            store, context.encoder, context.project_row, context.schema, no_labels, teacher
+            store, context.encoder, context.project_row, context.schema.control, no_labels, teacher
         )
         assert len(pseudo_labels.vectors) == len(pseudo_labels.targets) == len(pseudo_labels.weights) == n
 
@@ -94,9 +94,9 @@ def test_a_cue_without_a_vector_is_named(
 ) -> None:
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.project_row, context.schema, no_labels, ""
+        store, context.encoder, context.project_row, context.schema.control, no_labels, ""
     )
     data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     nan = np.full((len(data.phrases.texts), context.encoder.dim), np.nan, np.float32)
@@ -221,20 +221,20 @@ def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
     assert json.loads(teacher.asked[0].text)["figures"] == "\n".join(report)
 
 
-def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: TaskSchema) -> None:
-    plain = prompts.label_question(single, b"key", "a text", "t", {})
-    free = prompts.label_question(single, b"key", "a text", "t", {}, "unclear")
-    assert free.labels == (*single.labels, "unclear") and free.id != plain.id
+def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: ProjectSchema) -> None:
+    plain = prompts.label_question(single.control, b"key", "a text", "t", {})
+    free = prompts.label_question(single.control, b"key", "a text", "t", {}, "unclear")
+    assert free.labels == (*single.control.labels, "unclear") and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
 
 
 def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision_must_be_confident(
-    multiple: TaskSchema,
+    multiple: ProjectSchema,
 ) -> None:
-    asked = [prompts.label_question(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [prompts.label_question(multiple.control, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
-    kept, dropped = steps.labelled(multiple, list(zip(texts, answers, asked, strict=True)))
+    kept, dropped = steps.labelled(multiple.control, list(zip(texts, answers, asked, strict=True)))
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]
     assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]

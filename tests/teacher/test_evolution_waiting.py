@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from ml_backend.cli import main
 from ml_backend.cli import teacher as commands
 from ml_backend.core.exceptions import ApprenticeError, RepliesAwaitedError, StoreError, UnreachableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
@@ -191,10 +191,10 @@ def test_a_teacher_without_a_model_is_an_error_before_a_round_begins(
 
 
 def test_waiting_questions_of_the_round_and_of_the_loop_are_counted_separately(
-    evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: TaskSchema
+    evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: ProjectSchema
 ) -> None:
     teacher.calls = 0
-    store.questions.add(5, "scripted", [(prompts.description_question(single, ["a text"], "scripted"), None)])
+    store.questions.add(5, "scripted", [(prompts.description_question(single.control, ["a text"], "scripted"), None)])
     with pytest.raises(
         RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"
     ):

@@ -12,9 +12,10 @@ import pytest
 from plugin_overrides import OverridePlugins
 from projects import set_up
 
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, TeacherOptions
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.types import content_key
 from ml_backend.demo.server import free_port
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.doctor import Finding, Subject
@@ -24,7 +25,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.health import check_teacher
 
 KEY = "sk-this-is-the-secret-key"
-SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
 
 
 class Models(HTTPServer):
@@ -157,7 +158,7 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
 
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
-    asked = prompts.label_question(SCHEMA, content_key(text), text, name, {})
+    asked = prompts.label_question(SCHEMA.control, content_key(text), text, name, {})
     store.questions.add(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")

@@ -14,15 +14,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Draft, Prediction, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import Draft, Prediction, TaskContent, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.teacher_labels import TeacherLabels, expected_labels_of_texts, load_teacher_labels
 
-SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
 SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 
@@ -35,19 +36,19 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
     pool = ProjectPool(store, 5, fake_encoder)
     pool.refresh(store.projects.ensure(5).tasks_revision)
 
-    def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> TeacherLabels:
+    def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: ProjectSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in fruit_shares.items():
-            asked = prompts.label_question(schema, content_key(text), text, "scripted", {})
+            asked = prompts.label_question(schema.control, content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.add(5, "scripted", [(asked, content_key(text))])
-            shares = np.full(len(schema.labels), (1 - fruit) / (len(schema.labels) - 1), np.float32)
+            shares = np.full(len(schema.control.labels), (1 - fruit) / (len(schema.control.labels) - 1), np.float32)
             shares[0] = fruit
             store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, shares), [])
         tasks = np.array(sorted(answered), np.int64)
-        targets = np.eye(2, dtype=np.float32)[[SCHEMA.labels.index(answered[task]) for task in tasks.tolist()]]
+        targets = np.eye(2, dtype=np.float32)[[SCHEMA.control.labels.index(answered[task]) for task in tasks.tolist()]]
         return load_teacher_labels(
-            store, "scripted", SCHEMA, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks)
+            store, "scripted", SCHEMA.control, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks)
         )
 
     return look
@@ -88,9 +89,9 @@ def test_labels_given_with_few_shot_examples_are_not_distilled(
 
 
 def test_a_reply_to_a_question_without_all_present_labels_is_ignored(remember: Callable[..., TeacherLabels]) -> None:
-    other = TaskSchema(("fruit", "stone"), False, "c", "t", "text")
+    other = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "stone"), False))
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
-    wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
+    wider = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "stone"), False))
     teacher_labels = remember({"apple": 0.5}, {}, schema=wider)
     assert teacher_labels.probabilities[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), (
         "what is gone is shared among the others"
@@ -109,7 +110,10 @@ def test_annotators_who_contradict_the_teacher_are_expected_to_do_so_again(
 
 
 _projects = itertools.count(100)
-SCHEMAS = [TaskSchema(tuple(labels), False, "c", "t", "text") for labels in ("abc", "ab", "ba", "abcd")]
+SCHEMAS = [
+    ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", tuple(labels), False))
+    for labels in ("abc", "ab", "ba", "abcd")
+]
 
 
 @given(
@@ -119,7 +123,7 @@ SCHEMAS = [TaskSchema(tuple(labels), False, "c", "t", "text") for labels in ("ab
 )
 @hypothesis_settings(max_examples=30)
 def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_labels(
-    any_store: Store, fake_encoder: FakeEncoder, replies: list[tuple[TaskSchema, str, float]]
+    any_store: Store, fake_encoder: FakeEncoder, replies: list[tuple[ProjectSchema, str, float]]
 ) -> None:
     project, texts = next(_projects), ["apple", "zinc"]
     any_store.projects.ensure(project)
@@ -127,25 +131,27 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
     pool = ProjectPool(any_store, project, fake_encoder)
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
-        asked = replace(prompts.label_question(schema, content_key(text), text, "scripted", {}), id=str(number))
+        asked = replace(prompts.label_question(schema.control, content_key(text), text, "scripted", {}), id=str(number))
         any_store.questions.add(project, "scripted", [(asked, content_key(text))])
-        shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
+        shares = np.full(len(schema.control.labels), (1 - first) / (len(schema.control.labels) - 1), np.float32)
         shares[0] = first
         any_store.questions.store_answer(project, Answer(asked.id, {"label": "x"}, shares), [])
     for schema in SCHEMAS:
-        no_labels = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
-        queue = load_teacher_labels(any_store, "scripted", schema, pool, project, no_labels)
-        request = expected_labels_of_texts(any_store, "scripted", schema, project, texts)
+        no_labels = AggregatedLabels(
+            pool.tasks[:0], np.empty((0, len(schema.control.labels)), np.float32), pool.tasks[:0]
+        )
+        queue = load_teacher_labels(any_store, "scripted", schema.control, pool, project, no_labels)
+        request = expected_labels_of_texts(any_store, "scripted", schema.control, project, texts)
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 
 
 def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_restored(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
-    wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
+    wider = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "stone"), False))
     remember({"apple": 0.9}, {}, schema=wider)
     remember({"apple": 0.2}, {})
     (between,), (after,) = (
-        expected_labels_of_texts(store, "scripted", schema, 5, ["apple"]) for schema in (SCHEMA, wider)
+        expected_labels_of_texts(store, "scripted", schema.control, 5, ["apple"]) for schema in (SCHEMA, wider)
     )
     assert between[1] > 0.5 and after[0] > 0.5

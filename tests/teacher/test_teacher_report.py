@@ -34,10 +34,10 @@ def annotate(store: Store, task: int, label: str, seconds: float | None = None) 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {})
+    asked = prompts.label_question(SCHEMA.control, content_key(text), text, TEACHER, {})
     store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
-        shares = np.array([label == name for name in SCHEMA.labels], np.float32)
+        shares = np.array([label == name for name in SCHEMA.control.labels], np.float32)
         store.questions.store_answer(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
 
 
@@ -56,7 +56,7 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
     held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
     held_out[0] = (0.1, 0.8, 0.1)
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.control.labels, False, np.array(tasks), b"", targets)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, started_from, priors)
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, model), rows=1)
     store.versions.activate(5, 1)

@@ -13,8 +13,8 @@ from fake_label_studio import SINGLE, FakeLabelStudio, add_labelled_tasks, submi
 from flask.testing import FlaskClient
 from projects import set_up
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskSchema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
@@ -99,7 +99,7 @@ def test_predictions_come_from_the_learner_of_the_active_version(
     store: Store,
     server: FakeLabelStudio,
     make_round: Callable[..., RoundContext],
-    single: TaskSchema,
+    single: ProjectSchema,
     client: FlaskClient,
 ) -> None:
     settings.defaults = settings.defaults.model_copy(update={"audit_share": 0.0})

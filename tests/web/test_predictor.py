@@ -16,9 +16,10 @@ from round_fixtures import MakeRound, active, learn
 from statements import read_all_annotations
 from stats_row import write_stats_row
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, ModelVersion, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import Annotation, ModelVersion, TaskContent, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop.round import run_round
@@ -30,6 +31,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.teacher_labels import expected_labels_of_texts, load_teacher_labels
 from ml_backend.web import predictor as predictor_module
 from ml_backend.web.predictor import Predictor
+from tests.support.schemas import text_schema
 
 TEACHER = "openai:small"
 SCHEMA = read_schema(SINGLE)
@@ -42,14 +44,19 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     keyed_questions = [
-        (prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts
+        (prompts.label_question(SCHEMA.control, content_key(text), text, TEACHER, {}), content_key(text))
+        for text in texts
     ]
     store.questions.add(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
-        store.questions.store_answer(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
+        store.questions.store_answer(
+            project, Answer(label_question.id, {"label": SCHEMA.control.labels[0]}, shares), []
+        )
     first = 1_000_000 * project
-    store.annotations.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
+    store.annotations.put(
+        project, [Annotation(first + task, task, 1, (SCHEMA.control.labels[0],)) for task in range(n)]
+    )
     write_stats_row(store, project)
 
 
@@ -58,10 +65,10 @@ def test_a_teacher_label_counts_in_a_request_as_much_as_in_a_round(store: Store,
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.require(5).tasks_revision)
     teacher_labels = load_teacher_labels(
-        store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).aggregated
+        store, TEACHER, SCHEMA.control, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA.control).aggregated
     )
     expected = teacher_labels.of(np.array([3, 25]))
-    probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA, 5, texts)
+    probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA.control, 5, texts)
     assert np.allclose(probabilities[:2], expected)
     assert np.isnan(probabilities[2]).all()
     assert probabilities[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
@@ -81,9 +88,9 @@ def test_a_label_of_a_teacher_without_a_confusion_matrix_counts_as_that_of_an_un
     elif difference == "no round yet":
         remove_rows(store, 5, stats, confusion)
     else:
-        schema = TaskSchema(SCHEMA.labels[::-1], False, "label", "text", "text")
-    probabilities = expected_labels_of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
-    assert schema.labels[int(probabilities.argmax())] == SCHEMA.labels[1]
+        schema = text_schema(SCHEMA.control.labels[::-1])
+    probabilities = expected_labels_of_texts(store, teacher, schema.control, 5, ["5 text 3"])[0]
+    assert schema.control.labels[int(probabilities.argmax())] == SCHEMA.control.labels[1]
     assert 0.5 < probabilities.max() < 1
 
 
@@ -115,7 +122,7 @@ def test_the_replies_of_a_text_are_found_by_an_index(store: Store, statements: l
 
 def test_a_learner_is_read_once_however_many_versions_it_serves(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store,
-    single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
+    single: ProjectSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     loads: list[int] = []
     load = fitted_model.load
@@ -159,7 +166,7 @@ def test_a_learner_without_training_data_predicts_the_same(
     model = fitted_model.load(store, 5, 2)
     bare = model.without_training_data()
     vectors = rng.standard_normal((4, 32)).astype(np.float32)
-    assert np.array_equal(model.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
+    assert np.array_equal(model.predict(SCHEMA.control, vectors), bare.predict(SCHEMA.control, vectors))
     assert bare.snapshot.targets.base is None and bare.snapshot.targets.size == bare.held_out.size == 0
 
 

@@ -12,9 +12,9 @@ from round_fixtures import MakeRound, queue
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
 
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
@@ -58,7 +58,7 @@ def come_to_rest(teacher_harness: TeacherHarness, store: Store) -> int:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_without_events_no_project_requests_rounds_for_ever_whatever_its_teacher_answers(
-    seed: int, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema,
+    seed: int, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, single: ProjectSchema,
     options: Callable[..., None], use_teacher: UseTeacher, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     random = np.random.default_rng(seed)

@@ -16,7 +16,8 @@ from projects import set_up
 from worker_harness import WorkerHarness
 
 from ml_backend.core.exceptions import UnreachableError
-from ml_backend.core.types import ModelVersion, TaskSchema, content_key
+from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.worker import maintenance
 
 
@@ -112,7 +113,7 @@ def test_a_failed_deletion_of_predictions_does_not_fail_a_round(harness: WorkerH
     assert len(harness.store.versions.stale(5)) == maintenance.MIN_STALE_VERSIONS + 2
 
 
-def learn_again(harness: WorkerHarness, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
+def learn_again(harness: WorkerHarness, truth: dict[int, str], schema: ProjectSchema, at: int) -> None:
     """Runs a round after one more annotation."""
     submit_labels(harness.server, truth, schema, [list(truth)[at]])
     set_up(harness.store, 5, reconciled_at=0.0)
@@ -125,7 +126,7 @@ def artifacts(harness: WorkerHarness) -> set[str]:
 
 
 def test_after_27_rounds_no_more_learners_than_keep_versions_are_stored(
-    harness: WorkerHarness, single: TaskSchema
+    harness: WorkerHarness, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 60)
     submit_labels(harness.server, truth, single, list(truth)[:6])
@@ -140,7 +141,7 @@ def test_after_27_rounds_no_more_learners_than_keep_versions_are_stored(
 
 
 def test_after_rounds_that_fail_in_publishing_no_more_learners_than_keep_versions_are_stored(
-    harness: WorkerHarness, single: TaskSchema
+    harness: WorkerHarness, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 60)
     submit_labels(harness.server, truth, single, list(truth)[:6])
@@ -162,7 +163,7 @@ def test_after_rounds_that_fail_in_publishing_no_more_learners_than_keep_version
 
 @pytest.mark.parametrize(("keep", "kept"), [(3, [5, 2, 1]), (4, [5, 4, 2, 1]), (5, [5, 4, 3, 2, 1])])
 def test_in_the_older_half_learners_with_as_many_labels_as_a_later_one_are_removed_first(
-    harness: WorkerHarness, single: TaskSchema, keep: int, kept: list[int]
+    harness: WorkerHarness, single: ProjectSchema, keep: int, kept: list[int]
 ) -> None:
     harness.settings.keep_versions = keep
     truth = add_labelled_tasks(harness.server, 60)
@@ -180,7 +181,7 @@ def test_in_the_older_half_learners_with_as_many_labels_as_a_later_one_are_remov
 
 
 def test_a_learner_that_serves_or_is_held_by_a_rollback_is_never_removed(
-    harness: WorkerHarness, single: TaskSchema
+    harness: WorkerHarness, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 60)
     submit_labels(harness.server, truth, single, list(truth)[:6])
@@ -207,7 +208,7 @@ def quiet(harness: WorkerHarness, steps: int) -> None:
         harness.step()
 
 
-def test_a_deleted_task_leaves_no_text_and_no_vector_behind(harness: WorkerHarness, single: TaskSchema) -> None:
+def test_a_deleted_task_leaves_no_text_and_no_vector_behind(harness: WorkerHarness, single: ProjectSchema) -> None:
     truth = add_labelled_tasks(harness.server, 40)
     submit_labels(harness.server, truth, single, list(truth)[:6])
     harness.round()
@@ -321,7 +322,7 @@ def spaces(harness: WorkerHarness) -> list[Path]:
 
 
 def test_old_artifacts_that_no_row_names_are_removed_and_other_ones_stay(
-    harness: WorkerHarness, single: TaskSchema
+    harness: WorkerHarness, single: ProjectSchema
 ) -> None:
     truth = add_labelled_tasks(harness.server, 40)
     submit_labels(harness.server, truth, single, list(truth)[:6])

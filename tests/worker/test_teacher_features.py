@@ -172,7 +172,7 @@ def test_scores_of_unknown_labels_and_second_scores_of_a_field_are_ignored() -> 
             score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", "yes", -3),
         ]
     }  # fmt: skip
-    assert feature_scores.estimate_from_reply(content, SCHEMA, {"city"}) == {
+    assert feature_scores.estimate_from_reply(content, SCHEMA.control, {"city"}) == {
         "yes": {"age": 10.0, "city": {"Oslo": 2.0}},
         "no": {"smoker": -3.0},
     }
@@ -223,7 +223,7 @@ def test_scores_written_while_the_teacher_answers_are_kept(
     encoder = feature_space.project_record_encoder(teacher_harness.settings, project_row)
     assert encoder is not None
     stale = replace(project_row, feature_scores=None)
-    assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA, patient_teacher.name)
+    assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA.control, patient_teacher.name)
     assert store.projects.ensure(5).feature_scores == own_scores
 
 
@@ -248,17 +248,17 @@ def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
 
 
 def test_questions_about_many_fields_are_split_into_portions() -> None:
-    labels = replace(SCHEMA, labels=tuple(f"label {n}" for n in range(6)))
+    labels = replace(SCHEMA, control=replace(SCHEMA.control, labels=tuple(f"label {n}" for n in range(6))))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
-    portions = prompts.field_portions(labels, about)
+    portions = prompts.field_portions(labels.control, about)
     assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        question = prompts.feature_score_question(labels, portion, [], "teacher", 1)
+        question = prompts.feature_score_question(labels.control, portion, [], "teacher", 1)
         assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MAX_SCORES_PER_REPLY
         assert len(question.text) < 20_000
-    assert len(prompts.field_portions(SCHEMA, about[:10])) == 1
-    assert len(prompts.field_portions(labels, about * 9)) == prompts.MAX_REPLIES_PER_ESTIMATE
+    assert len(prompts.field_portions(SCHEMA.control, about[:10])) == 1
+    assert len(prompts.field_portions(labels.control, about * 9)) == prompts.MAX_REPLIES_PER_ESTIMATE
 
 
 def test_an_estimate_has_the_scores_of_all_its_portions(

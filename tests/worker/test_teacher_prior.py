@@ -89,7 +89,9 @@ def test_if_all_tasks_in_a_prior_are_annotated_it_is_distilled_without_teacher_l
     teacher_harness.round()
     teacher_harness.finish()
     project_row = store.projects.ensure(5)
-    prior = distillation.load_priors(store, project_row, "logistic", "fake", read_schema(project_row.label_config))
+    prior = distillation.load_priors(
+        store, project_row, "logistic", "fake", read_schema(project_row.label_config).control
+    )
     assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
 
@@ -208,10 +210,10 @@ def test_an_answer_for_an_earlier_project_with_the_same_number_is_not_adopted(
     project_row, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
     assert (
-        not label_descriptions.adopt_earlier_answer(store, project_row, schema, "scripted")
+        not label_descriptions.adopt_earlier_answer(store, project_row, schema.control, "scripted")
         and store.projects.ensure(5).label_descriptions is None
     )
-    assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema, "scripted")
+    assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema.control, "scripted")
 
 
 def test_no_vectors_are_copied_for_a_prior_that_is_not_due(
@@ -255,11 +257,11 @@ def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
     )
     project = LoadedProject(project_row, ProjectSettings(), schema, pool, encoder)
     distillation_input = distillation.collect_distillation_input(
-        project, "logistic", teacher_labels.no_teacher_labels(schema), nothing
+        project, "logistic", teacher_labels.no_teacher_labels(schema.control), nothing
     )
-    distillation.update_prior(store, project_row, distillation_input, schema, encoder)
+    distillation.update_prior(store, project_row, distillation_input, schema.control, encoder)
     first = store.projects.ensure(5).distillation or {}
-    distillation.update_prior(store, project_row, distillation_input, schema, encoder)
+    distillation.update_prior(store, project_row, distillation_input, schema.control, encoder)
     second = store.projects.ensure(5).distillation or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
@@ -275,15 +277,20 @@ def test_a_prior_for_a_single_choice_is_not_used_for_several_choices(
     assert several != project_row.label_config and prior is not None
     schema = read_schema(several)
     assert (
-        distillation.load_priors(store, project_row, "logistic", "fake", read_schema(project_row.label_config)).name
+        distillation.load_priors(
+            store, project_row, "logistic", "fake", read_schema(project_row.label_config).control
+        ).name
         == prior["sha256"]
     )
-    nothing = distillation.load_priors(store, project_row, "logistic", "fake", schema)
+    nothing = distillation.load_priors(store, project_row, "logistic", "fake", schema.control)
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     teacher_harness.step()
     updated_record = store.projects.ensure(5)
-    assert distillation.load_priors(store, updated_record, "logistic", "fake", schema).name not in ("", prior["sha256"])
+    assert distillation.load_priors(store, updated_record, "logistic", "fake", schema.control).name not in (
+        "",
+        prior["sha256"],
+    )
 
 
 def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_more(

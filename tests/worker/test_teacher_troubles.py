@@ -17,8 +17,8 @@ from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 from ml_backend.teacher.project_snapshot import take_snapshot
@@ -51,7 +51,7 @@ def test_a_teacher_is_asked_again_after_the_time_that_it_named(
 
 
 def test_a_spent_budget_is_reported_and_the_rounds_go_on(
-    teacher_harness: TeacherHarness, options: Any, single: TaskSchema, taught: dict[int, str], store: Store
+    teacher_harness: TeacherHarness, options: Any, single: ProjectSchema, taught: dict[int, str], store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_daily_calls=18)
     teacher_harness.finish()

@@ -14,8 +14,9 @@ from projects import set_up
 from worker_harness import CALL_SECONDS, WorkerHarness
 
 from ml_backend.core.exceptions import StoreError, UnreachableError
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskContent, TaskSchema, content_key
+from ml_backend.core.types import TaskContent, content_key
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS
 from ml_backend.storage import Store, save_credentials
 from ml_backend.storage.schema import job
@@ -42,7 +43,7 @@ def test_an_idle_worker_requests_a_round_if_a_reconciliation_is_due(harness: Wor
     assert harness.store.versions.next_number(5) == 2
 
 
-def test_an_event_leads_to_a_round_that_learns_from_it(harness: WorkerHarness, single: TaskSchema) -> None:
+def test_an_event_leads_to_a_round_that_learns_from_it(harness: WorkerHarness, single: ProjectSchema) -> None:
     truth = add_labelled_tasks(harness.server, 30)
     harness.round()
     for task in list(truth)[:6]:

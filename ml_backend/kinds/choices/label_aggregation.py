@@ -10,7 +10,8 @@ from hashlib import blake2b
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation
 
 DIGEST_BYTES = 16
 
@@ -57,7 +58,7 @@ def digest_text(value: int) -> str:
     return value.to_bytes(DIGEST_BYTES, "little").hex()
 
 
-def aggregate_annotations(schema: TaskSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
+def aggregate_annotations(control: ControlSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
     """Aggregates annotations by majority vote. Each annotator has one vote, from the latest annotation; a tie becomes a
     soft label.
 
@@ -68,24 +69,24 @@ def aggregate_annotations(schema: TaskSchema, annotations: Iterable[Annotation])
     for annotation in annotations:
         by_task[annotation.task].append(annotation)
     targets = {
-        task: target for task, of_task in by_task.items() if (target := aggregate_task(schema, of_task)) is not None
+        task: target for task, of_task in by_task.items() if (target := aggregate_task(control, of_task)) is not None
     }
     tasks = sorted(targets)
     return AggregatedLabels(
         np.array(tasks, np.int64),
-        np.array([targets[task] for task in tasks], np.float32).reshape(len(tasks), len(schema.labels)),
+        np.array([targets[task] for task in tasks], np.float32).reshape(len(tasks), len(control.labels)),
         np.array(sorted(by_task), np.int64),
     )
 
 
-def aggregate_task(schema: TaskSchema, annotations: list[Annotation]) -> Floats | None:
+def aggregate_task(control: ControlSchema, annotations: list[Annotation]) -> Floats | None:
     """(c,) float32: the target of one task from all its annotations, None if no annotation counts."""
     counted = _counted_annotations(annotations)
-    votes = [vote for annotation in counted if (vote := _vote(schema, annotation)) is not None]
+    votes = [vote for annotation in counted if (vote := _vote(control, annotation)) is not None]
     if not votes:
         return None
     shares = np.mean(votes, axis=0)
-    if schema.multiple:
+    if control.multiple:
         return np.where(shares == 0.5, 0.5, shares > 0.5).astype(np.float32)
     winners = (shares == shares.max()).astype(np.float32)
     return np.asarray(winners / winners.sum())
@@ -103,11 +104,11 @@ def _counted_annotations(annotations: list[Annotation]) -> list[Annotation]:
     return ground_truth or list(latest.values())
 
 
-def _vote(schema: TaskSchema, annotation: Annotation) -> Floats | None:
+def _vote(control: ControlSchema, annotation: Annotation) -> Floats | None:
     """(c,) float32: the vote of one annotation, None if it does not count."""
-    columns = [schema.labels.index(choice) for choice in annotation.choices if choice in schema.labels]
-    if not annotation.is_read or (not columns and (annotation.choices or not schema.multiple)):
+    columns = [control.labels.index(choice) for choice in annotation.choices if choice in control.labels]
+    if not annotation.is_read or (not columns and (annotation.choices or not control.multiple)):
         return None
-    vote = np.zeros(len(schema.labels), np.float32)
-    vote[columns] = 1.0 if schema.multiple else 1.0 / len(columns)
+    vote = np.zeros(len(control.labels), np.float32)
+    vote[columns] = 1.0 if control.multiple else 1.0 / len(columns)
     return vote

@@ -20,8 +20,9 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, FieldScores
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import TaskSchema, read_record, record_text
+from ml_backend.core.types import read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import prompts
@@ -42,12 +43,12 @@ def estimates(project_row: ProjectRow) -> list[Estimate]:
     return list((project_row.feature_scores or {}).get("estimates") or [])
 
 
-def attributions(project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
-    return encoder.attributions(estimates(project_row), schema.labels)
+def attributions(project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema) -> Attributions:
+    return encoder.attributions(estimates(project_row), control.labels)
 
 
 def score_questions(
-    project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
+    project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema, descriptions: Mapping[str, str],
     examples: Sequence[str], teacher: str,
 ) -> list[Question]:  # fmt: skip
     """The questions for the estimates: for each estimate, one for each portion of the fields. Empty if people have
@@ -59,10 +60,10 @@ def score_questions(
     if (project_row.feature_scores or {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
-    portions = prompts.field_portions(schema, fields)
+    portions = prompts.field_portions(control, fields)
     return [
         prompts.feature_score_question(
-            schema, portion, [_part(example, portion) for example in examples], teacher, number
+            control, portion, [_part(example, portion) for example in examples], teacher, number
         )
         for number in range(1, ESTIMATE_COUNT + 1)
         for portion in portions
@@ -81,11 +82,11 @@ def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
 
 
 def adopt_answers(
-    store: Store, project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, teacher: str
+    store: Store, project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema, teacher: str
 ) -> bool:
     """Adopts the teacher's new answers, unless people have written scores in the meantime. False if there is no new
     answer."""
-    ids = [question.id for question in score_questions(project_row, encoder, schema, {}, (), teacher)]
+    ids = [question.id for question in score_questions(project_row, encoder, control, {}, (), teacher)]
     answers = store.questions.answers(project_row.id, ids)
     answered = [id_ for id_ in ids if id_ in answers]
     before = store.projects.ensure(project_row.id).feature_scores
@@ -98,7 +99,7 @@ def adopt_answers(
     for start in range(0, len(ids), portion_count):
         of_estimate = [id_ for id_ in ids[start : start + portion_count] if id_ in answers]
         merged.append(
-            _merged([estimate_from_reply(answers[id_].content or {}, schema, categories) for id_ in of_estimate])
+            _merged([estimate_from_reply(answers[id_].content or {}, control, categories) for id_ in of_estimate])
         )
     adopted = {"estimates": [estimate for estimate in merged if estimate], "by": BY_TEACHER, "asked": answered}
     return store.feature_scores.replace(project_row.id, before, {**current, **adopted})
@@ -113,7 +114,7 @@ def _merged(portions: Sequence[Estimate]) -> Estimate:
     return dict(scores)
 
 
-def estimate_from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Collection[str]) -> Estimate:
+def estimate_from_reply(content: Mapping[str, Any], control: ControlSchema, categories: Collection[str]) -> Estimate:
     """The estimate in a teacher's reply. If the reply has a score twice, the first one counts. A field that is not in
     `categories` has one score and no values, also if the reply names a value."""
     scores: dict[str, dict[str, Any]] = {}
@@ -125,7 +126,7 @@ def estimate_from_reply(content: Mapping[str, Any], schema: TaskSchema, categori
             fields.setdefault(name, score)
         elif value:
             fields.setdefault(name, {}).setdefault(value, score)
-    return {label: fields for label, fields in scores.items() if label in schema.labels}
+    return {label: fields for label, fields in scores.items() if label in control.labels}
 
 
 def save_feature_scores(store: Store, project: int, features: FeatureScores) -> None:
@@ -146,7 +147,7 @@ def estimate_deviation(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def feature_scores_to_text(
-    project_row: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
+    project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema, descriptions: Mapping[str, str]
 ) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
@@ -157,7 +158,7 @@ def feature_scores_to_text(
         for name, field in _fields_by_name(encoder).items()
     }
     rest = {name: settings for name, settings in edited.items() if name not in fields}
-    document = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in schema.labels}, **scores}}
+    document = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in control.labels}, **scores}}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -167,7 +168,7 @@ def _values_of(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def feature_scores_from_text(
-    text: str, encoder: RecordEncoder, schema: TaskSchema, before: FeatureScores | None = None
+    text: str, encoder: RecordEncoder, control: ControlSchema, before: FeatureScores | None = None
 ) -> FeatureScores:
     """Parses the fields and scores that people wrote. They replace the fields or the scores in `before`; a part that
     the text does not have stays as it is. The kind of a field is left out if it is the inferred kind, unless
@@ -188,11 +189,13 @@ def feature_scores_from_text(
     if "scores" not in raw:
         return {**stored, "fields": fields}
     raw_scores = _object(raw["scores"], "scores")
-    labels = {*schema.labels, *_labels(stored.get("estimates") or [])}
+    labels = {*control.labels, *_labels(stored.get("estimates") or [])}
     if before is None and labels.intersection(raw_scores):  # the text may be of a project that has had other labels
         raw_scores = {label: field_scores for label, field_scores in raw_scores.items() if label in labels}
     if unknown := [label for label in raw_scores if label not in labels]:
-        raise ApprenticeError(f"There is no label {unknown[0]!r} in the project; there are: {', '.join(schema.labels)}")
+        raise ApprenticeError(
+            f"There is no label {unknown[0]!r} in the project; there are: {', '.join(control.labels)}"
+        )
     checked = {label: _checked(label, field_scores, inferred, fields) for label, field_scores in raw_scores.items()}
     scores = {label: field_scores for label, field_scores in checked.items() if field_scores}
     if scores and scores == mean_estimate(stored.get("estimates") or []):

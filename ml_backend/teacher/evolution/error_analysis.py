@@ -86,7 +86,7 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
             f"Project {project} has no learner yet: annotate tasks with at least two different labels, and wait for "
             "the next round"
         )
-    if model.snapshot.labels != context.schema.labels:
+    if model.snapshot.labels != context.schema.control.labels:
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
     return model
 

@@ -220,7 +220,7 @@ class EvolutionRun:
             for question, answer in answers
             if text_of_question[question.id].text
         ]
-        kept, dropped = steps.labelled(self._context.schema, replies)
+        kept, dropped = steps.labelled(self._context.schema.control, replies)
         examined = steps.examined(self._context, learner, kept)
         return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
 
@@ -295,7 +295,7 @@ class EvolutionRun:
 
     def _aggregated_labels(self) -> AggregatedLabels:
         return aggregate_annotations(
-            self._context.schema, self._context.store.annotations.of(self._context.project_row.id)
+            self._context.schema.control, self._context.store.annotations.of(self._context.project_row.id)
         )
 
     def _audited(self) -> Ints:
@@ -306,7 +306,7 @@ class EvolutionRun:
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
     """Raises ApprenticeError if the teacher would have to write records: it can only write texts."""
-    if way != POOL and context.schema.is_record:
+    if way != POOL and context.schema.input.is_record:
         raise ApprenticeError(
             f"The tasks of project {context.project_row.id} are records, and a teacher writes texts only: use "
             "--from-pool, with which the teacher labels tasks near the learner's mistakes"
@@ -319,13 +319,17 @@ def distil_current_priors(
     """Distils the priors of the learner `plugin` from the teacher's labels so far, its texts and its label
     descriptions; returns the tensors of each prior, by the prior's name."""
     current = _distillation_input(context, teacher, aggregated_labels, plugin)
-    return distillation.distil(current, context.schema.multiple, context.encoder, seed=context.project_row.id)
+    return distillation.distil(current, context.schema.control.multiple, context.encoder, seed=context.project_row.id)
 
 
 def _distillation_input(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> DistillationInput:
     store, project_row, schema, encoder = context.store, context.project_row, context.schema, context.encoder
-    teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, project_row.id, aggregated_labels)
-    pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, project_row, schema, teacher_labels, teacher)
+    teacher_labels = load_teacher_labels(
+        store, teacher, schema.control, context.pool, project_row.id, aggregated_labels
+    )
+    pseudo_labels = generated_texts.pseudo_labels_of_texts(
+        store, encoder, project_row, schema.control, teacher_labels, teacher
+    )
     return distillation.collect_distillation_input(context, plugin, teacher_labels, pseudo_labels)

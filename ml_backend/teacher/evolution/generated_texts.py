@@ -12,7 +12,8 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, PseudoLabels
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import content_key
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.storage import EvolutionRow, ProjectRow, Reply, Store
 from ml_backend.teacher.confusion_model import corrected
@@ -167,7 +168,7 @@ def save_round(store: Store, project: int, round_: EvolutionRound) -> None:
 
 
 def pseudo_labels_of_texts(
-    store: Store, encoder: Encoder, project_row: ProjectRow, schema: TaskSchema, teacher_labels: TeacherLabels,
+    store: Store, encoder: Encoder, project_row: ProjectRow, control: ControlSchema, teacher_labels: TeacherLabels,
     teacher: str,
 ) -> PseudoLabels:  # fmt: skip
     """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.
@@ -175,8 +176,8 @@ def pseudo_labels_of_texts(
     for another teacher, so the texts of other teachers are left out."""
     rounds = read_rounds(store, project_row.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
-    probabilities = shares(schema, [Reply(text.key, text.shares) for text in texts])
-    targets = corrected(probabilities, teacher_labels.distillation_confusion, schema.multiple)
+    probabilities = shares(control, [Reply(text.key, text.shares) for text in texts])
+    targets = corrected(probabilities, teacher_labels.distillation_confusion, control.multiple)
     return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
 
 

@@ -10,8 +10,8 @@ from itertools import zip_longest
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import decide_labels, is_correct
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
@@ -92,8 +92,8 @@ def write(
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
     examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
     brief = prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
-    names = descriptions(context.project_row.label_descriptions, context.schema)
-    question = prompts.writing_question(context.schema, brief, names, current.teacher, current.number)
+    names = descriptions(context.project_row.label_descriptions, context.schema.control)
+    question = prompts.writing_question(context.schema.control, brief, names, current.teacher, current.number)
     return question, tuple(labels_of_task)
 
 
@@ -146,14 +146,16 @@ def label(
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
-    label_descriptions = descriptions(context.project_row.label_descriptions, context.schema)
+    label_descriptions = descriptions(context.project_row.label_descriptions, context.schema.control)
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
     examples = candidates.labelled_examples(context.store, context.pool, context.project_row.id, learner, vectors)
     return [
         (
             replace(
-                prompts.label_question(context.schema, text.key, text.text, teacher, label_descriptions, REFUSAL),
-                examples=prompts.as_examples(context.schema, pairs),
+                prompts.label_question(
+                    context.schema.control, text.key, text.text, teacher, label_descriptions, REFUSAL
+                ),
+                examples=prompts.as_examples(context.schema.control, pairs),
             ),
             text.key,
         )
@@ -162,7 +164,7 @@ def label(
 
 
 def labelled(
-    schema: TaskSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
+    control: ControlSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
 ) -> tuple[list[GeneratedText], list[DroppedText]]:
     """The texts with the teacher's labels, and the dropped texts. Drops a text that the teacher wrote if the teacher
     refuses to label it, or gives its label a probability below MIN_LABEL_CONFIDENCE."""
@@ -174,15 +176,15 @@ def labelled(
             continue
         probability_of = dict(zip(question.labels, answer.shares.tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
-        probabilities = shares(schema, [Reply(text.key, probability_of)])
-        chosen = decide_labels(probabilities, schema.multiple)[0]
-        refusal_threshold = 0.5 if schema.multiple else max(probability_of.values())
+        probabilities = shares(control, [Reply(text.key, probability_of)])
+        chosen = decide_labels(probabilities, control.multiple)[0]
+        refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):
             dropped.append(DroppedText(REFUSED, text.text))
-        elif text.kind != POOL and _lowest_confidence(schema, probability_of) < MIN_LABEL_CONFIDENCE:
+        elif text.kind != POOL and _lowest_confidence(control, probability_of) < MIN_LABEL_CONFIDENCE:
             dropped.append(DroppedText(UNSURE, text.text))
         else:
-            names = tuple(np.array(schema.labels)[chosen].tolist())
+            names = tuple(np.array(control.labels)[chosen].tolist())
             rounded = {name: round(probability, 6) for name, probability in probability_of.items()}
             kept.append(replace(text, label=names, shares=rounded))
     return kept, dropped
@@ -196,12 +198,14 @@ def examined(
         return ()
     schema = context.schema
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    probabilities = learner.predict(schema, vectors)
-    targets = np.array([[name in text.label for name in schema.labels] for text in texts], np.float32)
-    is_right, names = is_correct(probabilities, targets, schema.multiple), np.array(schema.labels)
+    probabilities = learner.predict(schema.control, vectors)
+    targets = np.array([[name in text.label for name in schema.control.labels] for text in texts], np.float32)
+    is_right, names = is_correct(probabilities, targets, schema.control.multiple), np.array(schema.control.labels)
     return tuple(
         replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
-        for text, predicted, right in zip(texts, decide_labels(probabilities, schema.multiple), is_right, strict=True)
+        for text, predicted, right in zip(
+            texts, decide_labels(probabilities, schema.control.multiple), is_right, strict=True
+        )
     )
 
 
@@ -246,8 +250,8 @@ def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
     return list(chosen)
 
 
-def _lowest_confidence(schema: TaskSchema, probability_of: Mapping[str, float]) -> float:
+def _lowest_confidence(control: ControlSchema, probability_of: Mapping[str, float]) -> float:
     """The teacher's confidence in its label; with several choices, in the least certain of its decisions."""
-    if schema.multiple:
+    if control.multiple:
         return min(max(probability, 1 - probability) for probability in probability_of.values())
     return max(probability_of.values())

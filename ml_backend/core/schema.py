@@ -1,0 +1,72 @@
+"""What a labelling configuration asks: one input that annotators read, and the controls with which they label it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The fields of a task's data that are read: a text or a record.
+
+    text_field      the field that holds the text; "" if the tasks are records
+    record_field    the field that holds the record as an object; "" if there is none
+    fields          fields of the task that are fields of the record, the field that the question is about first
+    html            those of the fields above that hold HTML
+    """
+
+    text_field: str = ""
+    record_field: str = ""
+    fields: tuple[str, ...] = ()
+    html: tuple[str, ...] = ()
+
+    @property
+    def is_record(self) -> bool:
+        """Whether the text of a `TaskContent` is a record, as `record_text` writes it."""
+        return bool(self.record_field or self.fields)
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The fields of a task's data that hold the text or the record."""
+        return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSchema:
+    """A control of a labelling configuration that is learnt.
+
+    name         the name of the control tag (from_name of a region)
+    source       the name of the object tag (to_name of a region)
+    labels       the labels as annotators read them
+    multiple     whether several labels may hold at once
+    hints        descriptions of the labels, one for each label ("" for none), or ()
+    stored       for each label the value, or the path of a nested label, that Label Studio stores; () if it stores the
+                 labels themselves
+    nested       whether labels are nested in labels
+    conditional  whether the control may stay hidden or must be answered: then an empty annotation has no meaning
+    kind         the kind of annotation: the folder of `ml_backend.kinds` with its code
+    """
+
+    name: str
+    source: str
+    labels: tuple[str, ...]
+    multiple: bool
+    hints: tuple[str, ...] = ()
+    stored: tuple[tuple[str, ...], ...] = ()
+    nested: bool = False
+    conditional: bool = False
+    kind: Literal["choices"] = "choices"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSchema:
+    """The input of a project and its controls.
+
+    control         the control that is learnt
+    other_controls  the names of all other controls, which are not learnt
+    """
+
+    input: InputSpec
+    control: ControlSchema
+    other_controls: tuple[str, ...] = ()
