@@ -43,7 +43,7 @@ class TextSet:
     def schema(self) -> ProjectSchema:
         """A single choice among the labels of the train rows, in alphabetical order."""
         labels = tuple(sorted({row.label for row in self.train}))
-        return ProjectSchema(InputSpec(text_field="text"), ControlSchema("label", "text", labels, False))
+        return ProjectSchema(InputSpec(text_field="text"), (ControlSchema("label", "text", labels, False),))
 
     def vectors(self) -> tuple[Floats, Floats]:
         """Returns the vectors of train and test rows from the default encoder. The first call takes minutes."""

@@ -60,13 +60,40 @@ class ControlSchema:
 
 
 @dataclass(frozen=True, slots=True)
+class UnlearntControl:
+    """A control that is not learnt.
+
+    tag   the kind of control tag, for example Choices
+    code  the reason, one of `UNLEARNT_CODES`
+    """
+
+    name: str
+    tag: str
+    code: str
+
+
+UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "setting")
+"""Why a control is not learnt: controls with this tag are not; it does not label the tags whose content is read; the
+content of the tag that it labels does not come from the task; its labels come from the task; it is asked for each
+region; it has too few labels; or the setting `choices` names another control."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectSchema:
     """The input of a project and its controls.
 
-    control         the control that is learnt
-    other_controls  the names of all other controls, which are not learnt
+    controls  the controls that are learnt, at least one, the one that annotators are asked most surely first
+    unlearnt  the other controls, in the order of the configuration
     """
 
     input: InputSpec
-    control: ControlSchema
-    other_controls: tuple[str, ...] = ()
+    controls: tuple[ControlSchema, ...]
+    unlearnt: tuple[UnlearntControl, ...] = ()
+
+    @property
+    def control(self) -> ControlSchema:
+        return self.controls[0]
+
+    @property
+    def other_controls(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*(c.name for c in self.controls[1:]), *(c.name for c in self.unlearnt))))

@@ -29,7 +29,7 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import PublishedDraft, Store
 from ml_backend.teacher import prompts
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "animal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
 
 
 def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:

@@ -16,7 +16,7 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder
 from plugins.learners.calibration import linear_probabilities
 
-SCHEMA = ProjectSchema(InputSpec(record_field="record"), ControlSchema("label", "record", ("no", "yes"), False))
+SCHEMA = ProjectSchema(InputSpec(record_field="record"), (ControlSchema("label", "record", ("no", "yes"), False),))
 
 
 def pool(n: int = 200) -> list[dict[str, object]]:

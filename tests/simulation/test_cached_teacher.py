@@ -16,7 +16,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "animal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 

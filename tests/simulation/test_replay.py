@@ -289,7 +289,7 @@ def measured(
 
 
 def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = replace(SCHEMA, control=replace(SCHEMA.control, labels=tuple("abcde")))
+    schema = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=tuple("abcde")),))
     truth = rng.choice(5, 60, p=[0.4, 0.3, 0.2, 0.05, 0.05])
     truth[:3] = [3, 4, 4]
     probabilities = rng.dirichlet(np.ones(5), 60).astype(np.float32)
@@ -324,7 +324,7 @@ def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pyt
 
 def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """This happens with several labels in a small group."""
-    schema = replace(SCHEMA, control=replace(SCHEMA.control, multiple=True))
+    schema = replace(SCHEMA, controls=(replace(SCHEMA.control, multiple=True),))
     test = LabelledPool(
         np.zeros((3, 2), np.float32), np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32), ["x", "x", ""]
     )

@@ -15,4 +15,4 @@ def choices_control(labels: Sequence[str], *, multiple: bool = False, **others: 
 
 def text_schema(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ProjectSchema:
     """`others`: further attributes of the control."""
-    return ProjectSchema(InputSpec(text_field="text"), choices_control(labels, multiple=multiple, **others))
+    return ProjectSchema(InputSpec(text_field="text"), (choices_control(labels, multiple=multiple, **others),))

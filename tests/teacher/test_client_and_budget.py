@@ -21,7 +21,7 @@ from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, exhausted_cap
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 PRICED = Budget(1000.0, 2000.0, 0.0, 0.0, 0)  # a call of 100 and 10 tokens costs 0.12
 

@@ -25,7 +25,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.health import check_teacher
 
 KEY = "sk-this-is-the-secret-key"
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
 
 
 class Models(HTTPServer):

@@ -24,7 +24,7 @@ from ml_backend.teacher.descriptions.label_descriptions import (
 )
 from ml_backend.teacher.prompts import description_question
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "animal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
 CUES: dict[str, Any] = {
     "fruit": {"description": "grows on trees", "cues": [["an apple", 10], ["the apple of his eye", -5, "animal"]]},
     "metal": {"description": "", "cues": [["made of iron", 8], ["not a metal", -10], ["says nothing", 0]]},
@@ -53,7 +53,7 @@ def test_with_several_choices_a_cue_against_a_label_is_neutral_for_the_others() 
 
 
 def test_a_removed_label_is_ignored_in_cues() -> None:
-    left = replace(SCHEMA, control=replace(SCHEMA.control, labels=("fruit", "metal")))
+    left = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=("fruit", "metal")),))
     phrases = label_phrases(CUES, left.control)
     assert phrases.targets[phrases.texts.index("the apple of his eye")].tolist() == [0, 1], "of all others alike"
     assert "animal" not in phrases.texts
@@ -66,7 +66,7 @@ def test_without_cues_the_labels_have_their_names_and_hints() -> None:
 
 
 def test_a_hint_of_the_label_configuration_takes_precedence_over_the_teachers_description() -> None:
-    hinted = replace(SCHEMA, control=replace(SCHEMA.control, hints=("an edible one", "", "")))
+    hinted = replace(SCHEMA, controls=(replace(SCHEMA.control, hints=("an edible one", "", "")),))
     assert descriptions(CUES, hinted.control) == {"fruit": "an edible one"}
     assert descriptions(CUES, SCHEMA.control) == {"fruit": "grows on trees"}
     assert descriptions(None, SCHEMA.control) == {}

@@ -23,7 +23,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.teacher_labels import TeacherLabels, expected_labels_of_texts, load_teacher_labels
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal"), False))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
 SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 
@@ -89,9 +89,9 @@ def test_labels_given_with_few_shot_examples_are_not_distilled(
 
 
 def test_a_reply_to_a_question_without_all_present_labels_is_ignored(remember: Callable[..., TeacherLabels]) -> None:
-    other = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "stone"), False))
+    other = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "stone"), False),))
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
-    wider = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "stone"), False))
+    wider = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "stone"), False),))
     teacher_labels = remember({"apple": 0.5}, {}, schema=wider)
     assert teacher_labels.probabilities[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), (
         "what is gone is shared among the others"
@@ -111,7 +111,7 @@ def test_annotators_who_contradict_the_teacher_are_expected_to_do_so_again(
 
 _projects = itertools.count(100)
 SCHEMAS = [
-    ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", tuple(labels), False))
+    ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", tuple(labels), False),))
     for labels in ("abc", "ab", "ba", "abcd")
 ]
 
@@ -148,7 +148,7 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
 def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_restored(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
-    wider = ProjectSchema(InputSpec(text_field="text"), ControlSchema("c", "t", ("fruit", "metal", "stone"), False))
+    wider = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "stone"), False),))
     remember({"apple": 0.9}, {}, schema=wider)
     remember({"apple": 0.2}, {})
     (between,), (after,) = (

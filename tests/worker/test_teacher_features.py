@@ -248,7 +248,7 @@ def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
 
 
 def test_questions_about_many_fields_are_split_into_portions() -> None:
-    labels = replace(SCHEMA, control=replace(SCHEMA.control, labels=tuple(f"label {n}" for n in range(6))))
+    labels = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=tuple(f"label {n}" for n in range(6))),))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
     portions = prompts.field_portions(labels.control, about)

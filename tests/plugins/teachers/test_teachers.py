@@ -23,7 +23,7 @@ ENCODER = MiniLM()
 
 
 def schema(multiple: bool, labels: tuple[str, ...] = LABELS, hints: tuple[str, ...] = ()) -> ProjectSchema:
-    return ProjectSchema(InputSpec(text_field="text"), ControlSchema("choice", "text", labels, multiple, hints))
+    return ProjectSchema(InputSpec(text_field="text"), (ControlSchema("choice", "text", labels, multiple, hints),))
 
 
 @pytest.fixture(params=[lambda: Similarity(ENCODER.encode)])
