@@ -72,7 +72,7 @@ class Bench:
     def pool(self) -> Pool:
         """Returns the train rows as a pool without labels."""
         none = np.zeros(len(self.x), np.bool_)
-        return Pool(self.x, None, none, ~none, multiple=False)
+        return Pool(self.x, None, none, ~none)
 
 
 def spread(values: list[float]) -> str:

@@ -106,7 +106,7 @@ def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, T
         n = int(labelled.sum())
         if n >= LABELS:
             return
-        pool = Pool(x, None, labelled.copy(), ~labelled, SCHEMA.control.multiple, clustering=clustering)
+        pool = Pool(x, None, labelled.copy(), ~labelled, clustering=clustering)
         pool = with_predictions(pool, learner, SCHEMA.control, tasks)
         labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 

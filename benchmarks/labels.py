@@ -26,6 +26,7 @@ from benchmarks.label_tables import DEFAULT, document, runs_of
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.simulation.learning_curves import append_run, read_csv
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 
@@ -48,6 +49,12 @@ class Peer:
         return Selection(rows, np.full(len(rows), np.nan, np.float32))
 
 
+def _probabilities(pool: Pool) -> Floats:
+    """Returns the learner's probabilities (n, c) of a pool of choices."""
+    assert isinstance(pool.predictions, ChoicePredictions)
+    return pool.predictions.probabilities
+
+
 def skactiveml(kind: str) -> Peer:
     from skactiveml import pool as strategies
     from skactiveml.base import SkactivemlClassifier
@@ -65,9 +72,9 @@ def skactiveml(kind: str) -> Peer:
         labels = np.where(pool.labelled, 0.0, np.nan)  # the strategies only check whether a label is there
         classifier_options: dict[str, Any] = {}
         if kind == "Badge":
-            assert pool.probabilities is not None
-            classifier = Ready(range(pool.probabilities.shape[1]))
-            classifier.answers = pool.probabilities[free].astype(np.float64)
+            probabilities = _probabilities(pool)
+            classifier = Ready(range(probabilities.shape[1]))
+            classifier.answers = probabilities[free].astype(np.float64)
             classifier_options = {"clf": classifier, "fit_clf": False}
         strategy = getattr(strategies, kind)(random_state=seed)
         return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **classifier_options)
@@ -83,7 +90,7 @@ def small_text(kind: str) -> Peer:
             self._pool = pool
 
         def predict_proba(self, dataset: Ints) -> Any:
-            return self._pool.probabilities[dataset]  # type: ignore[index]
+            return _probabilities(self._pool)[dataset]
 
         def embed(self, dataset: Ints, return_proba: bool = False, pbar: Any = None) -> Any:
             return (self._pool.vectors[dataset], self.predict_proba(dataset)) if return_proba else self._pool.vectors

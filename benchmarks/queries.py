@@ -32,16 +32,16 @@ ALL_PAIRS = {"MaxHerding", "ProbCover"}  # they keep n x n distances: 40 GB for 
 def ours(name: str, data: Data, batch: int) -> Callable[[], object]:
     from ml_backend.core import registry
     from ml_backend.core.arrays import Clustering, Pool
+    from ml_backend.kinds.choices.predictions import ChoicePredictions
 
     if name == CUT:
         return lambda: registry.clusterer().cut(data.vectors, CLUSTERS, SEED)
     errors = np.where(data.labelled, 1 - data.probabilities[np.arange(len(data.classes)), data.classes], np.nan)
     pool = Pool(
         vectors=data.vectors,
-        probabilities=data.probabilities,
+        predictions=ChoicePredictions(data.probabilities, multiple=False),
         labelled=data.labelled,
         available=~data.labelled,
-        multiple=False,
         errors=errors.astype(np.float32),
         clustering=Clustering(data.centroids, data.assignment),
     )

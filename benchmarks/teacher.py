@@ -28,6 +28,7 @@ from benchmarks.live_teacher import live
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, TrainingSet
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
 
@@ -247,7 +248,8 @@ def calls(seeds: int) -> Iterator[str]:
         train = TrainingSet(bench.x[human], bench.one_hot[bench.y[human]], np.ones(100, np.float32), multiple=False)
         probabilities = bench.learner.predict(bench.learner.fit(train, seed).tensors, bench.x[rows])
         unsure = 1 - probabilities.max(axis=1)
-        pool = Pool(bench.x[rows], probabilities, np.zeros(len(rows), bool), np.ones(len(rows), bool), multiple=False)
+        predictions = ChoicePredictions(probabilities, multiple=False)
+        pool = Pool(bench.x[rows], predictions, np.zeros(len(rows), bool), np.ones(len(rows), bool))
 
         def by(strategy: str, n: int, pool: Pool = pool, seed: int = seed) -> Ints:
             return registry.acquisition(strategy).select(pool, n, seed).rows

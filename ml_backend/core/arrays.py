@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +166,31 @@ class LabelledDistances:
     distances: Callable[[Ints], Floats]
 
 
+UncertaintyMeasure = Literal["margin", "least confidence", "entropy"]
+
+
+class Predictions(Protocol):
+    """The predictions of the serving learner for the n rows of a pool, whatever the kind of label."""
+
+    def __len__(self) -> int:
+        """n."""
+
+    def take(self, rows: Ints) -> Predictions:
+        """The predictions for these rows alone."""
+
+    def is_finite(self) -> Mask:
+        """(n,) whether all numbers of a row's prediction are finite."""
+
+    def uncertainty(self, measure: UncertaintyMeasure, rows: Ints) -> Floats:
+        """(m,) float32 in [0, 1]: the uncertainty of some rows; 1 is the highest. A kind of label for which a measure
+        is not defined uses the measure that is nearest to it."""
+
+    def gradient_residuals(self, rows: Ints) -> Floats | None:
+        """(m, r) float32: for each of some rows, the derivative of the loss at the predicted label with respect to the
+        r outputs of the learner. For classes, the predicted probabilities minus 1 at the likeliest class, or at each
+        class that is likelier than not. None if the kind of label has no class probabilities."""
+
+
 ERROR_PRIOR_ROWS = 2.0  # pseudo-count of rows with the mean error: the error of a group with few labels is uncertain
 
 
@@ -174,10 +200,9 @@ class Pool:
 
     vectors        (n, d) float32 of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
                    matrix, which `numpy.asarray` copies
-    probabilities  (n, c) float32 of the serving learner, or None before there is a learner
+    predictions    the predictions of the serving learner for the n rows, or None before there is a learner
     labelled       (n,) bool: the row has a target, made from annotations
     available      (n,) bool: the row may be selected now (no annotation, not skipped, usable)
-    multiple       whether several labels may hold at once
     errors         (n,) float32 in [0, 1]: for a labelled row, the held-out probability of the learner for a wrong
                    label; NaN in every other row. None before there is a learner
     clustering     the clusters of the pool, which stay the same for many rounds; each row is in a cluster. None without
@@ -186,10 +211,9 @@ class Pool:
     """
 
     vectors: Floats
-    probabilities: Floats | None
+    predictions: Predictions | None
     labelled: Mask
     available: Mask
-    multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
     nearest: LabelledDistances | None = None
@@ -198,6 +222,12 @@ class Pool:
         """The pool after these rows are selected: they count as labelled and are not available."""
         selected = np.isin(np.arange(len(self.vectors)), rows)
         return replace(self, available=self.available & ~selected, labelled=self.labelled | selected)
+
+    def uncertainty(self, measure: UncertaintyMeasure, rows: Ints) -> Floats:
+        """(m,) the uncertainty of some rows, as in `Predictions`; NaN before there is a learner."""
+        if self.predictions is None:
+            return np.full(len(rows), np.nan, dtype=np.float32)
+        return self.predictions.uncertainty(measure, rows)
 
     def mean_errors_by_group(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
         """(count,) the mean error of the labelled rows of each group, shrunk towards the mean of all labelled rows,

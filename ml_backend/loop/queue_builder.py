@@ -130,10 +130,9 @@ def _selected_tasks(
     labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
     query_pool = Pool(
         vectors=view.vectors,
-        probabilities=None,
+        predictions=None,
         labelled=labelled,
         available=free[view.rows],
-        multiple=context.schema.control.multiple,
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
     )

@@ -123,9 +123,7 @@ def simulate(
             return
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        query_pool = Pool(
-            pool.vectors, None, labelled.copy(), ~labelled, plan.schema.control.multiple, clustering=clustering
-        )
+        query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering)
         query_pool = with_predictions(query_pool, learner, plan.schema.control, tasks)
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)

@@ -16,6 +16,7 @@ from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
@@ -99,12 +100,14 @@ def tasks_to_distil(
     tasks = pool.tasks[view.rows]
     is_labelled = np.isin(tasks, annotated_or_skipped) | np.isin(view.rows, labelled_rows)
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
+    predictions = None
+    if learner is not None:
+        predictions = ChoicePredictions(learner.predict(schema.control, view.vectors), schema.control.multiple)
     strategy_pool = Pool(
         vectors=view.vectors,
-        probabilities=learner.predict(schema.control, view.vectors) if learner else None,
+        predictions=predictions,
         labelled=is_labelled,
         available=~(is_labelled | is_excluded),
-        multiple=schema.control.multiple,
     )
     strategy = registry.acquisition(project.options.teacher_acquisition)
     selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))

@@ -9,6 +9,7 @@ import structlog
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Pool, TrainingSet
 from ml_backend.core.settings import Settings
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 
 ROWS = 8  # of an example problem that is just large enough for every plugin
 
@@ -28,7 +29,8 @@ def warm(settings: Settings) -> None:
         learner = registry.learner(options.learner)
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
         all_rows = np.ones(ROWS, np.bool_)
-        pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~all_rows, all_rows, False, None)
+        predictions = ChoicePredictions(learner.predict(fit.tensors, vectors), multiple=False)
+        pool = Pool(vectors, predictions, ~all_rows, all_rows)
         registry.acquisition(options.acquisition).select(pool, 1, 0)
     except Exception as error:  # the worker runs without a warm-up, too
         log.warning("warm-up failed, the first round may be slow", error=type(error).__name__)

@@ -18,7 +18,6 @@ from ml_backend.core.ports import Acquisition
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.deduplication import take_in_turns
 from plugins.acquisition.k_center import KCenter
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 class NearAndFar:
@@ -34,5 +33,5 @@ class NearAndFar:
         second = strategies[1].select(pool.with_selected(first), k, seed).rows
         rows = take_in_turns(pool, [first, second], k)
         return Selection(
-            rows, margin_uncertainty(pool, rows), "typical of the tasks without a label, or unlike all labelled ones"
+            rows, pool.uncertainty("margin", rows), "typical of the tasks without a label, or unlike all labelled ones"
         )

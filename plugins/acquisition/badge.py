@@ -2,8 +2,7 @@
 
 Ash, Zhang, Krishnamurthy, Langford, Agarwal: "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds"
 (ICLR 2020). The gradient of the head's weights at the likeliest label is r_i h_i^T with the residual r_i = p_i - y_i
-(c,) and the vector h_i (d,). The gradients are never computed, because <g_i, g_j> = <r_i, r_j> <h_i, h_j>. Several
-choices: the residuals of the labels are concatenated.
+(c,) and the vector h_i (d,). The gradients are never computed, because <g_i, g_j> = <r_i, r_j> <h_i, h_j>.
 
 k-means++ draws each next row in proportion to its squared distance to the nearest drawn row. That distance only
 decreases: rows are proposed by an earlier distance and accepted with the ratio by which it has decreased, which gives
@@ -17,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
+from ml_backend.core.exceptions import ApprenticeError
 from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, available_rows, take_in_turns
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 PROPOSALS_PER_UPDATE = 32
 """Number of rows that are proposed before all distances are updated."""
@@ -35,24 +34,25 @@ class Badge:
         chosen = rows[places]
         if len(places) < k:  # the other rows are duplicates, or have no gradient
             chosen = take_in_turns(pool, [np.concatenate([chosen, np.delete(rows, places)])], k)
-        return Selection(chosen, margin_uncertainty(pool, chosen), "unlike the others chosen")
+        return Selection(chosen, pool.uncertainty("margin", chosen), "unlike the others chosen")
 
 
 def gradient_residuals(pool: Pool, rows: Ints) -> Floats:
-    """Returns the residuals (m, c): the predicted probabilities minus 1 at the likeliest label, or at each label that
-    is likelier than not. Without a learner, ones (m, 1)."""
-    if pool.probabilities is None:
+    """Returns the residuals (m, r) of the predictions; without a learner, ones (m, 1). Raises ApprenticeError if the
+    kind of label has none."""
+    if pool.predictions is None:
         return np.ones((len(rows), 1), dtype=np.float32)
-    residuals = np.array(pool.probabilities[rows], dtype=np.float32)
-    if pool.multiple:
-        residuals -= residuals >= 0.5
-    else:
-        residuals[np.arange(len(rows)), residuals.argmax(axis=1)] -= 1.0
+    residuals = pool.predictions.gradient_residuals(rows)
+    if residuals is None:
+        raise ApprenticeError(
+            "The query strategy badge needs class probabilities, but the predictions for a control of this project "
+            "have none. Choose cluster-uncertainty, margin, least-confidence or entropy instead."
+        )
     return residuals
 
 
 class Gradients:
-    """m gradients as their two factors: `residuals` (m, c) and the `rows` (m,) of `vectors`."""
+    """m gradients as their two factors: `residuals` (m, r) and the `rows` (m,) of `vectors`."""
 
     def __init__(self, vectors: Floats, rows: Ints, residuals: Floats) -> None:
         self._vectors, self._rows, self._residuals = vectors, rows, residuals

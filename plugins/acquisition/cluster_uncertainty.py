@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Pool, Selection
 from plugins.acquisition.deduplication import DUPLICATE_COSINE, available_rows, known_distances
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 MAX_CANDIDATES = 2000
 """Maximum number of rows that are compared with each other. They are drawn with probabilities that grow with their
@@ -54,10 +53,10 @@ class ClusterUncertainty:
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         k = min(max(k, 0), len(rows))
-        uncertainty = margin_uncertainty(pool, rows)
+        uncertainty = pool.uncertainty("margin", rows)
         weights = (
             uncertainty + MIN_UNCERTAINTY
-            if self._weights_by_uncertainty and pool.probabilities is not None
+            if self._weights_by_uncertainty and pool.predictions is not None
             else np.ones(len(rows))
         )
         random = np.random.default_rng(seed)

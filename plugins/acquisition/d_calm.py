@@ -13,7 +13,6 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cluster_queues, cut, members
 from plugins.acquisition.deduplication import available_rows, take_in_turns
-from plugins.acquisition.uncertainty import uncertainty
 
 DEFAULT_CLUSTERS = 30
 """Number of clusters if the pool has none."""
@@ -28,8 +27,7 @@ class DCalm:
         uncertainties: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
-        if pool.probabilities is not None:
-            uncertainties[rows] = uncertainty(pool.probabilities[rows], pool.multiple)
+        uncertainties[rows] = pool.uncertainty("margin", rows)
         clustering = pool.clustering or cut(pool.vectors, DEFAULT_CLUSTERS, seed)
         groups = members(clustering.assignment, rows)
         mean_errors = pool.mean_errors_by_group(clustering.assignment, len(clustering.centroids))
@@ -38,7 +36,7 @@ class DCalm:
         )
         errors = errors[[clustering.assignment[group[0]] for group in groups]]
         quota = quotas(errors, k)
-        ranking = None if pool.probabilities is None else uncertainties
+        ranking = None if pool.predictions is None else uncertainties
         parts: list[Ints] = []
         for group in np.argsort(-errors, kind="stable"):
             if quota[group]:

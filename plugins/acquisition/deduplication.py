@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool
@@ -16,19 +18,19 @@ CHUNK_ROWS = 1024  # as many vectors of a few hundred dimensions fit into the ca
 
 def available_rows(pool: Pool) -> Ints:
     """Returns the rows that may be chosen. Raises ApprenticeError if the arrays of the pool are not aligned, or a
-    probability is not finite. Vectors are not checked: they were checked when they were encoded, and reading all of
-    them in each round would take longer than most strategies."""
+    prediction is not finite. Vectors are not checked: they were checked when they were encoded, and reading all of them
+    in each round would take longer than most strategies."""
     n = len(pool.vectors)
-    aligned = {
+    aligned: dict[str, Sized | None] = {
         "labelled": pool.labelled,
         "available": pool.available,
-        "probabilities": pool.probabilities,
+        "predictions": pool.predictions,
         "errors": pool.errors,
         "clustering": None if pool.clustering is None else pool.clustering.assignment,
     }
-    for name, array in aligned.items():
-        if array is not None and len(array) != n:
-            raise ApprenticeError(f"The pool has {n} vectors but {len(array)} rows of {name}. They must be aligned.")
+    for name, values in aligned.items():
+        if values is not None and len(values) != n:
+            raise ApprenticeError(f"The pool has {n} vectors but {len(values)} rows of {name}. They must be aligned.")
     if pool.clustering is not None:
         assignment, clusters = pool.clustering.assignment, len(pool.clustering.centroids)
         if len(outside := np.flatnonzero((assignment < 0) | (assignment >= clusters))):
@@ -36,10 +38,9 @@ def available_rows(pool: Pool) -> Ints:
                 f"Row {outside[0]} of the pool is in cluster {assignment[outside[0]]}, but there are only the clusters "
                 f"0 to {clusters - 1}."
             )
-    if pool.probabilities is not None and not np.isfinite(pool.probabilities.sum(dtype=np.float64)):
-        not_finite = np.flatnonzero(~np.isfinite(pool.probabilities).all(axis=1))
+    if pool.predictions is not None and len(not_finite := np.flatnonzero(~pool.predictions.is_finite())):
         raise ApprenticeError(
-            f"Row {not_finite[0]} of the pool's probabilities is not finite. Correct the learner that returned it."
+            f"Row {not_finite[0]} of the pool's predictions is not finite. Correct the learner that returned it."
         )
     return np.flatnonzero(pool.available & ~pool.labelled)
 

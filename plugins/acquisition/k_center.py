@@ -13,7 +13,6 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.deduplication import CHUNK_ROWS, available_rows, known_distances
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class KCenter:
         rows = available_rows(pool)
         labelled_distances, labelled = known_distances(pool, rows) if k > 0 else (None, rows[:0])
         chosen = rows[farthest_first(pool.vectors, rows, labelled, max(k, 0), labelled_distances)]
-        return Selection(chosen, margin_uncertainty(pool, chosen), "unlike all labelled ones")
+        return Selection(chosen, pool.uncertainty("margin", chosen), "unlike all labelled ones")
 
 
 def farthest_first(

@@ -6,7 +6,6 @@ import numpy as np
 
 from ml_backend.core.arrays import Pool, Selection
 from plugins.acquisition.deduplication import available_rows
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 class Random:
@@ -16,4 +15,4 @@ class Random:
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         rows = np.random.default_rng(seed).choice(rows, min(max(k, 0), len(rows)), replace=False)
-        return Selection(rows, margin_uncertainty(pool, rows), "drawn at random")
+        return Selection(rows, pool.uncertainty("margin", rows), "drawn at random")

@@ -12,7 +12,6 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Pool, Selection
 from plugins.acquisition.clusters import cluster_queues
 from plugins.acquisition.deduplication import available_rows, take_in_turns
-from plugins.acquisition.uncertainty import entropy
 
 
 class RepClUn:
@@ -23,12 +22,12 @@ class RepClUn:
         uncertainties: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
-        if pool.probabilities is None:
+        if pool.predictions is None:
             reason = "near the centre of its cluster"
             groups = sorted(cluster_queues(pool.vectors, rows, k, None, seed), key=len, reverse=True)
         else:
             reason = "the least certain of its cluster"
-            uncertainties[rows] = entropy(pool.probabilities[rows], pool.multiple)
+            uncertainties[rows] = pool.uncertainty("entropy", rows)
             groups = sorted(
                 cluster_queues(pool.vectors, rows, k, uncertainties, seed), key=lambda group: -uncertainties[group[0]]
             )

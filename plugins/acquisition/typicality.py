@@ -12,7 +12,6 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cut, members
 from plugins.acquisition.deduplication import available_rows, take_in_turns
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 NEIGHBOURS = 20
 MAX_CLUSTERS = 500
@@ -29,7 +28,7 @@ class Typicality:
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         if k <= 0 or not len(rows):
-            return Selection(rows[:0], margin_uncertainty(pool, rows[:0]))
+            return Selection(rows[:0], pool.uncertainty("margin", rows[:0]))
         cluster_count = min(int(pool.labelled.sum()) + k, self._max_clusters)
         assignment = cut(pool.vectors, cluster_count, seed).assignment
         labelled = np.bincount(assignment[pool.labelled], minlength=cluster_count)
@@ -39,7 +38,7 @@ class Typicality:
         chosen = take_in_turns(
             pool, [by_typicality(pool.vectors, group, generator) for group in groups[:k]] + groups[k:], k
         )
-        return Selection(chosen, margin_uncertainty(pool, chosen), "typical")
+        return Selection(chosen, pool.uncertainty("margin", chosen), "typical")
 
 
 def by_typicality(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_overrides import OverridePlugins
-from pools import clustered, make_pool, unit_vectors
+from pools import choices_of, clustered, make_pool, unit_vectors
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
@@ -88,21 +88,21 @@ def schema(*labels: str, multiple: bool = False) -> ProjectSchema:
     return text_schema(labels, multiple=multiple)
 
 
-def test_before_a_learner_the_strategy_gets_no_probabilities() -> None:
+def test_before_a_learner_the_strategy_gets_no_predictions() -> None:
     source = make_pool(6, clusters=2, cold=True)
-    assert source.probabilities is None and source.errors is None
+    assert source.predictions is None and source.errors is None
     assert with_predictions(source, None, schema(*LABELS).control, np.arange(6)) is source
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool) -> None:
+def test_the_strategy_gets_the_learners_predictions_and_errors(multiple: bool) -> None:
     tasks = np.array([2, 3, 5, 8, 13])
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
-    source = Pool(vectors, None, done, ~done, multiple)
+    source = Pool(vectors, None, done, ~done)
     pool = with_predictions(source, model_of([3, 7, 8], multiple), schema(*LABELS, multiple=multiple).control, tasks)
-    assert pool.vectors is vectors and pool.labelled is done and pool.multiple == multiple
-    assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
+    assert pool.vectors is vectors and pool.labelled is done and choices_of(pool).multiple == multiple
+    assert choices_of(pool).probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
     wrong = {3: 0.5, 8: 0.8} if not multiple else {3: (0.5 + 0.3 + 0.2) / 3, 8: (0.5 + 0.3 + 0.8) / 3}
     assert pool.errors is not None
@@ -113,11 +113,8 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = with_predictions(
-        Pool(vectors, None, done, ~done, False), model_of([1, 2, 3]), new.control, np.array([1, 2, 3])
-    )
-    assert pool.probabilities is not None
-    assert pool.probabilities.argmax(axis=1).tolist() == [2, 3, 1]
+    pool = with_predictions(Pool(vectors, None, done, ~done), model_of([1, 2, 3]), new.control, np.array([1, 2, 3]))
+    assert choices_of(pool).probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

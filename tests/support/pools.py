@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core.arrays import Clustering, Floats, Ints, Pool
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 
 DIM = 12
 
@@ -41,13 +42,18 @@ def make_pool(
     wrong: Floats = np.where(done & (generator.random(n) < 0.9), generator.random(n), np.nan).astype(np.float32)
     pool = Pool(
         vectors=vectors,
-        probabilities=None if cold else shares.astype(np.float32),
+        predictions=None if cold else ChoicePredictions(shares.astype(np.float32), multiple),
         labelled=done,
         available=~done & (generator.random(n) < free),
-        multiple=multiple,
         errors=wrong if errors and not cold else None,
     )
     return clustered(pool, generator.integers(0, clusters, n), clusters) if clusters else pool
+
+
+def choices_of(pool: Pool) -> ChoicePredictions:
+    """Returns the predictions of a pool of choices with a learner."""
+    assert isinstance(pool.predictions, ChoicePredictions)
+    return pool.predictions
 
 
 def clustered(pool: Pool, assignment: Ints, clusters: int) -> Pool:

@@ -23,11 +23,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pools import clustered, make_pool, unit_vectors
+from pools import choices_of, clustered, make_pool, unit_vectors
 
 from ml_backend.core.arrays import Clustering, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Acquisition
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 
 
 def check(strategy: Acquisition, pool: Pool, k: int, seed: int = 0) -> Selection:
@@ -40,7 +41,7 @@ def check(strategy: Acquisition, pool: Pool, k: int, seed: int = 0) -> Selection
     assert len(set(selection.rows.tolist())) == len(selection.rows), "a row was chosen twice"
     assert pool.available[selection.rows].all(), "a row was chosen that is not available"
     assert not pool.labelled[selection.rows].any(), "a row was chosen that has a label"
-    if pool.probabilities is None:
+    if pool.predictions is None:
         assert np.isnan(selection.uncertainty).all(), "without a learner there is no uncertainty"
     else:
         assert ((selection.uncertainty >= 0) & (selection.uncertainty <= 1)).all()
@@ -59,7 +60,7 @@ def read_only(pool: Pool) -> Pool:
 def arrays(pool: Pool) -> dict[str, npt.NDArray[Any]]:
     by_name: dict[str, npt.NDArray[Any] | None] = {
         "vectors": pool.vectors,
-        "probabilities": pool.probabilities,
+        "probabilities": None if pool.predictions is None else choices_of(pool).probabilities,
         "labelled": pool.labelled,
         "available": pool.available,
         "errors": pool.errors,
@@ -70,7 +71,8 @@ def arrays(pool: Pool) -> dict[str, npt.NDArray[Any]]:
 
 
 def with_probabilities(pool: Pool, row: list[float]) -> Pool:
-    return replace(pool, probabilities=np.tile(np.array(row, np.float32), (len(pool.vectors), 1)))
+    shares = np.tile(np.array(row, np.float32), (len(pool.vectors), 1))
+    return replace(pool, predictions=ChoicePredictions(shares, choices_of(pool).multiple))
 
 
 def with_available(pool: Pool, n: int) -> Pool:
@@ -86,7 +88,7 @@ def all_the_same(pool: Pool) -> Pool:
 AWKWARD: dict[str, Callable[[], Pool]] = {
     "cold start": lambda: make_pool(30, cold=True),
     "cold start with clusters": lambda: make_pool(30, cold=True, clusters=4),
-    "labels but no learner yet": lambda: replace(make_pool(30), probabilities=None),
+    "labels but no learner yet": lambda: replace(make_pool(30), predictions=None),
     "errors": lambda: make_pool(30, errors=True),
     "errors and clusters": lambda: make_pool(30, errors=True, clusters=4),
     "errors of no row": lambda: replace(make_pool(30, clusters=4), errors=np.full(30, np.nan, np.float32)),
@@ -126,7 +128,7 @@ def skewed(pool: Pool) -> Pool:
     """Gives all but two rows a nearly certain class."""
     shares = np.tile(np.array([0.998, 0.001, 0.001], np.float32), (len(pool.vectors), 1))
     shares[:2] = [0.2, 0.5, 0.3]
-    return replace(pool, probabilities=shares)
+    return replace(pool, predictions=ChoicePredictions(shares, multiple=False))
 
 
 class AcquisitionContract:
@@ -236,13 +238,13 @@ class AcquisitionContract:
             vectors = vectors + noise * unit_vectors(len(text), generator) * (text < 2)[:, None]
             vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
             labelled = np.arange(len(text)) == np.flatnonzero(text == 1)[0]
-            shares = None
-            if pool.probabilities is not None:
-                shares = pool.probabilities[: len(text)]
-                shares[text < 2] = 0.5 if pool.multiple else 1 / 3
+            predictions = None
+            if pool.predictions is not None:
+                predictions = choices_of(pool).take(np.arange(len(text)))
+                predictions.probabilities[text < 2] = 0.5 if predictions.multiple else 1 / 3
                 if kind == "certain":
-                    shares[:] = [1.0, 0.0, 0.0]
-            pool = Pool(vectors, shares, labelled, ~labelled, pool.multiple)
+                    predictions.probabilities[:] = [1.0, 0.0, 0.0]
+            pool = Pool(vectors, predictions, labelled, ~labelled)
             if kind in ("clusters", "errors"):
                 pool = clustered(pool, text // 3, 4)
             if kind == "errors":
@@ -256,23 +258,19 @@ class AcquisitionContract:
             assert sorted(text[rows[:9]].tolist()) == [0, 2, 3, 4, 5, 6, 7, 8, 9], "repetitions come last"
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_says_which_probability_is_not_finite(self, strategy: Acquisition, bad: float) -> None:
+    def test_says_which_prediction_is_not_finite(self, strategy: Acquisition, bad: float) -> None:
         for pool in (make_pool(30, clusters=3, errors=True), make_pool(30, multiple=True)):
-            assert pool.probabilities is not None
-            shares = pool.probabilities.copy()
-            shares[17, 1] = bad
-            with pytest.raises(ApprenticeError, match=r"17\b.*probabilities"):
-                strategy.select(replace(pool, probabilities=shares), 5, 0)
+            choices_of(pool).probabilities[17, 1] = bad
+            with pytest.raises(ApprenticeError, match=r"17\b.*predictions"):
+                strategy.select(pool, 5, 0)
 
-    @pytest.mark.parametrize("name", ["probabilities", "labelled", "available", "errors", "clustering"])
+    @pytest.mark.parametrize("name", ["predictions", "labelled", "available", "errors", "clustering"])
     @pytest.mark.parametrize("longer", [True, False])
     def test_says_which_array_does_not_fit_the_others(self, strategy: Acquisition, name: str, longer: bool) -> None:
         pool = make_pool(30, clusters=3, errors=True)
-        array = arrays(pool)[name]
-        wrong: Any = np.concatenate([array, array[:1]]) if longer else array[:-1]
-        if name == "clustering":
-            assert pool.clustering is not None
-            wrong = Clustering(pool.clustering.centroids, wrong)
+        rows = np.append(np.arange(30), 0) if longer else np.arange(29)
+        values: Any = getattr(pool, name)
+        wrong = values.take(rows)
         with pytest.raises(ApprenticeError, match=name):
             strategy.select(replace(pool, **{name: wrong}), 5, 0)
 

@@ -18,7 +18,7 @@ def pool(labelled: Ints) -> Pool:
     vectors /= np.linalg.norm(vectors, axis=1).max()
     mask = np.zeros(200, np.bool_)
     mask[labelled] = True
-    return Pool(vectors, None, mask, ~mask, multiple=False)
+    return Pool(vectors, None, mask, ~mask)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7])

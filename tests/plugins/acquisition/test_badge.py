@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import make_pool, unit_vectors
+from pools import choices_of, make_pool, unit_vectors
 from scipy.stats import chi2
 
 from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from plugins.acquisition.badge import Badge, Gradients, gradient_residuals, k_means_plus_plus
 
 
@@ -28,11 +30,13 @@ def written_out(vectors: Floats, residuals: Floats) -> Floats:
 
 def residuals_by_hand(pool: Pool) -> Floats:
     """p - y, where y is the answer that the learner would give."""
-    assert pool.probabilities is not None
+    predictions = choices_of(pool)
     out = []
-    for row in pool.probabilities.tolist():
+    for row in predictions.probabilities.tolist():
         answer = (
-            [float(p >= 0.5) for p in row] if pool.multiple else [float(i == np.argmax(row)) for i in range(len(row))]
+            [float(p >= 0.5) for p in row]
+            if predictions.multiple
+            else [float(i == np.argmax(row)) for i in range(len(row))]
         )
         out.append([p - y for p, y in zip(row, answer, strict=True)])
     return np.array(out, dtype=np.float32)
@@ -137,9 +141,23 @@ def test_before_there_is_a_learner_rows_are_drawn_by_their_vectors() -> None:
 
 def test_rows_without_a_gradient_come_after_those_that_have_one() -> None:
     pool = make_pool(30, free=1.0, labelled=0.0)
-    assert pool.probabilities is not None
-    pool.probabilities[:] = [1.0, 0.0, 0.0]
-    pool.probabilities[[4, 9, 20]] = [0.5, 0.3, 0.2]
+    shares = choices_of(pool).probabilities
+    shares[:] = [1.0, 0.0, 0.0]
+    shares[[4, 9, 20]] = [0.5, 0.3, 0.2]
     rows = Badge().select(pool, 30, 0).rows.tolist()
     assert {4, 9, 20} <= set(rows[:4]), "all but at most one row without a gradient come later"
     assert sorted(rows) == list(range(30))
+
+
+class WithoutProbabilities(ChoicePredictions):
+    """The predictions of a kind of label without class probabilities."""
+
+    def gradient_residuals(self, rows: Ints) -> None:  # type: ignore[override]
+        return None
+
+
+def test_predictions_without_class_probabilities_are_refused_and_other_strategies_named() -> None:
+    pool = make_pool(30)
+    unsupported = WithoutProbabilities(choices_of(pool).probabilities, multiple=False)
+    with pytest.raises(ApprenticeError, match=r"badge needs class probabilities.*cluster-uncertainty"):
+        Badge().select(replace(pool, predictions=unsupported), 5, 0)

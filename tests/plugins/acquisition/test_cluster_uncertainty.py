@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from by_hand import margin_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import clustered, make_pool, unit_vectors
+from pools import choices_of, clustered, make_pool, unit_vectors
+from uncertainty_by_hand import margin_by_hand
 
 from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from plugins.acquisition.cluster_uncertainty import (
     KERNEL_REACH,
     MIN_UNCERTAINTY,
@@ -24,7 +25,6 @@ from plugins.acquisition.cluster_uncertainty import (
     greedy_herding,
     kernel_scale,
 )
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 def squared(a: Floats, b: Floats) -> Floats:
@@ -91,11 +91,10 @@ def test_the_reach_is_a_part_of_the_median_distance_of_different_texts() -> None
 
 
 def unsure_by_hand(pool: Pool) -> npt.NDArray[np.float64]:
-    if pool.probabilities is None:
+    if pool.predictions is None:
         return np.ones(len(pool.vectors))
-    return np.array(
-        [margin_by_hand([float(p) for p in row], pool.multiple) + MIN_UNCERTAINTY for row in pool.probabilities]
-    )
+    shares, multiple = choices_of(pool).probabilities.tolist(), choices_of(pool).multiple
+    return np.array([margin_by_hand(row, multiple) + MIN_UNCERTAINTY for row in shares])
 
 
 @pytest.mark.parametrize("kind", ["cold", "warm", "several choices"])
@@ -148,9 +147,8 @@ def test_a_second_draw_accounts_for_the_rows_of_the_first() -> None:
 def test_every_different_text_is_found_though_copies_fill_the_draws() -> None:
     for seed in range(5):
         pool = make_pool(200, free=1.0, labelled=0.0, seed=seed)
-        assert pool.probabilities is not None
         pool.vectors[:185] = pool.vectors[0]
-        pool.probabilities[:185] = 1 / 3
+        choices_of(pool).probabilities[:185] = 1 / 3
         rows = ClusterUncertainty(max_candidates=10).select(pool, 16, seed).rows
         assert (rows < 185).sum() == 1 and set(range(185, 200)) <= set(rows.tolist())
 
@@ -165,9 +163,9 @@ def test_uncertainty_counts_and_so_do_neighbours() -> None:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     confidence = np.where(crowd == 0, 0.95, 0.6)
     shares = np.stack([confidence, 1 - confidence], axis=1).astype(np.float32)
-    pool = Pool(vectors, shares, np.zeros(41, bool), np.ones(41, bool), False)
+    pool = Pool(vectors, ChoicePredictions(shares, multiple=False), np.zeros(41, bool), np.ones(41, bool))
     assert crowd[ClusterUncertainty().select(pool, 1, 0).rows].tolist() == [1]
-    assert crowd[ClusterUncertainty().select(replace(pool, probabilities=None), 2, 0).rows].tolist() != [2, 2]
+    assert crowd[ClusterUncertainty().select(replace(pool, predictions=None), 2, 0).rows].tolist() != [2, 2]
     labelled = np.arange(41) == 25  # one of the unsure crowd is labelled: the others are answered
     with_label = replace(pool, labelled=labelled, available=~labelled)
     assert crowd[ClusterUncertainty().select(with_label, 2, 0).rows].tolist() != [1, 1]
@@ -189,6 +187,6 @@ def test_coverage_chooses_without_the_learner_and_returns_its_uncertainty(
     pool = make_pool(n, multiple=multiple, seed=seed)
     selection = Coverage().select(pool, k, seed)
     assert (
-        selection.rows.tolist() == ClusterUncertainty().select(replace(pool, probabilities=None), k, seed).rows.tolist()
+        selection.rows.tolist() == ClusterUncertainty().select(replace(pool, predictions=None), k, seed).rows.tolist()
     )
-    assert selection.uncertainty == pytest.approx(margin_uncertainty(pool, selection.rows))
+    assert selection.uncertainty == pytest.approx(pool.uncertainty("margin", selection.rows))

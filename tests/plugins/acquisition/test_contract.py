@@ -14,7 +14,6 @@ from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.ports import Acquisition
 from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.random import Random
-from plugins.acquisition.uncertainty import margin_uncertainty
 
 CONTROL = "random"
 
@@ -38,7 +37,7 @@ class Newest:
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = take_in_turns(pool, [available_rows(pool)[::-1]], k)
-        return Selection(rows, margin_uncertainty(pool, rows), "new")
+        return Selection(rows, pool.uncertainty("margin", rows), "new")
 
 
 class TestAStrangers(AcquisitionContract):
@@ -141,7 +140,7 @@ class Trusting:
 @pytest.mark.parametrize(
     ("test_name", "values"),
     [
-        ("test_says_which_probability_is_not_finite", {"bad": np.nan}),
+        ("test_says_which_prediction_is_not_finite", {"bad": np.nan}),
         ("test_says_which_array_does_not_fit_the_others", {"name": "errors", "longer": True}),
         ("test_says_which_row_is_in_no_cluster", {"cluster": -1}),
     ],

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from by_hand import margin_by_hand
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pools import clustered, make_pool
+from pools import choices_of, clustered, make_pool
+from uncertainty_by_hand import margin_by_hand
 
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Pool
 from plugins.acquisition import d_calm
@@ -93,8 +93,9 @@ def test_each_part_of_a_cluster_gives_its_most_uncertain_row_or_its_central_one(
     chosen = DCalm().select(pool, k, seed).rows.tolist()
     for row, (group, centroid) in zip(chosen, parts, strict=False):
         distances = {other: float(np.linalg.norm(pool.vectors[other] - centroid)) for other in group}
-        if pool.probabilities is not None:
-            distances = {other: -margin_by_hand(pool.probabilities[other].tolist(), False) for other in group}
+        if pool.predictions is not None:
+            shares = choices_of(pool).probabilities
+            distances = {other: -margin_by_hand(shares[other].tolist(), False) for other in group}
         assert row in distances, "the parts have their turns, those of the clusters with the most errors first"
         assert distances[row] <= min(distances.values()) + 2e-6
     first = chosen[: len(parts)]

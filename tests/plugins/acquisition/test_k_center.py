@@ -79,7 +79,7 @@ def test_the_labelled_rows_are_the_centres_and_the_learner_does_not_matter() -> 
     rows = np.flatnonzero(pool.available)
     places = np.searchsorted(rows, selection.rows).tolist()
     check_greedy(pool.vectors, rows.tolist(), np.flatnonzero(pool.labelled).tolist(), places, slack=1e-5)
-    without_learner = KCenter().select(replace(pool, probabilities=None, errors=None), 15, 1)
+    without_learner = KCenter().select(replace(pool, predictions=None, errors=None), 15, 1)
     assert without_learner.rows.tolist() == selection.rows.tolist()
 
 

@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from by_hand import deal_by_hand, entropy_by_hand, least_confidence_by_hand, margin_by_hand
+from by_hand import deal_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import make_pool, unit_vectors
+from pools import choices_of, make_pool, unit_vectors
+from uncertainty_by_hand import entropy_by_hand, least_confidence_by_hand, margin_by_hand
 
 from ml_backend.core.arrays import Pool
+from ml_backend.kinds.choices.predictions import ChoicePredictions
 from plugins.acquisition import deduplication
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin, MostUncertain
 
@@ -28,8 +30,7 @@ def coarse_pool(n: int, c: int, different: int, multiple: bool, seed: int) -> Po
     shares = counts / 3 if multiple else counts / counts.sum(axis=1, keepdims=True)
     return replace(
         make_pool(n, seed=seed),
-        probabilities=shares.astype(np.float32),
-        multiple=multiple,
+        predictions=ChoicePredictions(shares.astype(np.float32), multiple),
         vectors=unit_vectors(different, generator)[generator.integers(0, different, n)],
     )
 
@@ -57,8 +58,7 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     seed: int,
 ) -> None:
     pool = coarse_pool(n, c, different, multiple, seed)
-    assert pool.probabilities is not None
-    uncertainties = [by_hand([float(p) for p in row], multiple) for row in pool.probabilities]
+    uncertainties = [by_hand([float(p) for p in row], multiple) for row in choices_of(pool).probabilities]
     selection = strategy(max_searched_rows).select(pool, k, 0)
     np.testing.assert_allclose(selection.uncertainty, [uncertainties[row] for row in selection.rows], atol=2e-6)
     # rounding decides between equals, so the order of all is taken from the strategy; that it falls is checked by hand
@@ -70,7 +70,7 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
 
 
 def test_equals_come_in_the_order_of_the_pool() -> None:
-    pool = replace(make_pool(30), probabilities=np.full((30, 2), 0.5, np.float32))
+    pool = replace(make_pool(30), predictions=ChoicePredictions(np.full((30, 2), 0.5, np.float32), multiple=False))
     for strategy in (LeastConfidence, Margin, Entropy):
         assert strategy().select(pool, 30, 0).rows.tolist() == np.flatnonzero(pool.available).tolist()
 
@@ -83,7 +83,7 @@ def test_more_copies_than_searched_rows_do_not_hide_less_uncertain_rows() -> Non
     shares = np.full((n, 2), 0.5, np.float32)
     shares[-10:, 0] = np.linspace(0.6, 0.9, 10)
     shares[:, 1] = 1 - shares[:, 0]
-    pool = Pool(vectors, shares, np.zeros(n, bool), np.ones(n, bool), False)
+    pool = Pool(vectors, ChoicePredictions(shares, multiple=False), np.zeros(n, bool), np.ones(n, bool))
     for strategy in (LeastConfidence, Margin, Entropy):
         assert strategy().select(pool, 2, 0).rows.tolist() == [0, n - 10]
         assert strategy().select(pool, 11, 0).rows.tolist() == [0, *range(n - 10, n)]

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from by_hand import entropy_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import make_pool
+from pools import choices_of, make_pool
+from uncertainty_by_hand import entropy_by_hand
 
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.rep_clun import RepClUn
@@ -34,18 +34,20 @@ def test_one_row_of_each_cluster_is_chosen_before_a_second_one(
     ranks = []
     for row, cluster in zip(selection.rows.tolist(), served, strict=False):
         group = inside[cluster]
-        if pool.probabilities is None:
+        if pool.predictions is None:
             distances = {
                 other: float(np.linalg.norm(pool.vectors[other] - clustering.centroids[cluster])) for other in group
             }
             ranks.append(float(len(group)))
         else:
-            distances = {other: -entropy_by_hand(pool.probabilities[other].tolist(), multiple) for other in group}
+            distances = {
+                other: -entropy_by_hand(choices_of(pool).probabilities[other].tolist(), multiple) for other in group
+            }
             ranks.append(-distances[row])
         assert distances[row] <= min(distances.values()) + 2e-6
     assert all(before >= after - 2e-6 for before, after in pairwise(ranks)), "the largest first, or the least certain"
-    if pool.probabilities is not None:
-        by_hand = [entropy_by_hand(pool.probabilities[row].tolist(), multiple) for row in selection.rows]
+    if pool.predictions is not None:
+        by_hand = [entropy_by_hand(choices_of(pool).probabilities[row].tolist(), multiple) for row in selection.rows]
         np.testing.assert_allclose(selection.uncertainty, by_hand, atol=2e-6)
 
 

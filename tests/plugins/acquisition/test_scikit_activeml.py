@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pools import make_pool
+from pools import choices_of, make_pool
 
 from ml_backend.core.arrays import Floats, Ints, Pool
 from plugins.acquisition.badge import Gradients, gradient_residuals
@@ -40,9 +40,9 @@ class Fixed(SkactivemlClassifier):  # type: ignore[misc]
         return self
 
     def predict_proba(self, x: Floats) -> Floats:
-        assert self.pool is not None and self.pool.probabilities is not None
+        assert self.pool is not None
         rows = [int(np.abs(self.pool.vectors - vector).sum(axis=1).argmin()) for vector in x]
-        return np.asarray(self.pool.probabilities[rows], dtype=np.float64)
+        return np.asarray(choices_of(self.pool).probabilities[rows], dtype=np.float64)
 
 
 def labels_for_skactiveml(pool: Pool) -> Floats:

@@ -75,5 +75,5 @@ def test_the_most_typical_of_a_large_cluster_is_sought_in_a_sample() -> None:
 
 def test_the_learner_does_not_matter() -> None:
     pool = make_pool(60, clusters=3, errors=True)
-    without_learner = replace(pool, probabilities=None, errors=None, clustering=None)
+    without_learner = replace(pool, predictions=None, errors=None, clustering=None)
     assert Typicality().select(pool, 9, 0).rows.tolist() == Typicality().select(without_learner, 9, 0).rows.tolist()

@@ -13,14 +13,16 @@ Classification", 2006); entropy is the mean over the labels of the binary entrop
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, UncertaintyMeasure
 
 MIN_PROBABILITY = np.float32(1e-12)
 
 
-def uncertainty(probabilities: Floats, multiple: bool) -> Floats:
+def margin_uncertainty(probabilities: Floats, multiple: bool) -> Floats:
     """Returns the margin measure (n,) float32 of probabilities (n, c); 0 if there is only one label to choose from."""
     uncertainties: Floats
     if multiple:
@@ -31,13 +33,6 @@ def uncertainty(probabilities: Floats, multiple: bool) -> Floats:
         best = np.partition(probabilities, -2, axis=1)[:, -2:]
         uncertainties = 1.0 - (best[:, 1] - best[:, 0])
     return _clipped(uncertainties)
-
-
-def margin_uncertainty(pool: Pool, rows: Ints) -> Floats:
-    """Returns the margin measure (m,) of some rows of a pool; NaN without a learner."""
-    if pool.probabilities is None:
-        return np.full(len(rows), np.nan, dtype=np.float32)
-    return uncertainty(pool.probabilities[rows], pool.multiple)
 
 
 def least_confidence(probabilities: Floats, multiple: bool) -> Floats:
@@ -60,6 +55,13 @@ def entropy(probabilities: Floats, multiple: bool) -> Floats:
     if c < 2:
         return np.zeros(len(probabilities), dtype=np.float32)
     return _clipped(-_p_log_p(probabilities).sum(axis=1) / np.float32(np.log(c)))
+
+
+MEASURES: Mapping[UncertaintyMeasure, Callable[[Floats, bool], Floats]] = {
+    "margin": margin_uncertainty,
+    "least confidence": least_confidence,
+    "entropy": entropy,
+}
 
 
 def _p_log_p(p: Floats) -> Floats:

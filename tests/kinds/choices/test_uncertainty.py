@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from by_hand import entropy_by_hand, least_confidence_by_hand, margin_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import make_pool
+from uncertainty_by_hand import entropy_by_hand, least_confidence_by_hand, margin_by_hand
 
 from ml_backend.core.arrays import Floats
-from plugins.acquisition.uncertainty import entropy, least_confidence, margin_uncertainty, uncertainty
+from ml_backend.kinds.choices.uncertainty import entropy, least_confidence, margin_uncertainty
 
-MEASURES = [least_confidence, uncertainty, entropy]
+MEASURES = [least_confidence, margin_uncertainty, entropy]
 
 
 def probabilities(n: int, c: int, multiple: bool, seed: int) -> Floats:
@@ -30,7 +29,7 @@ def probabilities(n: int, c: int, multiple: bool, seed: int) -> Floats:
 @pytest.mark.parametrize("multiple", [False, True])
 @pytest.mark.parametrize(
     ("measure", "by_hand"),
-    [(least_confidence, least_confidence_by_hand), (uncertainty, margin_by_hand), (entropy, entropy_by_hand)],
+    [(least_confidence, least_confidence_by_hand), (margin_uncertainty, margin_by_hand), (entropy, entropy_by_hand)],
 )
 @given(n=st.integers(0, 8), c=st.integers(1, 6), seed=st.integers(0, 9999))
 @settings(max_examples=100, deadline=None)
@@ -75,14 +74,6 @@ def test_the_measures_agree_on_two_labels() -> None:
     shares = np.stack([p, 1 - p], axis=1)
     orders = [np.argsort(measure(shares, False)).tolist() for measure in MEASURES]
     assert orders[0] == orders[1] == orders[2]
-
-
-def test_the_uncertainty_of_some_rows_is_nan_before_there_is_a_learner() -> None:
-    rows = np.array([3, 1])
-    assert np.isnan(margin_uncertainty(make_pool(5, cold=True), rows)).all()
-    pool = make_pool(5)
-    assert pool.probabilities is not None
-    np.testing.assert_array_equal(margin_uncertainty(pool, rows), uncertainty(pool.probabilities, False)[rows])
 
 
 def test_rows_with_thousands_of_labels_are_distinguished() -> None:
