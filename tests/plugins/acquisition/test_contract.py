@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from contract import AcquisitionContract
 from ml_backend.core import registry
 from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.ports import Acquisition
+from ml_backend.kinds.choices.predictions import ChoicePredictions
+from ml_backend.model.combined_predictions import CombinedPredictions
 from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.random import Random
 
@@ -30,6 +33,35 @@ class TestRandom(AcquisitionContract):
     @pytest.fixture
     def strategy(self) -> Acquisition:
         return registry.acquisition(CONTROL)
+
+
+class OnTwoControls:
+    """Gives a strategy a pool whose learner predicts the labels of another control, too."""
+
+    def __init__(self, strategy: Acquisition) -> None:
+        self._strategy = strategy
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        if pool.predictions is not None:
+            shares = np.random.default_rng(0).random((len(pool.predictions), 4), dtype=np.float32)
+            other = ChoicePredictions(shares, multiple=True)
+            weights = np.array([1.0, 0.5], np.float32)
+            pool = replace(pool, predictions=CombinedPredictions([pool.predictions, other], weights))
+        return self._strategy.select(pool, k, seed)
+
+
+class TestInstalledOnTwoControls(AcquisitionContract):
+    @pytest.fixture(params=sorted(set(registry.installed("acquisition")) - {CONTROL}))
+    def strategy(self, request: pytest.FixtureRequest) -> Acquisition:
+        return OnTwoControls(registry.acquisition(request.param))
+
+
+class TestRandomOnTwoControls(AcquisitionContract):
+    control_sample = True
+
+    @pytest.fixture
+    def strategy(self) -> Acquisition:
+        return OnTwoControls(registry.acquisition(CONTROL))
 
 
 class Newest:
