@@ -46,6 +46,7 @@ class ControlSchema:
     nested       whether labels are nested in labels
     conditional  whether the control may stay hidden or must be answered: then an empty annotation has no meaning
     kind         the kind of annotation: the folder of `ml_backend.kinds` with its code
+    tag          the control tag, one of those of the kind
     """
 
     name: str
@@ -57,6 +58,7 @@ class ControlSchema:
     nested: bool = False
     conditional: bool = False
     kind: Literal["choices"] = "choices"
+    tag: str = "Choices"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,8 @@ from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import ControlSchema, ProjectSchema, UnlearntControl
-from ml_backend.label_studio.controls import (
-    attribute,
-    is_conditional,
-    is_nested,
-    is_required,
-    learning_order_key,
-    read_choices,
-)
+from ml_backend.kinds.choices.tags import CONTROL_TAGS
+from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
 PROBLEMS = {
@@ -50,12 +44,11 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     unlearnt: list[UnlearntControl] = []
     for tag in tags:
         element = next((element for element in tree.iter(tag.tag) if element.get("name") == tag.name), None)
-        code = "setting" if choices not in ("", tag.name) else _unlearnt_code(tag, element)
-        if code:
-            unlearnt.append(UnlearntControl(tag.name, tag.tag, code))
+        control = "setting" if choices not in ("", tag.name) else _read_control(tag, element)
+        if isinstance(control, str):
+            unlearnt.append(UnlearntControl(tag.name, tag.tag, control))
         else:
-            control = _choices_schema(tag, element)
-            learnt.append((learning_order_key(element, len(control.labels)), control, tag))
+            learnt.append((_learning_order_key(element, control), control, tag))
     if not learnt:
         raise UnsupportedConfigError(_refusal(tags, unlearnt, choices))
     learnt.sort(key=lambda entry: entry[0])
@@ -63,21 +56,30 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     return ProjectSchema(read_input(seen), tuple(control for _, control, _ in learnt), tuple(unlearnt))
 
 
-def _unlearnt_code(tag: Any, element: Any) -> str:
-    """The code of the reason why a control is not learnt, "" if it is learnt."""
-    if tag.tag != "Choices" or element is None:
+def _read_control(tag: Any, element: Any) -> ControlSchema | str:
+    """The schema of a control, or the code of the reason why it is not learnt. `tag`: the SDK's object; `element`: its
+    element in the XML"""
+    if tag.tag not in CONTROL_TAGS or element is None:
         return "tag"
-    if tag.dynamic_value:
+    if is_dynamic(element):
         return "dynamic"
     source = _source(tag)
     if source is None:
         return "source"
-    if any(attribute(element, per, "false").lower() != "false" for per in ("perRegion", "perItem")):
+    if is_per_region(element):
         return "per region"
     if not tag_fields(source):
         return "value"
-    is_multiple = attribute(element, "choice") == "multiple"
-    return "few labels" if len(read_choices(element)) < (1 if is_multiple else 2) else ""
+    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, source.name)
+    return "few labels" if len(control.labels) < (1 if control.multiple else 2) else control
+
+
+def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool, bool, bool, int]:
+    """The key that sorts the controls: those of the first tags in `CONTROL_TAGS` first. Among these, a control that is
+    always visible comes first, then one that is required, then one with a single label, then the one with the most
+    labels."""
+    tag_rank = [*CONTROL_TAGS].index(control.tag)
+    return tag_rank, is_conditional(element), not is_required(element), control.multiple, -len(control.labels)
 
 
 def _refusal(tags: Sequence[Any], unlearnt: Sequence[UnlearntControl], choices: str) -> str:
@@ -98,23 +100,6 @@ def _refusal(tags: Sequence[Any], unlearnt: Sequence[UnlearntControl], choices: 
     return (
         "The labelling configuration has no <Choices> over a <Text>, a <HyperText> or a <Table>: add one, because "
         "nothing else can be learnt"
-    )
-
-
-def _choices_schema(tag: Any, element: Any) -> ControlSchema:
-    """The schema of a <Choices> that can be learnt. `tag`: the SDK's object; `element`: its element in the XML"""
-    choices, nested = read_choices(element), is_nested(element)
-    source = _source(tag)
-    stored_by_name = not nested and all(choice.path == (choice.name,) for choice in choices)
-    return ControlSchema(
-        name=tag.name,
-        source=source.name,
-        labels=tuple(choice.name for choice in choices),
-        multiple=attribute(element, "choice") == "multiple",
-        hints=tuple(choice.hint for choice in choices) if any(choice.hint for choice in choices) else (),
-        stored=() if stored_by_name else tuple(choice.path for choice in choices),
-        nested=nested,
-        conditional=is_conditional(element) or is_required(element),
     )
 
 

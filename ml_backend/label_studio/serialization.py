@@ -23,7 +23,7 @@ from ml_backend.core.types import (
     record_text,
     storable_text,
 )
-from ml_backend.label_studio.choices_values import read_labels, write_choices
+from ml_backend.kinds.choices.values import read_labels, write_region_value
 from ml_backend.label_studio.html_text import visible_text
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
@@ -217,8 +217,7 @@ def write_result(prediction: Prediction, control: ControlSchema) -> list[dict[st
         "id": f"draft-{prediction.task}",
         "from_name": control.name,
         "to_name": control.source,
-        "type": "choices",
-        "value": {"choices": write_choices(draft.choices, control)},
+        **write_region_value(draft.choices, control),
         "score": round(draft.confidence, 4),
     }
     return [region]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
-from ml_backend.label_studio.choices_values import read_labels, write_choices
+from ml_backend.kinds.choices.values import read_labels, write_region_value
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 
@@ -66,8 +66,7 @@ def submit_annotation(client: LabelStudioClient, task: int, control: ControlSche
     region = {
         "from_name": control.name,
         "to_name": control.source,
-        "type": "choices",
-        "value": {"choices": write_choices(choices, control)},
+        **write_region_value(choices, control),
     }
     body = {"result": [region] if choices else [], "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

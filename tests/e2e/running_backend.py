@@ -22,7 +22,7 @@ from ml_backend.core.settings import Settings, as_environment
 from ml_backend.core.types import ModelVersion, read_record
 from ml_backend.demo.run import backend_process as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.label_studio.choices_values import write_choices
+from ml_backend.kinds.choices.values import write_region_value
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
@@ -86,8 +86,7 @@ class Project:
         return {
             "from_name": self.schema.control.name,
             "to_name": self.schema.control.source,
-            "type": "choices",
-            "value": {"choices": write_choices(choices, self.schema.control)},
+            **write_region_value(choices, self.schema.control),
         }
 
     def seen(self) -> dict[str, Any]:

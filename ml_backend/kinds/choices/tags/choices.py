@@ -1,4 +1,4 @@
-"""Reads the <Choices> of a labelling configuration: which one is learnt, and its choices with their stored values.
+"""<Choices>: its choices with their stored values.
 
 Observed in the labelling screen of Label Studio 1.23: with `allowNested`, it stores every choice as the path from the
 top, and selects a choice only by its whole path. A choice that holds others is selected when all of these are, so that
@@ -7,14 +7,14 @@ only the leaves can be labels. Without `allowNested`, it shows only the choices 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import LABEL_PATH_SEPARATOR
-
-HIDING_CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
-"""Values of `visibleWhen` under which a control may stay hidden."""
+from ml_backend.kinds.choices.tags.control_tag import ControlTag, stored_paths
+from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +31,27 @@ class Choice:
     hint: str
 
 
-def attribute(element: Any, name: str, default: str = "") -> str:
-    """The value of an attribute of a tag. Label Studio ignores the letter case of attribute names."""
-    return next((str(value) for key, value in element.attrib.items() if key.lower() == name.lower()), default)
+def read_schema(element: Any, name: str, source: str) -> ControlSchema:
+    nested = is_set(element, "allowNested")
+    choices = read_choices(element, nested=nested)
+    stored_by_name = not nested and all(choice.path == (choice.name,) for choice in choices)
+    return ControlSchema(
+        name=name,
+        source=source,
+        labels=tuple(choice.name for choice in choices),
+        multiple=attribute(element, "choice") == "multiple",
+        hints=tuple(choice.hint for choice in choices) if any(choice.hint for choice in choices) else (),
+        stored=() if stored_by_name else tuple(choice.path for choice in choices),
+        nested=nested,
+        conditional=is_conditional(element) or is_required(element),
+    )
 
 
-def is_nested(choices: Any) -> bool:
-    """Whether Label Studio stores the choices of a <Choices> as paths."""
-    return attribute(choices, "allowNested").strip().lower() == "true"
-
-
-def is_required(choices: Any) -> bool:
-    """Whether Label Studio refuses an annotation without a choice."""
-    return attribute(choices, "required").lower() == "true"
-
-
-def is_conditional(choices: Any) -> bool:
-    """Whether annotators see a <Choices> only under a condition, set by its own tag or by a tag that contains it."""
-    return any(attribute(tag, "visibleWhen") in HIDING_CONDITIONS for tag in (choices, *choices.iterancestors()))
-
-
-def read_choices(choices: Any) -> list[Choice]:
-    """The choices of a <Choices> in their order, without duplicates. Choices with the same name and different stored
+def read_choices(element: Any, *, nested: bool) -> list[Choice]:
+    """The choices of a control in their order, without duplicates. Choices with the same name and different stored
     values get different names."""
     choice_by_path: dict[tuple[str, ...], Choice] = {}
-    for choice in _leaves(choices, is_nested(choices), (), ()):
+    for choice in _leaves(element, nested, (), ()):
         choice_by_path.setdefault(choice.path, choice)
     names = [choice.name for choice in choice_by_path.values()]
     return [
@@ -64,12 +60,6 @@ def read_choices(choices: Any) -> list[Choice]:
         else Choice(f"{choice.name} ({LABEL_PATH_SEPARATOR.join(path)})", path, choice.hint)
         for path, choice in choice_by_path.items()
     ]
-
-
-def learning_order_key(choices: Any, label_count: int) -> tuple[bool, bool, bool, int]:
-    """The key that sorts the <Choices> of a configuration; the first one is learnt. A <Choices> that is always visible
-    comes first, then one that is required, then one with a single choice, then the one with the most labels."""
-    return is_conditional(choices), not is_required(choices), attribute(choices, "choice") == "multiple", -label_count
 
 
 def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...]) -> Iterator[Choice]:
@@ -85,3 +75,12 @@ def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...
             yield from _leaves(child, nested, child_names, child_path)
         else:
             yield Choice(LABEL_PATH_SEPARATOR.join(child_names), child_path, child.get("hint") or "")
+
+
+def write(labels: Sequence[str], control: ControlSchema) -> list[str] | list[list[str]]:
+    """The choices that the labelling screen selects for labels of the schema."""
+    paths = stored_paths(labels, control)
+    return [[*path] for path in paths] if control.nested else [path[-1] for path in paths]
+
+
+TAG = ControlTag(read_schema, "choices", "choices", write)

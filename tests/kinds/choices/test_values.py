@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from malformed_requests import any_json
 
 from ml_backend.core.types import UNREADABLE_CODES, Draft, Prediction
-from ml_backend.label_studio.choices_values import read_labels, write_choices
+from ml_backend.kinds.choices.values import read_labels, write_region_value
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, write_result
 
@@ -138,7 +138,7 @@ def test_a_skip_has_no_code() -> None:
     ],
 )
 def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, labels: list[str], written: Any) -> None:
-    assert write_choices(labels, schema.control) == written
+    assert write_region_value(labels, schema.control) == {"type": "choices", "value": {"choices": written}}
     [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema.control)
     assert drafted["value"] == {"choices": written}
     assert read_labels([drafted], schema) == (tuple(labels), "")

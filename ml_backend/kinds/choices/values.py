@@ -1,4 +1,4 @@
-"""Converts between the result of a <Choices>, as Label Studio stores it, and the labels of the schema.
+"""Converts between the regions of a control, as Label Studio stores them, and the labels of the schema.
 
 A stored choice is read as a label if that is the only label that it can mean. Letter case and surrounding blanks are
 ignored; numbers, paths and the ends of paths are accepted. A result that cannot be read gets a code and never means
@@ -8,12 +8,13 @@ ignored; numbers, paths and the ends of paths are accepted. A result that cannot
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE
+from ml_backend.kinds.choices.tags import CONTROL_TAGS
 
 ChoicePath = tuple[str, ...]
 
@@ -29,7 +30,7 @@ def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], st
     unknown: list[str] = []
     parents: list[str] = []
     has_malformed = False
-    for choice in (choice for region in control_regions for choice in _stored_choices(region)):
+    for choice in (choice for region in control_regions for choice in _stored_choices(region, schema.control)):
         path = _as_path(choice)
         if path is None:
             has_malformed = True
@@ -49,17 +50,16 @@ def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], st
     return (), "" if schema.control.multiple and not schema.control.conditional else "empty"
 
 
-def write_choices(labels: Iterable[str], control: ControlSchema) -> list[str] | list[list[str]]:
-    """The choices that Label Studio's labelling screen selects for labels of the schema."""
-    stored = dict(zip(control.labels, control.stored, strict=True)) if control.stored else {}
-    paths = [stored.get(label, (label,)) for label in labels]
-    return [[*path] for path in paths] if control.nested else [path[-1] for path in paths]
+def write_region_value(labels: Sequence[str], control: ControlSchema) -> dict[str, Any]:
+    """The `type` and the `value` of a region with labels of the schema, as the labelling screen stores them."""
+    tag = CONTROL_TAGS[control.tag]
+    return {"type": tag.region_type, "value": {tag.value_key: tag.write(labels, control)}}
 
 
-def _stored_choices(region: Mapping[str, Any]) -> list[Any]:
+def _stored_choices(region: Mapping[str, Any], control: ControlSchema) -> list[Any]:
     """The choices of a region; a malformed value is returned as the only item."""
     value = region.get("value")
-    choices = value.get("choices") if isinstance(value, dict) else None
+    choices = value.get(CONTROL_TAGS[control.tag].value_key) if isinstance(value, dict) else None
     return choices if isinstance(choices, list) else [choices]
 
 
