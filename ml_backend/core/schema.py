@@ -47,6 +47,7 @@ class ControlSchema:
     conditional  whether the control may stay hidden or must be answered: then an empty annotation has no meaning
     kind         the kind of annotation: the folder of `ml_backend.kinds` with its code
     tag          the control tag, one of those of the kind
+    ordered      whether the labels are in their order, so that a wrong label may be near the right one or far from it
     """
 
     name: str
@@ -59,6 +60,7 @@ class ControlSchema:
     conditional: bool = False
     kind: Literal["choices"] = "choices"
     tag: str = "Choices"
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +13,11 @@ from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_r
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
 PROBLEMS = {
-    "dynamic": "{control} takes its choices from the task: list them in the configuration",
-    "source": "{control} does not point at a <Text>, a <HyperText> or a <Table> (toName)",
-    "per region": "{control} is asked for each region: only whole texts can be classified",
+    "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
+    "source": "{control} does not point at a {sources} (toName)",
+    "per region": "{control} is asked for each region: only whole tasks can be labelled",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
-    "few labels": "{control} has too few choices to learn from",
+    "few labels": "{control} has too few labels to learn from",
 }
 """What is wrong with a control that could be learnt, by the code of `UnlearntControl`."""
 
@@ -27,8 +27,8 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The input and the controls of a project. `choices`: the name of the only control that is learnt, "" to learn all
     that can be.
 
-    A <Choices> can be learnt if it points at a <Text>, a <HyperText> or a <Table>. Raises UnsupportedConfigError, whose
-    message says what is missing, if no control can be learnt.
+    A control with one of `CONTROL_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
+    UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
     from label_studio_sdk.label_interface.interface import LabelInterface
 
@@ -90,17 +90,24 @@ def _refusal(tags: Sequence[Any], unlearnt: Sequence[UnlearntControl], choices: 
             return PROBLEMS[control.code].format(
                 control=f"<{tag.tag} name={tag.name!r}>",
                 source=f"<{source.tag} name={source.name!r}>" if source else "",
+                sources=_tag_list(OBJECT_TAGS),
             )
     if choices:
-        names = ", ".join(repr(control.name) for control in unlearnt if control.tag == "Choices")
+        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in CONTROL_TAGS)
         return (
-            f"The labelling configuration has no <Choices name={choices!r}>, which the setting `choices` names: "
-            f"there is {names or 'none'}"
+            f"The labelling configuration has no control to learn with the name {choices!r}, which the setting "
+            f"`choices` has: there is {names or 'none'}"
         )
     return (
-        "The labelling configuration has no <Choices> over a <Text>, a <HyperText> or a <Table>: add one, because "
-        "nothing else can be learnt"
+        f"The labelling configuration has no {_tag_list(CONTROL_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
+        "because nothing else can be learnt"
     )
+
+
+def _tag_list(tags: Iterable[str]) -> str:
+    """The names of tags, in words."""
+    *first, last = (f"<{tag}>" for tag in tags)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _source(tag: Any) -> Any:

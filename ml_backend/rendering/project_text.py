@@ -14,18 +14,30 @@ MAX_LISTED_NAMES = 8
 MAX_CHOICE_LETTERS = 40
 
 
+REASONS_NOT_LEARNT = {
+    "tag": "controls with this tag are not",
+    "source": "it labels none of the tags that are read",
+    "value": "what it labels is not in the tasks",
+    "dynamic": "its labels come from the task or a server",
+    "per region": "it is asked for each region",
+    "few labels": "it has too few labels",
+    "setting": "the setting `choices` names another",
+}
+"""Why a control is not learnt, by the code of `UnlearntControl`."""
+
+
 def question_sentence(schema: ProjectSchema) -> str:
-    """Names the control that is learnt, and those that are not."""
-    kind = "several choices" if schema.control.multiple else "one choice"
+    """Names the control that is learnt, and those that are not, each with its reason."""
+    control = schema.control
+    kind = "several choices" if control.multiple else "one choice"
     data_fields = ", ".join(f"${name}" for name in schema.input.data)
-    learnt = (
-        f"learns <Choices name={schema.control.name!r}>: {kind} out of {len(schema.control.labels)} over {data_fields}"
-    )
-    if not schema.other_controls:
+    learnt = f"learns <{control.tag} name={control.name!r}>: {kind} out of {len(control.labels)} over {data_fields}"
+    others = [(other.tag, other.name, "the setting `choices` can name it") for other in schema.controls[1:]]
+    others += [(other.tag, other.name, REASONS_NOT_LEARNT[other.code]) for other in schema.unlearnt]
+    if not others:
         return learnt
-    others = _listed(schema.other_controls)
-    verb = "is" if len(schema.other_controls) == 1 else "are"
-    return f"{learnt}; {others} {verb} not learnt (the setting `choices` names another <Choices> to learn)"
+    listed = ", ".join(f"<{tag} name={name!r}> ({reason})" for tag, name, reason in others[:MAX_LISTED_NAMES])
+    return f"{learnt}; not learnt: {listed}{and_more(others, MAX_LISTED_NAMES)}"
 
 
 def question_and_text_sentences(schema: ProjectSchema, check: TextCheck) -> Iterator[str]:

@@ -66,8 +66,13 @@ def test_the_first_choices_over_a_text_is_taken() -> None:
 
 
 def test_controls_of_other_kinds_are_ignored() -> None:
-    config = view(TEXT, '<Rating name="label2" toName="text"/>', choices())
+    config = view(TEXT, '<TextArea name="note" toName="text"/>', choices())
     assert read_schema(config).control.name == "label"
+
+
+def test_a_project_with_a_rating_goes_on_with_its_choices_as_the_first_control() -> None:
+    config = view(TEXT, '<Rating name="stars" toName="text" required="true"/>', choices())
+    assert [control.name for control in read_schema(config).controls] == ["label", "stars"]
 
 
 def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
@@ -83,12 +88,12 @@ def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
         ("", "cannot be read"),
         ("<View", "cannot be read"),
         ("no markup", "cannot be read"),
-        ("<View/>", "no <Choices>"),
-        (view(TEXT), "no <Choices>"),
-        (view(TEXT, '<Labels name="label" toName="text"><Label value="a"/></Labels>'), "no <Choices>"),
+        ("<View/>", "no <Choices> or <Rating>"),
+        (view(TEXT), "no <Choices> or <Rating>"),
+        (view(TEXT, '<Labels name="label" toName="text"><Label value="a"/></Labels>'), "no <Choices> or <Rating>"),
         (view('<Image name="text" value="$text"/>', choices()), "does not point at a <Text>"),
         (view(TEXT, choices("")), "."),
-        (view(TEXT, choices("", rest='value="$options"')), "takes its choices from the task"),
+        (view(TEXT, choices("", rest='value="$options"')), "takes its labels from the task"),
         (view('<Text name="text" value="always this"/>', choices()), "must take its value"),
         (view('<Text name="text" value="$text" valueType="url"/>', choices()), "must not be a URL"),
         (view(TEXT, choices(to="nowhere")), "."),

@@ -11,6 +11,7 @@ from projects import set_up
 from round_fixtures import MakeRound, active, queue
 from statements import read_all_annotations
 
+from ml_backend.core.schema import UNLEARNT_CODES
 from ml_backend.core.settings import Settings, load_settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import PublishTimings
@@ -22,7 +23,7 @@ from ml_backend.monitoring.doctor import Finding, Subject
 from ml_backend.monitoring.status import read_status
 from ml_backend.monitoring.text_sample import check_first_tasks
 from ml_backend.rendering.doctor_text import finding_sentences
-from ml_backend.rendering.project_text import question_and_text_sentences
+from ml_backend.rendering.project_text import REASONS_NOT_LEARNT, question_and_text_sentences, question_sentence
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 
@@ -174,12 +175,29 @@ def test_the_question_is_learnt_and_the_other_controls_are_named(
     server.label_config = FLAGGED
     truth = add_labelled_tasks(server, 40)
     messages = connect_messages(server, store, settings)
-    assert any("learns <Choices name='label'>" in line and "'flag' is not learnt" in line for line in messages)
+    assert any(
+        "learns <Choices name='label'>" in line and "not learnt: <Choices name='flag'>" in line for line in messages
+    )
     for task in list(truth)[:20]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
     assert active(store).labelled == 20 and active(store).learner == 1
-    assert "'flag' is not learnt" in lines_by_name(store)["question"]
+    assert "not learnt: <Choices name='flag'>" in lines_by_name(store)["question"]
+
+
+def test_each_control_that_is_not_learnt_is_named_with_its_reason() -> None:
+    tags = (
+        '<TextArea name="note" toName="text"/><Rating name="stars" toName="text" perRegion="true"/>'
+        '<Choices name="one" toName="text"><Choice value="a"/></Choices>'
+        '<Choices name="list" toName="text" value="$options"/>'
+    )
+    sentence = question_sentence(read_schema(SINGLE.replace("</View>", f"{tags}</View>")))
+    assert sentence.endswith(
+        "not learnt: <TextArea name='note'> (controls with this tag are not), <Rating name='stars'> (it is asked for "
+        "each region), <Choices name='one'> (it has too few labels), <Choices name='list'> (its labels come from the "
+        "task or a server)"
+    )
+    assert {*REASONS_NOT_LEARNT} == {*UNLEARNT_CODES}
 
 
 def test_the_setting_choices_names_another_control_for_rounds_and_for_events(

@@ -48,7 +48,7 @@ def test_a_project_may_name_the_control_that_is_learnt() -> None:
     config = view(TEXT, choices("label", THREE), choices("flag", TWO, 'choice="multiple"'))
     assert read_schema(config, "flag").control.name == "flag"
     assert read_schema(config, "flag").other_controls == ("label",)
-    with pytest.raises(UnsupportedConfigError, match=r"no <Choices name='flags'>.*there is 'label', 'flag'"):
+    with pytest.raises(UnsupportedConfigError, match=r"no control .* the name 'flags'.*there is 'label', 'flag'"):
         read_schema(config, "flags")
     with pytest.raises(UnsupportedConfigError, match=r"'span'.*for each region"):
         read_schema(view(TEXT, choices("label"), choices("span", TWO, 'perRegion="true"')), "span")

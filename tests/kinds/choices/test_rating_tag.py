@@ -1,0 +1,70 @@
+"""Ratings: the numbers of the stars are labels in an order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prediction_validation import validation_errors
+
+from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.core.types import Draft, Prediction
+from ml_backend.kinds.choices.values import read_labels
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import write_result
+
+
+def config(rest: str = "") -> str:
+    return f'<View><Text name="text" value="$text"/><Rating name="stars" toName="text" {rest}/></View>'
+
+
+def region(rating: Any) -> dict[str, Any]:
+    return {"from_name": "stars", "to_name": "text", "type": "rating", "value": {"rating": rating}}
+
+
+@pytest.mark.parametrize(
+    ("rest", "count"),
+    [
+        ("", 5),
+        ('maxRating="7"', 7),
+        ('maxrating="3"', 3),
+        ('maxRating="many"', 5),
+        ('maxRating="-2"', 5),
+        ('maxRating="99999999999999999999"', 100),
+    ],
+)
+def test_the_labels_are_the_numbers_of_the_stars_in_their_order(rest: str, count: int) -> None:
+    control = read_schema(config(rest)).control
+    assert control.labels == tuple(str(n) for n in range(1, count + 1))
+    assert control.ordered and not control.multiple and control.tag == "Rating"
+
+
+@pytest.mark.parametrize("max_rating", [0, 1])
+def test_a_rating_of_one_star_cannot_be_learnt(max_rating: int) -> None:
+    with pytest.raises(UnsupportedConfigError, match="too few labels"):
+        read_schema(config(f'maxRating="{max_rating}"'))
+
+
+@pytest.mark.parametrize(("rating", "label"), [(1, "1"), (5, "5"), (4.0, "4"), ("3", "3")])
+def test_a_whole_number_in_the_range_is_read(rating: Any, label: str) -> None:
+    assert read_labels([region(rating)], read_schema(config())) == ((label,), "")
+
+
+@pytest.mark.parametrize(
+    ("rating", "code"), [(0, "label"), (6, "label"), (-1, "label"), (3.5, "label"), (True, "label"), (None, "shape")]
+)
+def test_another_value_is_not_read(rating: Any, code: str) -> None:
+    labels, unread = read_labels([region(rating)], read_schema(config()))
+    assert unread == code and not {*labels} & {*"12345"}
+
+
+def test_a_task_without_a_rating_is_not_learnt_from() -> None:
+    assert read_labels([], read_schema(config())) == ((), "empty")
+
+
+def test_a_draft_is_written_as_label_studio_stores_a_rating() -> None:
+    schema = read_schema(config())
+    [drafted] = write_result(Prediction(1, 0.5, Draft(("4",), 0.9, "learner")), schema.control)
+    assert (drafted["type"], drafted["value"]) == ("rating", {"rating": 4})
+    assert read_labels([drafted], schema) == (("4",), "")
+    assert validation_errors(config(), [drafted]) == []
