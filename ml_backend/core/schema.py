@@ -48,6 +48,9 @@ class ControlSchema:
     kind         the kind of annotation: the folder of `ml_backend.kinds` with its code
     tag          the control tag, one of those of the kind
     ordered      whether the labels are in their order, so that a wrong label may be near the right one or far from it
+    parents      for each label the index of its parent, which comes before it, or -1; () if no label has a parent. A
+                 label implies its ancestors
+    max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
     """
 
     name: str
@@ -61,6 +64,8 @@ class ControlSchema:
     kind: Literal["choices"] = "choices"
     tag: str = "Choices"
     ordered: bool = False
+    parents: tuple[int, ...] = ()
+    max_usages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +81,10 @@ class UnlearntControl:
     code: str
 
 
-UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "setting")
+UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "many labels", "setting")
 """Why a control is not learnt: controls with this tag are not; it does not label the tags whose content is read; the
 content of the tag that it labels does not come from the task; its labels come from the task; it is asked for each
-region; it has too few labels; or the setting `choices` names another control."""
+region; it has too few or too many labels; or the setting `choices` names another control."""
 
 
 @dataclass(frozen=True, slots=True)

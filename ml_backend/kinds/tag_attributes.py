@@ -29,8 +29,8 @@ def is_conditional(element: Any) -> bool:
 
 
 def is_per_region(element: Any) -> bool:
-    """Whether annotators use a control once for each region, or for each item of a list."""
-    return any(attribute(element, name, "false").lower() != "false" for name in ("perRegion", "perItem"))
+    """Whether annotators use a control once for each region, or for each item of a list, or label regions with it."""
+    return any(attribute(element, name, "false").lower() != "false" for name in ("perRegion", "perItem", "labeling"))
 
 
 def is_dynamic(element: Any) -> bool:

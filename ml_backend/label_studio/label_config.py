@@ -12,12 +12,15 @@ from ml_backend.kinds.choices.tags import CONTROL_TAGS
 from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
+MAX_LABELS = 2000
+"""Labels of a control that is learnt: each has a column in arrays over the whole pool."""
 PROBLEMS = {
     "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
     "source": "{control} does not point at a {sources} (toName)",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
     "few labels": "{control} has too few labels to learn from",
+    "many labels": f"{{control}} has more than {MAX_LABELS} labels: leave out the deepest ones",
 }
 """What is wrong with a control that could be learnt, by the code of `UnlearntControl`."""
 
@@ -68,10 +71,17 @@ def _read_control(tag: Any, element: Any) -> ControlSchema | str:
         return "source"
     if is_per_region(element):
         return "per region"
+    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, source.name)
+    return _input_or_label_code(source, control) or control
+
+
+def _input_or_label_code(source: Any, control: ControlSchema) -> str:
+    """The code of what is wrong with the input or the labels of a control, "" if nothing is."""
     if not tag_fields(source):
         return "value"
-    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, source.name)
-    return "few labels" if len(control.labels) < (1 if control.multiple else 2) else control
+    if len(control.labels) > MAX_LABELS:
+        return "many labels"
+    return "few labels" if len(control.labels) < (1 if control.multiple else 2) else ""
 
 
 def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool, bool, bool, int]:

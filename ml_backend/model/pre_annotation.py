@@ -15,6 +15,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft
 from ml_backend.evaluation.metrics import decide_labels
+from ml_backend.kinds.choices.hierarchy import consistent_decisions
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
@@ -71,7 +72,8 @@ def make_drafts(
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
-    chosen = decide_labels(probabilities, schema.control.multiple)
+    decided = decide_labels(probabilities, schema.control.multiple)
+    chosen = consistent_decisions(decided, probabilities, schema.control)
     labels, confidences = np.array(schema.control.labels), confidence(probabilities, schema.control.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:

@@ -21,6 +21,7 @@ REASONS_NOT_LEARNT = {
     "dynamic": "its labels come from the task or a server",
     "per region": "it is asked for each region",
     "few labels": "it has too few labels",
+    "many labels": "it has too many labels",
     "setting": "the setting `choices` names another",
 }
 """Why a control is not learnt, by the code of `UnlearntControl`."""

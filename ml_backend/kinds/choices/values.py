@@ -14,14 +14,15 @@ from typing import Any
 
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE
+from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
 
 ChoicePath = tuple[str, ...]
 
 
 def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], str]:
-    """The labels in the `result` of an annotation, and the code that says why it cannot be learnt from (see
-    `Annotation.unread`). If the result has unknown choices beside labels, the labels come first."""
+    """The labels in the `result` of an annotation with their ancestors, and the code that says why it cannot be learnt
+    from (see `Annotation.unread`). If the result has unknown choices beside labels, the labels come first."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return (), "shape"
@@ -35,7 +36,7 @@ def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], st
         if path is None:
             has_malformed = True
         elif label := _label_of(path, schema.control):
-            labels.append(label)
+            labels += with_ancestors([label], schema.control)
         else:
             (parents if path in _parent_paths(schema.control) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
     if labels:
@@ -74,7 +75,7 @@ def _as_path(choice: Any) -> ChoicePath | None:
 def _label_of(path: ChoicePath, control: ControlSchema) -> str:
     """The only label that a path can mean, "" if there is none or more than one."""
     # without nesting, the parents in a path come from another configuration
-    candidates = (path,) if control.nested or len(path) == 1 else (path, path[-1:])
+    candidates = (path,) if control.nested or control.parents or len(path) == 1 else (path, path[-1:])
     for exact, normalised in _labels_by_path(control):
         for candidate in candidates:
             labels = exact.get(candidate) or normalised.get(_normalised(candidate)) or frozenset()

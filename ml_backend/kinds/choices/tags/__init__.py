@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ml_backend.kinds.choices.tags import choices, rating
+from ml_backend.kinds.choices.tags import choices, rating, taxonomy
 from ml_backend.kinds.choices.tags.control_tag import ControlTag
 
-CONTROL_TAGS: Mapping[str, ControlTag] = {"Choices": choices.TAG, "Rating": rating.TAG}
+CONTROL_TAGS: Mapping[str, ControlTag] = {"Choices": choices.TAG, "Rating": rating.TAG, "Taxonomy": taxonomy.TAG}
 """By the name of the tag."""

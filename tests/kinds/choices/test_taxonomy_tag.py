@@ -1,0 +1,116 @@
+"""Taxonomies: the nodes of a tree are labels, and each implies its ancestors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prediction_validation import validation_errors
+
+from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.core.types import Draft, Prediction
+from ml_backend.kinds.choices.values import read_labels
+from ml_backend.label_studio.label_config import MAX_LABELS, read_schema
+from ml_backend.label_studio.serialization import write_result
+
+TREE = (
+    '<Choice value="Archaea" hint="one cell"/><Choice value="Eukarya" alias="E"><Choice value="Human" alias="h"/>'
+    '<Choice value="Cat"><Choice value="Tiger"/></Choice></Choice>'
+)
+
+
+def config(rest: str = "", tree: str = TREE) -> str:
+    return f'<View><Text name="text" value="$text"/><Taxonomy name="t" toName="text" {rest}>{tree}</Taxonomy></View>'
+
+
+def region(taxonomy: Any) -> dict[str, Any]:
+    return {"from_name": "t", "to_name": "text", "type": "taxonomy", "value": {"taxonomy": taxonomy}}
+
+
+def test_the_labels_are_all_nodes_by_their_paths() -> None:
+    control = read_schema(config()).control
+    assert control.labels == (
+        "Archaea", "Eukarya", "Eukarya > Human", "Eukarya > Cat", "Eukarya > Cat > Tiger",
+    )  # fmt: skip
+    assert control.stored == (("Archaea",), ("E",), ("E", "h"), ("E", "Cat"), ("E", "Cat", "Tiger"))
+    assert control.parents == (-1, -1, 1, 1, 3)
+    assert control.hints == ("one cell", "", "", "", "")
+    assert control.multiple and control.tag == "Taxonomy"
+
+
+def test_only_leaves_are_labels_if_only_these_can_be_selected() -> None:
+    control = read_schema(config('leafsOnly="true"')).control
+    assert control.labels == ("Archaea", "Eukarya > Human", "Eukarya > Cat > Tiger")
+    assert control.parents == ()
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "labels"),
+    [
+        ([["E", "h"]], ["Eukarya", "Eukarya > Human"]),
+        ([["E", "Cat", "Tiger"], ["Archaea"]], ["Eukarya", "Eukarya > Cat", "Eukarya > Cat > Tiger", "Archaea"]),
+        ([["E"], ["E", "h"]], ["Eukarya", "Eukarya > Human"]),
+        ([["E"]], ["Eukarya"]),
+        ([["e", "H "]], ["Eukarya", "Eukarya > Human"]),
+        ([], []),
+    ],
+)
+def test_a_path_is_read_with_its_ancestors(taxonomy: Any, labels: list[str]) -> None:
+    assert read_labels([region(taxonomy)], read_schema(config())) == (tuple(labels), "")
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "rest", "code"),
+    [
+        ([["h", "E"]], "", "label"),
+        ([["Bacteria"]], "", "label"),
+        ([["E", "Cat", "Lion"]], "", "label"),
+        ([["E"]], 'leafsOnly="true"', "parent"),
+        ([[]], "", "shape"),
+        ([{"path": ["E"]}], "", "shape"),
+        (None, "", "shape"),
+        ([], 'required="true"', "empty"),
+    ],
+)
+def test_another_value_is_not_read(taxonomy: Any, rest: str, code: str) -> None:
+    schema = read_schema(config(rest))
+    labels, unread = read_labels([region(taxonomy)], schema)
+    assert unread == code and not {*labels} & {*schema.control.labels}
+
+
+@pytest.mark.parametrize(
+    ("labels", "written"),
+    [
+        (["Eukarya", "Eukarya > Human"], [["E", "h"]]),
+        (["Eukarya"], [["E"]]),
+        (["Archaea", "Eukarya", "Eukarya > Cat", "Eukarya > Cat > Tiger"], [["Archaea"], ["E", "Cat", "Tiger"]]),
+        (["Archaea", "Eukarya > Human"], [["Archaea"]]),
+    ],
+)
+def test_a_draft_has_the_deepest_paths_and_none_without_its_ancestors(labels: list[str], written: Any) -> None:
+    schema = read_schema(config())
+    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema.control)
+    assert (drafted["type"], drafted["value"]) == ("taxonomy", {"taxonomy": written})
+    assert validation_errors(config(), [drafted]) == []
+    read, unread = read_labels([drafted], schema)
+    assert {*read} <= {*labels} and unread == ""
+
+
+@pytest.mark.parametrize(("rest", "limit"), [('maxUsages="2"', 2), ("", 0), ('maxUsages="few"', 0)])
+def test_the_highest_number_of_labels_is_read(rest: str, limit: int) -> None:
+    assert read_schema(config(rest)).control.max_usages == limit
+
+
+@pytest.mark.parametrize(
+    ("rest", "tree", "message"),
+    [
+        ("", "", "too few labels"),
+        ('value="$tree"', "", "takes its labels from the task or a server"),
+        ('apiUrl="http://localhost/tree"', "", "takes its labels from the task or a server"),
+        ('labeling="true"', TREE, "for each region"),
+        ("", "".join(f'<Choice value="{n}"/>' for n in range(MAX_LABELS + 1)), f"more than {MAX_LABELS} labels"),
+    ],
+)
+def test_a_taxonomy_that_cannot_be_learnt_is_refused_with_a_reason(rest: str, tree: str, message: str) -> None:
+    with pytest.raises(UnsupportedConfigError, match=message):
+        read_schema(config(rest, tree))
