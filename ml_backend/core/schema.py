@@ -7,6 +7,18 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class DialogueField:
+    """A field of a task's data that holds a dialogue: a list of objects, one for each message.
+
+    author_key, text_key  the keys of an object that hold the author and the text of a message
+    """
+
+    name: str
+    author_key: str
+    text_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """The fields of a task's data that are read: a text or a record.
 
@@ -14,12 +26,21 @@ class InputSpec:
     record_field    the field that holds the record as an object; "" if there is none
     fields          fields of the task that are fields of the record, the field that the question is about first
     html            those of the fields above that hold HTML
+    dialogues       those that hold a dialogue
+    lists           those that hold a list of items with titles and bodies
     """
 
     text_field: str = ""
     record_field: str = ""
     fields: tuple[str, ...] = ()
     html: tuple[str, ...] = ()
+    dialogues: tuple[DialogueField, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    @property
+    def structured(self) -> tuple[str, ...]:
+        """The fields that hold lists of objects, which are read as texts."""
+        return (*(dialogue.name for dialogue in self.dialogues), *self.lists)
 
     @property
     def is_record(self) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ml_backend.core.schema import InputSpec
+from ml_backend.core.schema import DialogueField, InputSpec
 
-OBJECT_TAGS = ("Text", "HyperText", "Table")
-"""The object tags whose content is read."""
+OBJECT_TAGS = ("Text", "HyperText", "Paragraphs", "Chat", "List", "Table")
+"""The object tags whose content is read. Measured on Label Studio 1.23: the server takes a <Chat>, and the labelling
+screen of the Community edition does not show it."""
+TEXT_TAGS = ("Text", "HyperText")
+"""The object tags whose value may have text around the names of fields."""
 
 
 def read_input(tags: Sequence[Any]) -> InputSpec:
     """The input of a project. A task is a record if the `tags`, objects of the SDK, have a Table, or several fields in
-    Texts and HyperTexts. The fields have the order of the tags."""
+    other tags. The fields have the order of the tags."""
     table = next((field for tag in tags if tag.tag == "Table" for field in tag_fields(tag)), "")
     fields = tuple(dict.fromkeys(field for tag in tags if tag.tag != "Table" for field in tag_fields(tag)))
     html = {field for tag in tags if tag.tag == "HyperText" for field in tag_fields(tag)}
@@ -24,15 +27,34 @@ def read_input(tags: Sequence[Any]) -> InputSpec:
         record_field=table,
         fields=() if is_text else fields,
         html=tuple(field for field in fields if field in html),
+        dialogues=tuple(_dialogue_fields(tags)),
+        lists=tuple(dict.fromkeys(field for tag in tags if tag.tag == "List" for field in tag_fields(tag))),
     )
+
+
+def _dialogue_fields(tags: Iterable[Any]) -> Iterator[DialogueField]:
+    """The fields of the dialogues, each once. The keys of a <Paragraphs> have the defaults of Label Studio."""
+    seen: set[str] = set()
+    for tag in tags:
+        for field in tag_fields(tag) if tag.tag in ("Paragraphs", "Chat") else ():
+            if field not in seen:
+                seen.add(field)
+                is_chat = tag.tag == "Chat"
+                author_key = "role" if is_chat else _attribute(tag, "nameKey", "author")
+                yield DialogueField(field, author_key, "content" if is_chat else _attribute(tag, "textKey", "text"))
 
 
 def tag_fields(tag: Any) -> list[str]:
     """The fields of the task's data that the value of a tag names, as in "$age" or "Age: $age, job: $person.job". There
     are none if the value is a URL or names an item of a list, as in "$items[0]"."""
-    value = str(tag.value or "") if tag.attr.get("valueType") != "url" else ""
+    value = str(tag.value or "") if _attribute(tag, "valueType", "") != "url" else ""
     if re.search(r"\$[\w.]+\[", value):
         return []
     if whole := re.fullmatch(r"\$([\w.-]+)", value):
         return [whole[1]]
-    return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag != "Table" else []
+    return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag in TEXT_TAGS else []
+
+
+def _attribute(tag: Any, name: str, default: str) -> str:
+    """The value of an attribute, `default` if it is missing or empty. Label Studio ignores the letter case of names."""
+    return next((str(value) for key, value in tag.attr.items() if key.lower() == name.lower()), "") or default

@@ -25,6 +25,7 @@ from ml_backend.core.types import (
 )
 from ml_backend.kinds.choices.values import read_labels, write_region_value
 from ml_backend.label_studio.html_text import visible_text
+from ml_backend.label_studio.object_lists import dialogue_text, list_text
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
@@ -74,12 +75,16 @@ def _has_content(value: Any) -> bool:
 
 def _displayed_value(data: dict[str, Any], name: str, input_spec: InputSpec) -> Any:
     """The value that a tag displays: the field `name` or, as in Label Studio, the value at a path like "person.age".
-    HTML is reduced to its visible text."""
+    HTML is reduced to its visible text; dialogues and lists become texts."""
     value: Any = data.get(name)
     if name not in data:
         value = data
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
+    if dialogue := next((dialogue for dialogue in input_spec.dialogues if dialogue.name == name), None):
+        return dialogue_text(value, dialogue)
+    if name in input_spec.lists:
+        return list_text(value)
     return visible_text(value[:MAX_HTML_CHARACTERS]) if name in input_spec.html and isinstance(value, str) else value
 
 

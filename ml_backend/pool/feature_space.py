@@ -120,8 +120,8 @@ def field_type_overrides(
     input_spec: InputSpec, options: ProjectSettings, features: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
-    The type of fields that a task has beside the record's own field is text."""
-    text_fields = input_spec.fields if input_spec.record_field else ()
+    The type of fields that a task has beside the record's own field is text, as is that of dialogues and lists."""
+    text_fields = input_spec.fields if input_spec.record_field else input_spec.structured
     field_types: dict[str, Any] = dict.fromkeys(map(record_field_name, text_fields), "text")
     for name, override in _overrides(options, features).items():
         if field_type := override.get(ORDER) or override.get(KIND):

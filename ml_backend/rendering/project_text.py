@@ -56,10 +56,10 @@ def text_sentences(check: TextCheck, input_spec: InputSpec) -> Iterator[str]:
         yield "there are no tasks: import some"
     elif check.without_text and check.without_text == check.tasks:
         other_fields = f" (they have: {', '.join(check.fields[:MAX_LISTED_NAMES])})" if check.fields else ""
-        tag = "Table" if input_spec.record_field else "HyperText" if input_spec.html else "Text"
+        tag = _tag_of(input_spec)
         yield (
             f"none of the {check.tasks} tasks{looked_at} has a {content} in {fields}{other_fields}: check value= of "
-            f"<{tag}>{_blank_in_field_name(check, input_spec)}"
+            f"{tag}{_blank_in_field_name(check, input_spec)}"
         )
     elif check.without_text:
         yield (
@@ -72,6 +72,13 @@ def text_sentences(check: TextCheck, input_spec: InputSpec) -> Iterator[str]:
             f"{check.address_in}: the files are not read, so only the letters of the addresses are learnt; import the "
             "texts themselves"
         )
+
+
+def _tag_of(input_spec: InputSpec) -> str:
+    """The tag that shows the text or the record."""
+    if input_spec.structured:
+        return "its tag"
+    return "<Table>" if input_spec.record_field else "<HyperText>" if input_spec.html else "<Text>"
 
 
 def _blank_in_field_name(check: TextCheck, input_spec: InputSpec) -> str:

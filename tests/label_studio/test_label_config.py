@@ -91,7 +91,7 @@ def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
         ("<View/>", "no <Choices>"),
         (view(TEXT), "no <Choices>"),
         (view(TEXT, '<Labels name="label" toName="text"><Label value="a"/></Labels>'), "no <Choices>"),
-        (view('<Image name="text" value="$text"/>', choices()), "does not point at a <Text>"),
+        (view('<Image name="text" value="$text"/>', choices()), "does not point at a <Text>, "),
         (view(TEXT, choices("")), "."),
         (view(TEXT, choices("", rest='value="$options"')), "takes its labels from the task"),
         (view('<Text name="text" value="always this"/>', choices()), "must take its value"),

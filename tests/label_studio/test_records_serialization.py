@@ -72,9 +72,12 @@ def test_fields_of_several_tags_make_the_record() -> None:
         (TABLE.replace('"$record"', '"a record"'), "<Table name='record'> must take its value from the task"),
         (
             TABLE.replace('toName="record"', 'toName="nothing"'),
-            "does not point at a <Text>, <HyperText> or <Table>",
+            "does not point at a <Text>, <HyperText>, <Paragraphs>, <Chat>, <List> or <Table>",
         ),
-        (TABLE.replace("<Table", "<Image"), "does not point at a <Text>, <HyperText> or <Table>"),
+        (
+            TABLE.replace("<Table", "<Image"),
+            "does not point at a <Text>, <HyperText>, <Paragraphs>, <Chat>, <List> or <Table>",
+        ),
         (CARD.replace('"$age"', '"the age"'), "<Text name='age'> must take its value from the task"),
         (CARD.replace('"$age"', '"$ages[0].years"'), "<Text name='age'> must take its value from the task"),
     ],

@@ -305,10 +305,13 @@ class EvolutionRun:
 
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
-    """Raises ApprenticeError if the teacher would have to write records: it can only write texts."""
-    if way != POOL and context.schema.input.is_record:
+    """Raises ApprenticeError if the teacher would have to write records, dialogues or lists: it can only write
+    texts."""
+    input_spec = context.schema.input
+    if way != POOL and (input_spec.is_record or input_spec.structured):
+        content = "records" if input_spec.is_record else "dialogues" if input_spec.dialogues else "lists"
         raise ApprenticeError(
-            f"The tasks of project {context.project_row.id} are records, and a teacher writes texts only: use "
+            f"The tasks of project {context.project_row.id} are {content}, and a teacher writes texts only: use "
             "--from-pool, with which the teacher labels tasks near the learner's mistakes"
         )
 
