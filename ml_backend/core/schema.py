@@ -72,6 +72,7 @@ class ControlSchema:
     parents      for each label the index of its parent, which comes before it, or -1; () if no label has a parent. A
                  label implies its ancestors
     max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
+    antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
     """
 
     name: str
@@ -87,6 +88,7 @@ class ControlSchema:
     ordered: bool = False
     parents: tuple[int, ...] = ()
     max_usages: int = 0
+    antisymmetric: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import ControlSchema, ProjectSchema, UnlearntControl
-from ml_backend.kinds.choices.tags import CONTROL_TAGS
+from ml_backend.kinds.choices.tags import CONTROL_TAGS, LEARNT_TAGS
 from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
@@ -30,7 +30,7 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The input and the controls of a project. `choices`: the name of the only control that is learnt, "" to learn all
     that can be.
 
-    A control with one of `CONTROL_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
+    A control with one of `LEARNT_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
     UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
     from label_studio_sdk.label_interface.interface import LabelInterface
@@ -62,7 +62,7 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
 def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     """The schema of a control, or the code of the reason why it is not learnt. `tag`: the SDK's object; `element`: its
     element in the XML"""
-    if tag.tag not in CONTROL_TAGS or element is None:
+    if tag.tag not in LEARNT_TAGS or element is None:
         return "tag"
     if is_dynamic(element):
         return "dynamic"
@@ -85,10 +85,10 @@ def _input_or_label_code(source: Any, control: ControlSchema) -> str:
 
 
 def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool, bool, bool, int]:
-    """The key that sorts the controls: those of the first tags in `CONTROL_TAGS` first. Among these, a control that is
+    """The key that sorts the controls: those of the first of `LEARNT_TAGS` first. Among these, a control that is
     always visible comes first, then one that is required, then one with a single label, then the one with the most
     labels."""
-    tag_rank = [*CONTROL_TAGS].index(control.tag)
+    tag_rank = LEARNT_TAGS.index(control.tag)
     return tag_rank, is_conditional(element), not is_required(element), control.multiple, -len(control.labels)
 
 
@@ -103,13 +103,13 @@ def _refusal(tags: Sequence[Any], unlearnt: Sequence[UnlearntControl], choices: 
                 sources=_tag_list(OBJECT_TAGS),
             )
     if choices:
-        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in CONTROL_TAGS)
+        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in LEARNT_TAGS)
         return (
             f"The labelling configuration has no control to learn with the name {choices!r}, which the setting "
             f"`choices` has: there is {names or 'none'}"
         )
     return (
-        f"The labelling configuration has no {_tag_list(CONTROL_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
+        f"The labelling configuration has no {_tag_list(LEARNT_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
         "because nothing else can be learnt"
     )
 

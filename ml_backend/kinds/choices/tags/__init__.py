@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ml_backend.kinds.choices.tags import choices, rating, taxonomy
+from ml_backend.kinds.choices.tags import choices, pairwise, rating, taxonomy
 from ml_backend.kinds.choices.tags.control_tag import ControlTag
 
-CONTROL_TAGS: Mapping[str, ControlTag] = {"Choices": choices.TAG, "Rating": rating.TAG, "Taxonomy": taxonomy.TAG}
+CONTROL_TAGS: Mapping[str, ControlTag] = {
+    "Choices": choices.TAG,
+    "Rating": rating.TAG,
+    "Taxonomy": taxonomy.TAG,
+    "Pairwise": pairwise.TAG,
+}
 """By the name of the tag."""
+LEARNT_TAGS = ("Choices", "Rating", "Taxonomy")
+"""Those that are learnt. A <Pairwise> is not: a learner would have to swap its prediction with the texts."""
