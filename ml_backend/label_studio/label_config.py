@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,30 +33,51 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     A control with one of `LEARNT_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
     UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
+    interface, tree = _parse(label_config)
+    learnt, unlearnt = _read_controls(interface, tree, choices)
+    tag_by_name = {tag.name: tag for tag in interface.controls}
+    if not learnt:
+        raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
+    seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
+    return ProjectSchema(read_input(seen), tuple(learnt), tuple(unlearnt))
+
+
+def read_controls(label_config: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:
+    """The controls that can be learnt and the others, in the order of `ProjectSchema`. Raises UnsupportedConfigError if
+    the configuration cannot be read."""
+    return _read_controls(*_parse(label_config), "")
+
+
+def _parse(label_config: str) -> tuple[Any, Any]:
+    """The SDK's object for a labelling configuration, and the root of its XML."""
     from label_studio_sdk.label_interface.interface import LabelInterface
 
     try:
         interface = LabelInterface(label_config)
-        tags = list(interface.controls)
+        list(interface.controls)
         *_, tree = interface.parse(label_config)
     except Exception as error:  # the SDK passes on the errors of lxml, of its validation and of missing attributes
         raise UnsupportedConfigError(
             "The labelling configuration cannot be read: it is not valid XML of Label Studio"
         ) from error
-    learnt: list[tuple[Any, ControlSchema, Any]] = []  # the key of the order, the schema, and the tag of the control
+    return interface, tree
+
+
+def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:
+    learnt: list[tuple[Any, ControlSchema]] = []  # with the key of the order
     unlearnt: list[UnlearntControl] = []
-    for tag in tags:
+    for tag in interface.controls:
         element = next((element for element in tree.iter(tag.tag) if element.get("name") == tag.name), None)
         control = "setting" if choices not in ("", tag.name) else _read_control(tag, element)
         if isinstance(control, str):
             unlearnt.append(UnlearntControl(tag.name, tag.tag, control))
         else:
-            learnt.append((_learning_order_key(element, control), control, tag))
-    if not learnt:
-        raise UnsupportedConfigError(_refusal(tags, unlearnt, choices))
-    learnt.sort(key=lambda entry: entry[0])
-    seen = _tags_of_input([tag for _, _, tag in learnt], tags, list(interface.objects))
-    return ProjectSchema(read_input(seen), tuple(control for _, control, _ in learnt), tuple(unlearnt))
+            learnt.append((_learning_order_key(element, control), control))
+    # Label Studio takes a control without `toName`, and its validation refuses all predictions for such a control
+    for element in tree.iter(*CONTROL_TAGS):
+        if element.get("name") and not element.get("toName"):
+            unlearnt.append(UnlearntControl(element.get("name"), element.tag, "source"))
+    return [control for _, control in sorted(learnt, key=lambda entry: entry[0])], unlearnt
 
 
 def _read_control(tag: Any, element: Any) -> ControlSchema | str:
@@ -92,13 +113,13 @@ def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool
     return tag_rank, is_conditional(element), not is_required(element), control.multiple, -len(control.labels)
 
 
-def _refusal(tags: Sequence[Any], unlearnt: Sequence[UnlearntControl], choices: str) -> str:
-    """Says why no control of a configuration is learnt. `tags`: the SDK's object for each of the `unlearnt` controls"""
-    for tag, control in zip(tags, unlearnt, strict=True):
+def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl], choices: str) -> str:
+    """Says why no control of a configuration is learnt. `tag_by_name`: the SDK's objects for the controls"""
+    for control in unlearnt:
         if control.code in PROBLEMS:
-            source = _source(tag)
+            source = _source(tag_by_name[control.name]) if control.name in tag_by_name else None
             return PROBLEMS[control.code].format(
-                control=f"<{tag.tag} name={tag.name!r}>",
+                control=f"<{control.tag} name={control.name!r}>",
                 source=f"<{source.tag} name={source.name!r}>" if source else "",
                 sources=_tag_list(OBJECT_TAGS),
             )
@@ -125,9 +146,10 @@ def _source(tag: Any) -> Any:
     return next((source for source in tag.objects or () if source.tag in OBJECT_TAGS), None)
 
 
-def _tags_of_input(learnt: Sequence[Any], controls: Sequence[Any], objects: Sequence[Any]) -> list[Any]:
-    """The object tags that are read: those that the learnt controls label, then those that no other control labels."""
+def _tags_of_input(learnt: Sequence[Any], controls: Mapping[str, Any], objects: Sequence[Any]) -> list[Any]:
+    """The object tags that are read: those that the learnt controls label, then those that no other control labels.
+    `controls`: the SDK's objects for all controls, by name"""
     sources = [_source(tag) for tag in learnt]
     labelled = {name for tag in learnt for name in tag.to_name}
-    foreign = {name for tag in controls if tag not in learnt for name in tag.to_name or ()} - labelled
+    foreign = {name for tag in controls.values() if tag not in learnt for name in tag.to_name or ()} - labelled
     return [*sources, *(tag for tag in objects if tag.tag in OBJECT_TAGS and tag.name not in foreign)]

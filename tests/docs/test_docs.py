@@ -17,6 +17,7 @@ from pools import make_pool
 
 from ml_backend.cli.main import app
 from ml_backend.core.settings import ProjectSettings, Settings, settings_table
+from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -70,6 +71,11 @@ def test_the_settings_table_is_the_one_of_the_settings_class() -> None:
     shown = re.search(r"<!-- settings:.*?-->\n(.*?)\n<!-- /settings -->", text(DOCS / "settings.md"), re.DOTALL)
     assert shown is not None
     assert shown.group(1) == settings_table(), "copy what settings_table() returns between the markers"
+
+
+def test_the_reasons_why_a_control_is_not_learnt_are_those_that_users_see() -> None:
+    section = text(DOCS / "controls.md").partition("## Why a control is not learnt")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:] == [*REASONS_NOT_LEARNT.values()]
 
 
 def test_every_command_is_explained_and_every_explained_command_exists() -> None:

@@ -45,6 +45,12 @@ def test_a_rating_of_one_star_cannot_be_learnt(max_rating: int) -> None:
         read_schema(config(f'maxRating="{max_rating}"'))
 
 
+def test_a_rating_that_points_at_no_tag_is_named_as_not_learnt() -> None:
+    rest = '<Choices name="c" toName="text"><Choice value="x"/><Choice value="y"/></Choices></View>'
+    schema = read_schema(config().replace('name="stars" toName="text"', 'name="stars"').replace("</View>", rest))
+    assert [(control.name, control.code) for control in schema.unlearnt] == [("stars", "source")]
+
+
 @pytest.mark.parametrize(("rating", "label"), [(1, "1"), (5, "5"), (4.0, "4"), ("3", "3")])
 def test_a_whole_number_in_the_range_is_read(rating: Any, label: str) -> None:
     assert read_labels([region(rating)], read_schema(config())) == ((label,), "")

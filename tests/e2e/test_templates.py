@@ -1,0 +1,61 @@
+"""What is learnt of the labelling configurations that come with Label Studio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ml_backend.label_studio.label_config import read_controls
+from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "controls.md"
+ENVIRONMENT = ROOT / ".venv-label-studio"
+OTHER_MEDIA = re.compile(r"<(Image|Audio|AudioPlus|Video|TimeSeries|Pdf)\b")
+
+
+def templates() -> Iterator[tuple[str, str]]:
+    """The title and the labelling configuration of each template over texts, dialogues or tables."""
+    files = sorted(ENVIRONMENT.glob("lib/python*/site-packages/label_studio/annotation_templates/*/*/config.yml"))
+    assert files, f"{ENVIRONMENT} has no Label Studio: run `make setup`"
+    for file in files:
+        template = yaml.safe_load(file.read_text())
+        config = template.get("config") or ""
+        if config and not OTHER_MEDIA.search(config):
+            yield template["title"], config
+
+
+def template_row(title: str, config: str) -> str:
+    """The row of a template in the page: its controls that are learnt, and the others by their reasons."""
+    learnt, unlearnt = read_controls(config)
+    code_of = {code: position for position, code in enumerate(REASONS_NOT_LEARNT)}
+    by_code = groupby(sorted(unlearnt, key=lambda control: code_of[control.code]), lambda control: control.code)
+    reasons = [
+        f"{', '.join(f'`{control.name}` ({control.tag})' for control in controls)}: {REASONS_NOT_LEARNT[code]}"
+        for code, controls in by_code
+    ]
+    names = ", ".join(f"`{control.name}` ({control.tag})" for control in learnt)
+    return f"| {title} | {names} | {'; '.join(reasons)} |"
+
+
+def test_the_page_says_what_is_learnt_of_each_template() -> None:
+    rows = sorted(template_row(title, config) for title, config in templates())
+    shown = re.search(r"<!-- templates.*?-->\n(.*?)\n<!-- /templates -->", PAGE.read_text(), re.DOTALL)
+    assert shown is not None
+    assert shown.group(1).splitlines()[2:] == rows, "copy these rows between the markers:\n" + "\n".join(rows)
+
+
+def test_every_choice_rating_and_taxonomy_of_a_whole_task_is_learnt() -> None:
+    codes = {
+        (title, control.name): control.code
+        for title, config in templates()
+        for control in read_controls(config)[1]
+        if control.tag in ("Choices", "Rating", "Taxonomy") and control.code not in ("per region", "dynamic")
+    }
+    assert codes == {("Chatbot Model Assessment", "likert_scale"): "source"}, "this one has no toName"
