@@ -56,12 +56,14 @@ class Oracle:
                 n = question.reply["properties"]["hard"]["maxItems"]
                 yield Answer(question.id, {"hard": self._take(n, self._weak), "easy": self._take(n, ())}, None, call)
             elif question.purpose == "label":
-                shares = np.zeros(len(question.labels), np.float32)
-                right = question.labels.index(self._label[question.text])
-                real = len(question.labels) - ("ambiguous" in question.labels[-1])
+                (field,) = question.fields
+                shares = np.zeros(len(field.labels), np.float32)
+                right = field.labels.index(self._label[question.text])
+                real = len(field.labels) - ("ambiguous" in field.labels[-1])
                 shift = int(self._random.integers(1, real)) if self._random.random() < self._wrong else 0
                 shares[(right + shift) % real] = 1.0
-                yield Answer(question.id, {"label": question.labels[int(shares.argmax())]}, shares, call)
+                label = field.labels[int(shares.argmax())]
+                yield Answer(question.id, {field.name: label}, {field.name: shares}, call)
 
     def _take(self, n: int, labels: Sequence[str]) -> list[str]:
         """Returns the next n texts with one of these labels, or with any label if the list is empty."""

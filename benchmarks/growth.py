@@ -161,16 +161,17 @@ class MadeUpProject:
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
             questions = {
-                task: prompts.label_question(schema.control, key, self.label_studio.text(task), teacher.name, {})
+                task: prompts.label_question([schema.control], key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
             self.store.questions.add(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])
             for task in tasks:
                 shares = np.full(len(schema.control.labels), 0.02, np.float32)
                 shares[self.label_studio.label_number(task)] = 0.9
-                content = {"label": self.label_studio.label(task)}
                 call = Call("made-up", 0.5, 200, 10, "answered")
-                self.store.questions.store_answer(PROJECT, Answer(questions[task].id, content, shares, (call,)), [0.0])
+                content = {"label": self.label_studio.label(task)}
+                answer = Answer(questions[task].id, content, {"label": shares}, (call,))
+                self.store.questions.store_answer(PROJECT, answer, [0.0])
         self.settle()
 
     def settle(self) -> None:

@@ -31,14 +31,18 @@ def live(seeds: int) -> Iterator[str]:
         teacher = registry.teacher("openai", options)
         assert teacher is not None
         questions = [
-            prompts.label_question(bench.schema.control, content_key(text), text, teacher.name, {}) for text in texts
+            prompts.label_question([bench.schema.control], content_key(text), text, teacher.name, {}) for text in texts
         ]
         begin = time.monotonic()
         answers = {answer.question: answer for answer in teacher.answer(questions)}
         seconds = time.monotonic() - begin
     calls = [call for answer in answers.values() for call in answer.calls]
-    labelled = [place for place, question in enumerate(questions) if answers[question.id].shares is not None]
-    shares = np.stack([answers[questions[place].id].shares for place in labelled])  # type: ignore[misc]
+    shares_of_place = {
+        place: of_fields[prompts.LABEL]
+        for place, question in enumerate(questions)
+        if (of_fields := answers[question.id].shares) is not None
+    }
+    labelled, shares = list(shares_of_place), np.stack(list(shares_of_place.values()))
     rows = rows[labelled]
     right = float((shares.argmax(axis=1) == bench.y[rows]).mean())
     yield (

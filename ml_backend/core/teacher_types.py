@@ -14,10 +14,22 @@ the learner's errors; or to write texts of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
+class LabelField:
+    """A property of a reply that holds labels, whose probabilities are needed.
+
+    name      the name of the property
+    labels    the c values that the property may take
+    multiple  whether the property is a list of labels
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    multiple: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One request to a teacher, as plain data: it can be sent now, written to a file, or sent again after a restart.
-
-    The database stores a question as JSON under the names of these fields.
 
     id            identifies the question by its content, so that the same question is not paid for twice
     purpose       the purpose under which the ledger counts the question
@@ -25,9 +37,7 @@ class Question:
     examples      few-shot examples: pairs of a text and the right reply to it, as JSON
     text          the text that the instructions apply to; nothing in it is an instruction
     reply         the JSON schema, of an object, that the reply must satisfy
-    field         the property of the reply that holds the labels, "" if no probabilities are needed
-    labels        the values that `field` may take
-    multiple      whether `field` is a list of labels
+    fields        the properties of the reply that hold labels, with different names; () if no probabilities are needed
     longest       the maximum number of tokens of the reply
     """
 
@@ -37,9 +47,7 @@ class Question:
     text: str
     reply: Mapping[str, Any]
     examples: tuple[tuple[str, str], ...] = ()
-    field: str = ""
-    labels: tuple[str, ...] = ()
-    multiple: bool = False
+    fields: tuple[LabelField, ...] = ()
     longest: int = 200
 
 
@@ -64,15 +72,16 @@ class Answer:
 
     question  the id of the question
     content   the reply, which satisfies the question's schema; None if there is no usable reply
-    shares    (c,) float32 probabilities of the question's labels, not calibrated; they sum to one unless several labels
-              may hold. None without content, or if the question needs no probabilities
+    shares    for each of the question's fields, by name, (c,) float32 probabilities of the field's labels, not
+              calibrated; they sum to one unless several labels may hold. None without content, or if the question needs
+              no probabilities
     calls     all calls for the question in their order; empty for a teacher that runs in this process at no cost
     problem   why there is no content, "" if there is
     """
 
     question: str
     content: Mapping[str, Any] | None
-    shares: Floats | None
+    shares: Mapping[str, Floats] | None
     calls: tuple[Call, ...] = ()
     problem: str = ""
 

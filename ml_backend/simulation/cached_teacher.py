@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.storage import Spending, Store
+from ml_backend.storage.question_json import body_of
 from ml_backend.teacher.client import TeacherClient
 
 MAX_ATTEMPTS = 3  # so that a time-out does not end a long simulation
@@ -72,5 +73,5 @@ class CachedTeacher:
 
 def _cache_key(question: Question) -> str:
     """A hash of the whole question: the same label may be asked for with other examples."""
-    text = json.dumps(asdict(question), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(body_of(question), sort_keys=True, ensure_ascii=False)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

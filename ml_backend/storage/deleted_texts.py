@@ -21,7 +21,7 @@ MIN_CHARACTERS_UNQUOTED = 20
 between quotation marks."""
 TEXT_KEYS = {"text", "texts", "examples", "records", "hard", "easy"}
 """Keys under which documents hold texts."""
-LABEL_KEYS = {"labels", "label", "shares", "reply", "choices", "instead"}
+LABEL_KEYS = {"labels", "label", "label_fields", "shares", "reply", "choices", "instead"}
 """Keys under which documents hold names of labels, which may be equal to texts."""
 ELLIPSIS = "…"
 """The end of a text that was shortened."""

@@ -6,18 +6,17 @@ not arrived yet, and no call is counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, get_args
 
-import numpy as np
 import sqlalchemy as sa
 
 from ml_backend.core.clock import Clock
-from ml_backend.core.teacher_types import Answer, Purpose, Question
+from ml_backend.core.teacher_types import Answer, LabelField, Purpose, Question
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
+from ml_backend.storage.question_json import body_of, by_control, question_of, shares_json, shares_of
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.replies import Replies, Reply, ReplyTable, is_teacher_label
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
@@ -45,7 +44,7 @@ class Questions:
         rows = [
             {
                 "project": project, "id": question.id, "teacher": teacher, "purpose": question.purpose, "key": key,
-                "body": asdict(question), "state": "waiting", "wanted_at": wanted_at, "asked_at": 0.0, "problem": "",
+                "body": body_of(question), "state": "waiting", "wanted_at": wanted_at, "asked_at": 0.0, "problem": "",
                 "alone": not question.examples,
             }
             for question, key in questions
@@ -74,7 +73,7 @@ class Questions:
                 chosen = [question_id for question_id in chunk if question_id in free]
                 if choose and chosen:
                     bodies = connection.execute(sa.select(table.c.body).where(is_waiting, is_taken)).scalars()
-                    chosen = choose([_question(body) for body in bodies], chosen)
+                    chosen = choose([question_of(body) for body in bodies], chosen)
                 mark = sa.update(table).where(table.c.project == project, table.c.id.in_(chosen))
                 connection.execute(mark.values(asked_at=asked_at))
             taken += chosen
@@ -125,7 +124,7 @@ class Questions:
     def _questions(self, *conditions: sa.ColumnElement[bool]) -> list[Question]:
         query = sa.select(table.c.body).where(*conditions).order_by(table.c.wanted_at, table.c.id)
         with self._database.read() as connection:
-            return [_question(body) for body in connection.execute(query).scalars()]
+            return [question_of(body) for body in connection.execute(query).scalars()]
 
     def store_answer(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
         """Stores an answer, and adds its calls, with one cost for each, to the ledger.
@@ -139,7 +138,7 @@ class Questions:
         query = sa.select(*columns).where(is_question).with_for_update()
         content = answer.content
         with self._database.begin() as connection:
-            if content is not None and content.keys() - LABEL_KEYS:
+            if content is not None and content.keys() - LABEL_KEYS - (answer.shares or {}).keys():
                 [cleaned] = without_deleted(connection, table, project, [{"content": content}])
                 content = cleaned["content"]
             row = connection.execute(query).first()
@@ -149,9 +148,7 @@ class Questions:
             add_calls(self._database, connection, project, AnsweredCalls(answer, purpose, teacher, costs))
             if state == "answered" or (state == "dropped" and answer.content is None):
                 return False
-            shares = None
-            if answer.shares is not None:
-                shares = {label: round(float(p), 6) for label, p in zip(body["labels"], answer.shares, strict=True)}
+            shares = None if answer.shares is None else shares_json(question_of(body).fields, answer.shares)
             values = {
                 "state": "dropped" if answer.content is None else "answered", "answered_at": self._database.clock.now(),
                 "content": content, "shares": shares, "problem": answer.problem,
@@ -168,9 +165,9 @@ class Questions:
             )
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
-            for question_id, body, content, shares, problem in rows:
-                array = None if shares is None else np.array([shares[label] for label in body["labels"]], np.float32)
-                answers[question_id] = Answer(question_id, content, array, problem=problem)
+            for question_id, body, content, stored, problem in rows:
+                shares = None if stored is None else shares_of(question_of(body).fields, stored)
+                answers[question_id] = Answer(question_id, content, shares, problem=problem)
         return answers
 
     def cached_replies(self, project: int, teacher: str) -> ReplyTable:
@@ -188,18 +185,18 @@ class Questions:
             for chunk in chunks(keys, ROWS_PER_TRANSACTION):
                 rows += connection.execute(query.where(table.c.key.in_(chunk)))
         return [
-            Reply(row.key, row.shares, row.alone) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
+            Reply(row.key, by_control(row.shares), row.alone)
+            for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
         ]
 
-    def keys_waiting(self, project: int, teacher: str, labels: tuple[str, ...], multiple: bool) -> set[bytes]:
-        """Returns the content keys of the tasks about which an unanswered question offers these labels."""
+    def keys_waiting(self, project: int, teacher: str, fields: tuple[LabelField, ...]) -> set[bytes]:
+        """Returns the content keys of the tasks about which an unanswered question asks for exactly these fields."""
         query = sa.select(table.c.key, table.c.body).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
             table.c.state == "waiting", table.c.key.is_not(None),
         )  # fmt: skip
         with self._database.read() as connection:
-            questions = [(key, _question(body)) for key, body in connection.execute(query)]
-        return {key for key, question in questions if (question.labels, question.multiple) == (labels, multiple)}
+            return {key for key, body in connection.execute(query) if question_of(body).fields == fields}
 
     def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
         """Counts the questions to a teacher by (purpose, state)."""
@@ -210,8 +207,3 @@ class Questions:
         )
         with self._database.read() as connection:
             return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
-
-
-def _question(body: Mapping[str, Any]) -> Question:
-    pairs = tuple((str(text), str(reply)) for text, reply in body["examples"])
-    return Question(**{**body, "examples": pairs, "labels": tuple(body["labels"])})

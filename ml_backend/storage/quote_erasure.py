@@ -311,4 +311,11 @@ def _read(
         query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
     for row in connection.execute(query.with_for_update() if for_update else query).mappings():
         is_row = sa.and_(*(column == row[column.name] for column in table.primary_key))
-        yield Row(table, is_row, {column.name: row[column.name] for column in columns}, _quoting(table, row["key"]))
+        documents = {column.name: row[column.name] for column in columns if not _has_labels_only(column, row["key"])}
+        yield Row(table, is_row, documents, _quoting(table, row["key"]))
+
+
+def _has_labels_only(column: sa.Column[Any], key: bytes | None) -> bool:
+    """Returns whether a column of a row holds labels, which may be equal to texts: the answer to a question about one
+    task. `key`: the content key of the text that the row is about"""
+    return column is question.c.content and key is not None

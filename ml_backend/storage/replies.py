@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.storage.database import Database
+from ml_backend.storage.question_json import SINGLE_FIELD, by_control
 from ml_backend.storage.schema import question as table
 
 MAX_CACHED_TEACHERS = 64  # pairs of a project and a teacher
@@ -23,15 +24,15 @@ A row that is older still changes the count of rows, which makes the cache read 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The label that a teacher gave for one task.
+    """The labels that a teacher gave for one task.
 
     key     content key of the task's text
-    shares  label -> probability
+    shares  control -> label -> probability; the control is `SINGLE_FIELD` if the question had a single field
     alone   whether the teacher was shown no annotations
     """
 
     key: bytes
-    shares: Mapping[str, float]
+    shares: Mapping[str, Mapping[str, float]]
     alone: bool = True
 
 
@@ -41,50 +42,53 @@ class ReplyTable:
 
     keys    content keys of the texts, m of them
     alone   (m,) bool as in `Reply`
-    groups  replies by the c labels that the question offered: the rows (k,) of the replies, ascending, and their
-            probabilities (k, c)
+    groups  replies by the control as in `Reply`, and by the c labels that the question offered for it: the rows (k,)
+            of the replies, ascending, and their probabilities (k, c)
     """
 
     keys: Sequence[bytes] = ()
     alone: Mask = field(default_factory=lambda: np.empty(0, np.bool_))
-    groups: Mapping[tuple[str, ...], tuple[Ints, Floats]] = field(default_factory=dict)
+    groups: Mapping[tuple[str, tuple[str, ...]], tuple[Ints, Floats]] = field(default_factory=dict)
 
-    def shares(self, labels: Sequence[str]) -> tuple[Ints, Floats]:
-        """Returns the replies to questions that offered at least these c labels: their rows (k,), ascending, and the
-        probabilities (k, c) of these labels."""
+    def shares(self, control: str, labels: Sequence[str]) -> tuple[Ints, Floats]:
+        """Returns the replies to questions that offered at least these c labels for a control, or as a single field:
+        their rows (k,), ascending, and the probabilities (k, c) of these labels."""
         rows: list[Ints] = [np.empty(0, np.int64)]
         probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
-        for offered, (group_rows, group_probabilities) in self.groups.items():
-            if set(labels) <= set(offered):
+        for (group_control, offered), (group_rows, group_probabilities) in self.groups.items():
+            if group_control in (control, SINGLE_FIELD) and set(labels) <= set(offered):
                 rows.append(group_rows)
                 probabilities.append(group_probabilities[:, [offered.index(label) for label in labels]])
         all_rows = np.concatenate(rows)
         order = np.argsort(all_rows)
         return all_rows[order], np.concatenate(probabilities)[order]
 
-    def keys_for(self, labels: Collection[str]) -> set[bytes]:
-        """Returns the content keys of the texts for which a question offered exactly these labels."""
+    def keys_for(self, control: str, labels: Collection[str]) -> set[bytes]:
+        """Returns the content keys of the texts for which a question offered exactly these labels for a control, or as
+        a single field."""
         return {
             self.keys[row]
-            for offered, (rows, _) in self.groups.items()
-            if set(offered) == set(labels)
+            for (group_control, offered), (rows, _) in self.groups.items()
+            if group_control in (control, SINGLE_FIELD) and set(offered) == set(labels)
             for row in rows.tolist()
         }
 
     def extended(self, replies: Sequence[Reply]) -> ReplyTable:
         """Returns a table with these later replies at the end."""
-        new_groups: dict[tuple[str, ...], tuple[list[int], list[list[float]]]] = {}
+        new_groups: dict[tuple[str, tuple[str, ...]], tuple[list[int], list[list[float]]]] = {}
         for row, reply in enumerate(replies, start=len(self.keys)):
-            rows, probabilities = new_groups.setdefault(tuple(reply.shares), ([], []))
-            rows.append(row)
-            probabilities.append(list(reply.shares.values()))
+            for control, shares in reply.shares.items():
+                rows, probabilities = new_groups.setdefault((control, tuple(shares)), ([], []))
+                rows.append(row)
+                probabilities.append(list(shares.values()))
         groups = dict(self.groups)
-        for labels, (new_rows, new_probabilities) in new_groups.items():
+        for group, (new_rows, new_probabilities) in new_groups.items():
+            n_labels = len(group[1])
             old_rows, old_probabilities = groups.get(
-                labels, (np.empty(0, np.int64), np.empty((0, len(labels)), np.float32))
+                group, (np.empty(0, np.int64), np.empty((0, n_labels), np.float32))
             )
-            added = np.array(new_probabilities, np.float32).reshape(-1, len(labels))
-            groups[labels] = (
+            added = np.array(new_probabilities, np.float32).reshape(-1, n_labels)
+            groups[group] = (
                 np.concatenate([old_rows, np.array(new_rows, np.int64)]),
                 np.concatenate([old_probabilities, added]),
             )
@@ -137,7 +141,8 @@ class Replies:
             cached.question_ids.update(row.id for row in rows)
             cached.last_answered_at = max(cached.last_answered_at, rows[-1].answered_at)
             usable = [row for row in rows if row.key is not None and row.shares is not None]
-            cached.replies = cached.replies.extended([Reply(row.key, row.shares, row.alone) for row in usable])
+            replies = [Reply(row.key, by_control(row.shares), row.alone) for row in usable]
+            cached.replies = cached.replies.extended(replies)
         return n
 
 

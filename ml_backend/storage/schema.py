@@ -296,13 +296,13 @@ question = Table(
     Column("teacher", PortableText, nullable=False),
     Column("purpose", String(20), nullable=False),
     Column("key", LargeBinary(16), nullable=True),  # content key of its task
-    Column("body", JSON, nullable=False),  # the fields of `teacher_types.Question`
+    Column("body", JSON, nullable=False),  # `question_json.body_of`
     Column("state", String(10), nullable=False),  # waiting, answered, dropped
     Column("wanted_at", Float, nullable=False),
     Column("asked_at", Float, nullable=False, default=0.0),  # when a process took it; 0: never, or it was given back
     Column("answered_at", Float, nullable=True),
     Column("content", JSON, nullable=True),
-    Column("shares", JSON, nullable=True),  # label -> probability
+    Column("shares", JSON, nullable=True),  # `question_json.shares_json`
     Column("problem", PortableText, nullable=False, default=""),
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without annotations as examples
     Index("question_state", "project", "state", "purpose"),

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.label_studio.label_config import read_schema
@@ -22,6 +22,7 @@ from ml_backend.teacher.candidates import remaining_labels
 from ml_backend.teacher.client import Budget, TeacherClient, has_no_reply, missing_model_problem
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.evolution.steps import REFUSAL
+from ml_backend.teacher.prompts import label_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,11 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     if not waiting:
         if options.teacher != registry.BATCH_TEACHER:
             return BatchExport("asked at once", options.teacher)
-        labels_left, labelled = remaining_labels(store, options, schema.control, project, teacher.name)
+        labels_left, labelled = remaining_labels(store, options, [schema.control], project, teacher.name)
         outcome: Literal["all labels given", "no questions yet"]
         outcome = "all labels given" if labels_left <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
-    present = [question for question in waiting if _is_present(question, schema.control)]
+    present = [question for question in waiting if _is_present(question, schema)]
     stale = len(waiting) - len(present)
     if not present:
         return BatchExport("stale", stale=stale)
@@ -157,10 +158,11 @@ def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
     return settings.for_project(store.projects.require(project).extra_params)[0]
 
 
-def _is_present(question: Question, control: ControlSchema) -> bool:
-    """Whether a question fits the present labels of the project, so that its answer is worth its cost."""
-    present_labels = control.labels, (*control.labels, REFUSAL)
-    return question.purpose != "label" or (question.labels in present_labels and question.multiple == control.multiple)
+def _is_present(question: Question, schema: ProjectSchema) -> bool:
+    """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question about
+    a generated text asks for the labels of one control, and may be refused."""
+    present_fields = label_fields([schema.control]), label_fields([schema.control], REFUSAL)
+    return question.purpose != "label" or question.fields in present_fields
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

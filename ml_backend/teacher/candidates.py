@@ -7,6 +7,7 @@ influence their annotations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,6 @@ from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
-from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
@@ -66,15 +66,16 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
 
 
 def remaining_labels(
-    store: Store, options: ProjectSettings, control: ControlSchema, project: int, teacher: str
+    store: Store, options: ProjectSettings, controls: Sequence[ControlSchema], project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
-    """The number of labels that the teacher must still give to reach the setting `teacher_labels`, and the content keys
-    of the tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch
-    count as answered. The labels of other teachers do not count."""
+    """The number of tasks that the teacher must still label to reach the setting `teacher_labels`, and the content keys
+    of the tasks for which it has given labels of all controls, with the present labels. Questions with the present
+    labels that wait for a batch count as answered. The labels of other teachers do not count."""
     questions = store.questions
-    labelled_keys = questions.cached_replies(project, teacher).keys_for(control.labels)
+    replies = questions.cached_replies(project, teacher)
+    labelled_keys = set.intersection(*(replies.keys_for(control.name, control.labels) for control in controls))
     if options.teacher == registry.BATCH_TEACHER:
-        labelled_keys |= questions.keys_waiting(project, teacher, control.labels, control.multiple)
+        labelled_keys |= questions.keys_waiting(project, teacher, prompts.label_fields(controls))
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
@@ -123,7 +124,8 @@ def label_questions(
     """
     pool, project_row, schema = project.pool, project.project_row, project.schema
     tasks = tasks[pool.is_not_generated(tasks)]
-    descriptions = label_descriptions(project_row.label_descriptions, schema.control)
+    controls = [schema.control]
+    descriptions = {control.name: label_descriptions(project_row.label_descriptions, control) for control in controls}
     texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
@@ -137,28 +139,29 @@ def label_questions(
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         if text.strip():
             key = pool.keys_of(rows[i : i + 1])
-            questions[row] = prompts.label_question(schema.control, key, text, teacher, descriptions), key
+            questions[row] = prompts.label_question(controls, key, text, teacher, descriptions), key
     answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
-    examples = labelled_examples(store, pool, project_row.id, learner, np.asarray(pool.vectors_at(encoded_rows)))
+    examples = labelled_examples(store, project, learner, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
-        (replace(question, examples=prompts.as_examples(schema.control, examples_of_row.get(row, []))), key)
+        (replace(question, examples=prompts.as_examples(controls, examples_of_row.get(row, []))), key)
         for row, (question, key) in unanswered.items()
     ]
 
 
 def labelled_examples(
-    store: Store, pool: PoolContents, project: int, learner: FittedModel | None, vectors: Floats
-) -> list[list[tuple[str, list[str]]]]:
-    """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, from the
-    training data of `learner`; none without a learner. Tasks of the audit sample are left out, because they must not
-    influence a draft."""
-    no_examples: list[list[tuple[str, list[str]]]] = [[] for _ in vectors]
+    store: Store, loaded: LoadedProject, learner: FittedModel | None, vectors: Floats
+) -> list[list[tuple[str, Mapping[str, list[str]]]]]:
+    """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, by the
+    name of the control, from the training data of `learner`; none without a learner. Tasks of the audit sample are left
+    out, because they must not influence a draft."""
+    no_examples: list[list[tuple[str, Mapping[str, list[str]]]]] = [[] for _ in vectors]
     if learner is None:
         return no_examples
-    snapshot = learner.snapshot
+    snapshot, pool, project = learner.snapshot, loaded.pool, loaded.project_row.id
+    control = loaded.schema.control.name
     is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple  # no tie between annotators
     is_certain &= ~np.isin(snapshot.tasks, np.array(store.versions.audited(project), np.int64))
     snapshot_rows = pool.rows_of(snapshot.tasks)
@@ -174,4 +177,6 @@ def labelled_examples(
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
     texts = dict(zip(rows.tolist(), store.tasks.texts(project, tasks[rows].tolist()), strict=True))
-    return [[(texts[row], names[has_label[row]].tolist()) for row in selection.tolist()] for selection in chosen]
+    return [
+        [(texts[row], {control: names[has_label[row]].tolist()}) for row in selection.tolist()] for selection in chosen
+    ]

@@ -9,12 +9,15 @@ from hashlib import blake2b
 from typing import Any
 
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.teacher_types import Purpose, Question
+from ml_backend.core.teacher_types import LabelField, Purpose, Question
 
 PROMPT_VERSION = "1"
 """The version of all prompts: after a change of it, every question is asked anew."""
+LABEL = "label"
+"""The property of a reply with the labels of a single control."""
 MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
-TOKENS_PER_LABEL = 24  # tokens that a reply may have for each label
+TOKENS_PER_LABEL, TOKENS_PER_FIELD = 24, 20
+"""Maximum number of tokens of a label in a reply, and of a property in addition to its labels."""
 MAX_CUES, MAX_PATTERNS = 10, 6  # phrases of a label in one reply; patterns in a diagnosis
 MAX_SCORES_PER_REPLY, MAX_REPLIES_PER_ESTIMATE = 300, 5
 """Number of scores, of fields and of their values, in one reply; and number of replies for one estimate."""
@@ -25,42 +28,109 @@ MAX_VALUE_LENGTH = 60  # characters of a value
 
 
 def label_question(
-    control: ControlSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str], refusal: str = ""
+    controls: Sequence[ControlSchema],
+    key: bytes,
+    text: str,
+    teacher: str,
+    descriptions: Mapping[str, Mapping[str, str]],
+    refusal: str = "",
 ) -> Question:
-    """The question for the label of a text.
+    """The question for the labels of a text, with a property of the reply for each control.
 
-    key      the text's content key
-    refusal  an answer that the teacher may give instead of a label, "" for none
+    key           the text's content key
+    descriptions  of the labels, by the name of the control and by label
+    refusal       an answer that the teacher may give instead of a label, "" for none
+
+    The property of a single control is `LABEL`; that of one of several controls has the name of the control. A control
+    that annotators may not be shown is answered, too, because the teacher cannot know whether they are shown it.
 
     Few-shot examples may be added. Neither they nor the descriptions are part of the id, because a better prompt is no
     reason to ask for a draft again.
     """
-    choice = "every label that holds, or none of them" if control.multiple else "the one label that fits best"
-    may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
-    instructions = (
-        f"You label texts. Say {choice}, in JSON.{may_refuse}\n\nThe labels:\n{_listed(control, descriptions)}"
-    )
-    names = [*control.labels, *([refusal] if refusal else [])]
-    value: dict[str, Any] = {"type": "string", "enum": names}
-    if control.multiple:
-        value = {"type": "array", "items": value, "uniqueItems": True}
+    fields = label_fields(controls, refusal)
+    identity = [
+        [field.name, list(field.labels), field.multiple, list(control.hints)]
+        for field, control in zip(fields, controls, strict=True)
+    ]
     return Question(
-        id=_id(teacher, "label", key.hex(), names, control.multiple, list(control.hints)),
+        id=_id(teacher, "label", key.hex(), *(identity[0][1:] if len(fields) == 1 else [identity])),
         purpose="label",
-        instructions=instructions,
+        instructions=_label_instructions(controls, descriptions, refusal),
         text=_cut(text),
-        reply=_object({"label": value}),
-        field="label",
-        labels=tuple(names),
-        multiple=control.multiple,
-        longest=20 + TOKENS_PER_LABEL * (min(len(names), 10) if control.multiple else 1),
+        reply=_object({field.name: _labels_schema(field) for field in fields}),
+        fields=fields,
+        longest=_max_tokens(fields),
     )
 
 
-def as_examples(control: ControlSchema, annotated: Sequence[tuple[str, Sequence[str]]]) -> tuple[tuple[str, str], ...]:
-    """Few-shot examples from texts and the annotators' labels: pairs of a text and the correct reply to it."""
+def label_fields(controls: Sequence[ControlSchema], refusal: str = "") -> tuple[LabelField, ...]:
+    """The properties of the reply to a `label_question`."""
     return tuple(
-        (_cut(text), json.dumps({"label": list(labels) if control.multiple else labels[0]}, ensure_ascii=False))
+        LabelField(
+            LABEL if len(controls) == 1 else control.name,
+            (*control.labels, *([refusal] if refusal else [])),
+            control.multiple,
+        )
+        for control in controls
+    )
+
+
+def _label_instructions(
+    controls: Sequence[ControlSchema], descriptions: Mapping[str, Mapping[str, str]], refusal: str
+) -> str:
+    may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
+    choices = [
+        "every label that holds, or none of them" if control.multiple else "the one label that fits best"
+        for control in controls
+    ]
+    lists = [_listed(control, descriptions.get(control.name, {})) for control in controls]
+    if len(controls) == 1:
+        return f"You label texts. Say {choices[0]}, in JSON.{may_refuse}\n\nThe labels:\n{lists[0]}"
+    kinds = (
+        f'"{control.name}": say {choice}. The labels:\n{labels}'
+        for control, choice, labels in zip(controls, choices, lists, strict=True)
+    )
+    return (
+        f"You label texts. A text gets labels of {len(controls)} kinds; decide on each kind by itself. Answer in JSON, "
+        f"with one property for each kind, under its name.{may_refuse}\n\n" + "\n\n".join(kinds)
+    )
+
+
+def _labels_schema(field: LabelField) -> dict[str, Any]:
+    value: dict[str, Any] = {"type": "string", "enum": list(field.labels)}
+    return {"type": "array", "items": value, "uniqueItems": True} if field.multiple else value
+
+
+def _max_tokens(fields: Sequence[LabelField]) -> int:
+    """The maximum number of tokens of a reply. With several fields, a reply may have the name of each field twice,
+    because it may state how probable the labels of each are: the bytes of a name are more than its tokens twice."""
+    tokens = sum(
+        TOKENS_PER_FIELD + TOKENS_PER_LABEL * (min(len(field.labels), 10) if field.multiple else 1) for field in fields
+    )
+    return tokens if len(fields) == 1 else tokens + sum(len(field.name.encode()) for field in fields)
+
+
+def as_examples(
+    controls: Sequence[ControlSchema], annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]]
+) -> tuple[tuple[str, str], ...]:
+    """Few-shot examples from texts and the annotators' labels: pairs of a text and the correct reply to it. A reply
+    has no property for a control without labels.
+
+    annotated  texts with their labels by the name of the control
+    """
+    fields = {control.name: field for control, field in zip(controls, label_fields(controls), strict=True)}
+    return tuple(
+        (
+            _cut(text),
+            json.dumps(
+                {
+                    field.name: list(labels[name]) if field.multiple else labels[name][0]
+                    for name, field in fields.items()
+                    if name in labels
+                },
+                ensure_ascii=False,
+            ),
+        )
         for text, labels in annotated
     )
 

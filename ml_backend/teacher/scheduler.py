@@ -69,7 +69,7 @@ class QuestionScheduler:
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
         options, project = snapshot.options, snapshot.project_row.id
         left, labelled_keys = candidates.remaining_labels(
-            self._store, options, snapshot.schema.control, project, teacher
+            self._store, options, [snapshot.schema.control], project, teacher
         )
         if left <= 0:
             return []

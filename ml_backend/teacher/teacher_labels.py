@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from weakref import WeakKeyDictionary
@@ -14,11 +14,12 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.pool_snapshot import PoolContents
-from ml_backend.storage import Reply, ReplyTable, Store
+from ml_backend.storage import ReplyTable, Store
 from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
 
-_ROWS: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] = WeakKeyDictionary()
-"""The result of `_rows_of_tasks` for each table of replies, after the task ids and labels that it is valid for."""
+_ROWS: WeakKeyDictionary[ReplyTable, dict[tuple[str, tuple[str, ...]], tuple[Ints, Ints, Ints]]] = WeakKeyDictionary()
+"""The result of `_rows_of_tasks` for each table of replies, by control and labels, after the task ids that it is valid
+for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,11 @@ def load_teacher_labels(
     store: Store, teacher: str, control: ControlSchema, pool: PoolContents, project: int,
     aggregated_labels: AggregatedLabels,
 ) -> TeacherLabels:  # fmt: skip
-    """Loads the labels of a teacher from all its replies to questions with the present labels. Each task has the newest
-    of these replies to its text."""
+    """Loads the labels of a teacher from all its replies to questions with the present labels of a control. Each task
+    has the newest of these replies to its text."""
     replies, multiple = store.questions.cached_replies(project, teacher), control.multiple
-    tasks, reply_rows = _rows_of_tasks(replies, pool, control.labels)
-    rows, shares_of_rows = replies.shares(control.labels)
+    tasks, reply_rows = _rows_of_tasks(replies, pool, control)
+    rows, shares_of_rows = replies.shares(control.name, control.labels)
     probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
     was_without_examples = replies.alone[reply_rows]
     # without generated texts, because the teacher knew the label that it intended for them
@@ -106,18 +107,19 @@ def load_teacher_labels(
     )
 
 
-def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
-    """(m,) the ascending ids of the tasks whose text has a reply for these labels, and (m,) the row of each reply. The
-    result is cached as long as the replies and the tasks are the same, because it takes a search through all content
-    keys of the pool."""
-    cached = _ROWS.get(replies)
-    if cached is None or cached[0] is not pool.tasks or cached[1] != labels:
-        rows, _ = replies.shares(labels)
+def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSchema) -> tuple[Ints, Ints]:
+    """(m,) the ascending ids of the tasks whose text has a reply for the labels of a control, and (m,) the row of each
+    reply. The result is cached as long as the replies and the tasks are the same, because it takes a search through all
+    content keys of the pool."""
+    cache = _ROWS.setdefault(replies, {})
+    cached = cache.get((control.name, control.labels))
+    if cached is None or cached[0] is not pool.tasks:
+        rows, _ = replies.shares(control.name, control.labels)
         pool_rows, key_indices = pool.rows_with([replies.keys[row] for row in rows.tolist()])
         order = np.argsort(pool.tasks[pool_rows], kind="stable")
-        cached = pool.tasks, labels, pool.tasks[pool_rows[order]], rows[key_indices[order]]
-        _ROWS[replies] = cached
-    return cached[2], cached[3]
+        cached = pool.tasks, pool.tasks[pool_rows[order]], rows[key_indices[order]]
+        cache[control.name, control.labels] = cached
+    return cached[1], cached[2]
 
 
 def expected_labels_of_texts(
@@ -129,7 +131,7 @@ def expected_labels_of_texts(
     out = np.full((len(texts), len(control.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
-    rows, shares_of_rows = replies.shares(control.labels)
+    rows, shares_of_rows = replies.shares(control.name, control.labels)
     newest = {replies.keys[row]: i for i, row in enumerate(rows.tolist())}
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:
@@ -153,11 +155,11 @@ def no_teacher_labels(control: ControlSchema) -> TeacherLabels:
     )  # fmt: skip
 
 
-def shares(control: ControlSchema, replies: list[Reply]) -> Floats:
-    """(m, c) the probabilities of m replies in the columns of the schema. A label that a reply does not have gets 0
-    before they are normalized."""
-    rows = [[reply.shares.get(label, 0.0) for label in control.labels] for reply in replies]
-    return _normalized(np.array(rows, np.float32).reshape(len(replies), len(control.labels)), control.multiple)
+def shares(control: ControlSchema, label_shares: Sequence[Mapping[str, float]]) -> Floats:
+    """(m, c) the probabilities of m replies, each label -> probability, in the columns of the schema. A label that a
+    reply does not have gets 0 before they are normalized."""
+    rows = [[shares_of_reply.get(label, 0.0) for label in control.labels] for shares_of_reply in label_shares]
+    return _normalized(np.array(rows, np.float32).reshape(len(rows), len(control.labels)), control.multiple)
 
 
 def _normalized(probabilities: Floats, multiple: bool) -> Floats:

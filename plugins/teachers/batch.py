@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ml_backend.core.teacher_types import REASONING_TOKENS, SAMPLES_PER_LABEL, Answer, Call, Question, TeacherOptions
-from plugins.teachers import chat_completions, chat_messages, label_probabilities
+from plugins.teachers import chat_completions, chat_messages, stated_confidence
 
 URL = "/v1/chat/completions"
 
@@ -37,15 +37,12 @@ class BatchTeacher:
         source = "stated" if options.probabilities == "auto" else options.probabilities
         rejected = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
         for question in {question.id: with_reasoning_tokens(question) for question in questions}.values():
-            stated = (
-                label_probabilities.with_confidence(question) if question.field and source == "stated" else question
-            )
-            has_logprobs, is_sampled = question.field and source == "logprobs", question.field and source == "samples"
+            source_of_question = source if question.fields else "none"
             body = chat_messages.body(
-                stated,
+                stated_confidence.with_confidence(question) if source_of_question == "stated" else question,
                 options.model,
-                logprobs=bool(has_logprobs),
-                samples=SAMPLES_PER_LABEL if is_sampled else 1,
+                logprobs=source_of_question == "logprobs",
+                samples=SAMPLES_PER_LABEL if source_of_question == "samples" else 1,
                 rejected=rejected,
             )
             yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
@@ -92,10 +89,10 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
     reading = chat_messages.read(with_reasoning_tokens(question), reply)
-    if reading.content is None and question.field:  # the question may have asked for stated probabilities
-        stated = chat_messages.read(label_probabilities.with_confidence(with_reasoning_tokens(question)), reply)
+    if reading.content is None and question.fields:  # the question may have asked for stated probabilities
+        stated = chat_messages.read(stated_confidence.with_confidence(with_reasoning_tokens(question)), reply)
         if stated.content is not None:
-            reading = stated._replace(content=label_probabilities.without_confidence(question, stated.content))
+            reading = stated._replace(content=stated_confidence.without_confidence(question, stated.content))
     call = chat_completions.call(
         chat_messages.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome
     )

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField, Question
 from plugins.teachers import label_probabilities, token_logprobs
 
 MAX_ALTERNATIVES = 20  # alternatives of a token, the most that OpenAI returns
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     may be shown, or sent to the model."""
 
     content: Mapping[str, Any] | None
-    shares: Floats | None
+    shares: Mapping[str, Floats] | None
     outcome: Literal["answered", "malformed", "refused"]
     problem: str
 
@@ -110,8 +110,8 @@ def read(question: Question, reply: object) -> Reading:
 def readings(question: Question, reply: object) -> list[Reading]:
     """Evaluates each choice of a chat completion; returns at least one reading.
 
-    The shares of a reading come from the tokens of the choice, else from a number `confidence` in its content; without
-    either, the choice counts as one sample.
+    The shares of a reading come from the tokens of the choice, else from a `confidence` in its content; without either,
+    the choice counts as one sample.
     """
     choices = _part(reply, "choices")
     if not isinstance(choices, list) or not choices:
@@ -120,16 +120,19 @@ def readings(question: Question, reply: object) -> list[Reading]:
 
 
 def combine(question: Question, readings: Sequence[Reading]) -> Reading:
-    """Combines several readings of one question: among the usable ones, the first with the most frequent labels."""
+    """Combines several readings of one question: among the usable ones, the first with the most frequent labels of all
+    fields together. Its shares are the frequencies of the labels of each field."""
     usable = [reading for reading in readings if reading.content is not None]
-    if len(readings) == 1 or not usable or not question.field:
+    if len(readings) == 1 or not usable or not question.fields:
         return (usable or readings)[0]
-    label_sets = [_labels(question, reading.content or {}) for reading in usable]
-    (most_frequent, _), *_ = Counter(frozenset(label_set) for label_set in label_sets).most_common()
-    chosen = next(
-        reading for reading, label_set in zip(usable, label_sets, strict=True) if frozenset(label_set) == most_frequent
-    )
-    return chosen._replace(shares=label_probabilities.by_frequency(question, label_sets))
+    chosen_labels = [_chosen_labels(question, reading.content or {}) for reading in usable]
+    label_sets = [tuple(map(frozenset, labels.values())) for labels in chosen_labels]
+    (most_frequent, _), *_ = Counter(label_sets).most_common()
+    shares = {
+        field.name: label_probabilities.by_frequency(field, [labels[field.name] for labels in chosen_labels])
+        for field in question.fields
+    }
+    return usable[label_sets.index(most_frequent)]._replace(shares=shares)
 
 
 def gives_logprobs(reply: Mapping[str, Any]) -> bool:
@@ -142,14 +145,10 @@ def _read(question: Question, choice: object) -> Reading:
         content = _content(question, choice)
     except _UnusableReplyError as error:
         return Reading(None, None, error.outcome, str(error))
-    if not question.field:
+    if not question.fields:
         return Reading(content, None, "answered", "")
-    labels, confidence = _labels(question, content), content.get(label_probabilities.CONFIDENCE)
-    shares = label_probabilities.by_tokens(question, labels, _part(choice, "logprobs"))
-    if shares is None and isinstance(confidence, int | float) and not isinstance(confidence, bool):
-        shares = label_probabilities.by_statement(question, labels, confidence)
-    elif shares is None:
-        shares = label_probabilities.by_frequency(question, [labels])
+    chosen = _chosen_labels(question, content)
+    shares = label_probabilities.by_reply(question, chosen, content, _part(choice, "logprobs"))
     return Reading(content, shares, "answered", "")
 
 
@@ -170,16 +169,21 @@ def _content(question: Question, choice: object) -> Mapping[str, Any]:
     if error is not None:
         path = "/".join(map(str, error.absolute_schema_path))
         raise _UnusableReplyError(f"The reply does not satisfy the JSON schema: see {path} there.")
-    labels = _labels(question, content) if question.field else ()
-    if not set(labels) <= set(question.labels):
-        raise _UnusableReplyError(f'"{question.field}" of the reply is none of the labels that there are.')
+    for field in question.fields:
+        if not set(_labels(field, content)) <= set(field.labels):
+            raise _UnusableReplyError(f'"{field.name}" of the reply is none of the labels that there are.')
     return content
 
 
-def _labels(question: Question, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the labels that a reply names; a value that is no text becomes a name that no label has."""
-    value = content.get(question.field)
-    values = value if question.multiple and isinstance(value, list) else [value]
+def _chosen_labels(question: Question, content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Returns the labels that a reply names, by the name of the field."""
+    return {field.name: _labels(field, content) for field in question.fields}
+
+
+def _labels(field: LabelField, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the labels that a reply names in a field; a value that is no text becomes a name that no label has."""
+    value = content.get(field.name)
+    values = value if field.multiple and isinstance(value, list) else [value]
     return tuple(label if isinstance(label, str) else "\0" for label in values)
 
 

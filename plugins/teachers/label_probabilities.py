@@ -10,25 +10,50 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField, Question
+from plugins.teachers.stated_confidence import stated_confidence
 from plugins.teachers.token_logprobs import Token, read, spans
 
 END_OF_LIST = "\0"  # a name that no label has, for the end of a list of labels
 MIN_PROBABILITY = 0.001  # of a label where several may hold and no token leads to it
-CONFIDENCE = "confidence"
-CONFIDENCE_INSTRUCTION = f'In "{CONFIDENCE}", say how probable it is that this is right, from 0 to 1.'
 _VALUE_ENDS = b",]} \t\r\n"  # bytes that may follow a value
 
 
-def by_tokens(question: Question, chosen: Sequence[str], logprobs: object) -> Floats | None:
-    """Returns the shares (c,) from the `logprobs` of a choice, None if they are absent or do not spell the labels that
-    were chosen.
+def by_reply(
+    question: Question, chosen: Mapping[str, Sequence[str]], content: Mapping[str, Any], logprobs: object
+) -> dict[str, Floats]:
+    """Returns for each field of a question, by name, the shares (c,) from one reply: from its tokens, else from a
+    confidence that it states, else as of one sample.
+
+    chosen    the labels that the reply names, by the name of the field
+    content   the reply
+    logprobs  the log-probabilities of its tokens, if there are any
+    """
+    tokens = read(logprobs)
+    shares: dict[str, Floats] = {}
+    for field in question.fields:
+        labels, confidence = chosen[field.name], stated_confidence(question, field, content)
+        shares_by_tokens = by_tokens(field, question.reply.get("properties", {}).get(field.name, {}), labels, tokens)
+        if shares_by_tokens is not None:
+            shares[field.name] = shares_by_tokens
+        elif confidence is not None:
+            shares[field.name] = by_statement(field, labels, confidence)
+        else:
+            shares[field.name] = by_frequency(field, [labels])
+    return shares
+
+
+def by_tokens(
+    field: LabelField, schema: Mapping[str, Any], chosen: Sequence[str], tokens: Sequence[Token]
+) -> Floats | None:
+    """Returns the shares (c,) of a field from the tokens of a reply, None if there are none or they do not spell the
+    labels that were chosen. With several fields, they are the probabilities given the labels that the reply names
+    before. `schema`: the JSON schema of the field.
 
     A single label gets the product of the probabilities of its tokens, each renormalised over the tokens with which
     some label continues: a server may report probabilities before its grammar is applied. The alternatives of each
@@ -40,27 +65,25 @@ def by_tokens(question: Question, chosen: Sequence[str], logprobs: object) -> Fl
     chosen. A label that was not chosen gets the probability of having been named in any place instead, including the
     one after the last.
     """
-    tokens = read(logprobs)
     reply_bytes = b"".join(token.text for token in tokens)
-    label_spans = spans(reply_bytes, question, chosen)
+    label_spans = spans(reply_bytes, field, chosen)
     if label_spans is None:
         return None
     # if the reply writes "€" as "\u20ac", the other labels are written so, too
     is_escaped = b"\\u" in reply_bytes[label_spans[0][0] : label_spans[-1][1]]
-    forms = {label: json.dumps(label, ensure_ascii=is_escaped).encode("utf-8", "replace") for label in question.labels}
-    if not question.multiple:
+    forms = {label: json.dumps(label, ensure_ascii=is_escaped).encode("utf-8", "replace") for label in field.labels}
+    if not field.multiple:
         start, stop = label_spans[0]
         forms[chosen[0]] = _compact(reply_bytes[start:stop])
         probabilities = _form_probabilities(tokens, reply_bytes, (start, stop), forms, chosen[0])
-        return np.array([probabilities[label] for label in question.labels], np.float32)
-    list_schema = question.reply.get("properties", {}).get(question.field, {})
-    shares = dict.fromkeys(question.labels, 0.0)
+        return np.array([probabilities[label] for label in field.labels], np.float32)
+    shares = dict.fromkeys(field.labels, 0.0)
     for i, (form_name, (start, stop)) in enumerate(zip((*chosen, END_OF_LIST), label_spans, strict=True)):
-        if i == list_schema.get("maxItems", len(question.labels)):
+        if i == schema.get("maxItems", len(field.labels)):
             break  # the schema ends the list here
         separator = b"," if i else b""
         possible_forms = {label: separator + form for label, form in forms.items() if label not in chosen}
-        if i >= list_schema.get("minItems", 0):
+        if i >= schema.get("minItems", 0):
             possible_forms[END_OF_LIST] = b"]"
         possible_forms[form_name] = _compact(reply_bytes[start:stop])
         for label, probability in _form_probabilities(
@@ -70,48 +93,29 @@ def by_tokens(question: Question, chosen: Sequence[str], logprobs: object) -> Fl
                 shares[label] = probability
             elif label != END_OF_LIST:
                 shares[label] = 1 - (1 - shares[label]) * (1 - probability)
-    return np.array([min(max(shares[label], MIN_PROBABILITY), 1.0) for label in question.labels], np.float32)
+    return np.array([min(max(shares[label], MIN_PROBABILITY), 1.0) for label in field.labels], np.float32)
 
 
-def by_frequency(question: Question, label_sets: Sequence[Sequence[str]]) -> Floats:
+def by_frequency(field: LabelField, label_sets: Sequence[Sequence[str]]) -> Floats:
     """Returns the frequency (c,) of each label among several replies, with a prior of one more reply without
     information."""
     counts = Counter(label for labels in label_sets for label in set(labels))
-    frequencies = np.array([counts[label] for label in question.labels], np.float32)
+    frequencies = np.array([counts[label] for label in field.labels], np.float32)
     return np.asarray(
-        (frequencies + (0.5 if question.multiple else 1 / len(frequencies))) / (len(label_sets) + 1), np.float32
+        (frequencies + (0.5 if field.multiple else 1 / len(frequencies))) / (len(label_sets) + 1), np.float32
     )
 
 
-def by_statement(question: Question, chosen: Sequence[str], confidence: float) -> Floats:
+def by_statement(field: LabelField, chosen: Sequence[str], confidence: float) -> Floats:
     """Returns the shares (c,) from the confidence that the reply states. A single label has the confidence, and the
     others share the remainder evenly; of several labels each chosen one has the confidence, and each other label one
     minus it."""
     probability = min(max(confidence, 0.0), 1.0)
-    other_count = len(question.labels) - 1
-    if not question.multiple and not other_count:
+    other_count = len(field.labels) - 1
+    if not field.multiple and not other_count:
         return np.ones(1, np.float32)
-    other_probability = 1 - probability if question.multiple else (1 - probability) / other_count
-    return np.array([probability if label in chosen else other_probability for label in question.labels], np.float32)
-
-
-def with_confidence(question: Question) -> Question:
-    """Returns the question with a confidence in its reply, if its own schema has none."""
-    schema = question.reply
-    properties, required = schema.get("properties", {}), schema.get("required", ())
-    if CONFIDENCE in properties:
-        return question
-    extended = {"properties": {**properties, CONFIDENCE: {"type": "number"}}, "required": [*required, CONFIDENCE]}
-    return replace(
-        question, instructions=f"{question.instructions}\n\n{CONFIDENCE_INSTRUCTION}", reply={**schema, **extended}
-    )
-
-
-def without_confidence(question: Question, content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Returns the content of a reply to `with_confidence(question)` as that of a reply to the question itself."""
-    if content is None or CONFIDENCE in question.reply.get("properties", {}):
-        return content
-    return {name: value for name, value in content.items() if name != CONFIDENCE}
+    other_probability = 1 - probability if field.multiple else (1 - probability) / other_count
+    return np.array([probability if label in chosen else other_probability for label in field.labels], np.float32)
 
 
 def _form_probabilities(

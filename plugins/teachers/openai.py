@@ -24,7 +24,7 @@ from ml_backend.core.teacher_types import (
     max_calls,
     max_replies,
 )
-from plugins.teachers import chat_messages, label_probabilities
+from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.async_bridge import iterate
 from plugins.teachers.chat_completions import Endpoint, NoReplyError, RequestRejectedError, call
 from plugins.teachers.chat_messages import Reading
@@ -149,14 +149,14 @@ class OpenAITeacher:
     async def _read_once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
         """Returns the reading of one reply, or of several where probabilities need them. `problem`: that of the
         previous reply, "" if there is none."""
-        source = self._options.probabilities if question.field else "none"
+        source = self._options.probabilities if question.fields else "none"
         if source == "samples" or (source == "auto" and "logprobs" in self._rejected):
             return await self._sampled(endpoint, question, calls, problem, [])
         if source == "stated":
-            with_confidence = label_probabilities.with_confidence(question)
+            with_confidence = stated_confidence.with_confidence(question)
             _, readings = await self._send(endpoint, _Request(with_confidence, problem), calls)
             reading = chat_messages.combine(with_confidence, readings)
-            return reading._replace(content=label_probabilities.without_confidence(question, reading.content))
+            return reading._replace(content=stated_confidence.without_confidence(question, reading.content))
         wants_logprobs = source in ("auto", "logprobs")
         reply, readings = await self._send(endpoint, _Request(question, problem, logprobs=wants_logprobs), calls)
         reading = chat_messages.combine(question, readings)
@@ -186,7 +186,7 @@ class OpenAITeacher:
         helps."""
         question = request.question
         newly_rejected: frozenset[str] = frozenset()
-        call_limit = max_calls(max_replies(self._options.probabilities) if question.field else 1)
+        call_limit = max_calls(max_replies(self._options.probabilities) if question.fields else 1)
         while True:
             rejected = self._rejected | newly_rejected
             body = chat_messages.body(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SPACE = re.compile(rb"\s*")
@@ -53,14 +53,15 @@ def _probability(entry: Mapping[str, Any]) -> float:
     return probability if probability > 0 else 0.0  # NaN is not above zero
 
 
-def spans(reply_bytes: bytes, question: Question, chosen: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Returns the span of each label in the reply's tokens, from the end of the previous value to the end of the label.
-    For several labels, the last span is the end of the list. The tokens may contain more than the reply shows, such as
-    a code fence."""
-    key = re.escape(json.dumps(question.field).encode()) + rb"\s*:"
+def spans(reply_bytes: bytes, field: LabelField, chosen: Sequence[str]) -> list[tuple[int, int]] | None:
+    """Returns the span of each label of a field in the reply's tokens, from the end of the previous value to the end of
+    the label. For several labels, the last span is the end of the list. The tokens may contain more than the reply
+    shows, such as a code fence."""
+    forms = {json.dumps(field.name, ensure_ascii=escaped).encode("utf-8", "replace") for escaped in (False, True)}
+    key = rb"(?:" + rb"|".join(map(re.escape, forms)) + rb")\s*:"
     for match in reversed(list(re.finditer(key, reply_bytes))):
         start, label_spans, values = match.end(), [], []
-        if question.multiple:
+        if field.multiple:
             start = _skip_space(reply_bytes, start) + 1
         for _ in chosen:
             comma = _skip_space(reply_bytes, start)
@@ -73,7 +74,7 @@ def spans(reply_bytes: bytes, question: Question, chosen: Sequence[str]) -> list
             start = string.end()
         if values != list(chosen):
             continue
-        if not question.multiple:
+        if not field.multiple:
             return label_spans
         end = _skip_space(reply_bytes, start) + 1
         if reply_bytes[end - 1 : end] == b"]":

@@ -2,15 +2,16 @@
 
 A label is scored by the likelihood of the answer that names it; the prompt is processed once for all labels (as in
 Brown et al., "Language Models are Few-Shot Learners", arXiv 2005.14165, section 2.4). With several choices, a label is
-scored by the likelihood of "yes" against "no". A classifier answers with its own labels if they are the project's, or
-by entailment of "This text is about …" (Yin, Hay, Roth, EMNLP 2019). No text leaves the machine and no call costs
+scored by the likelihood of "yes" against "no". With several fields, a field is scored after the labels that the fields
+before it got, as in a reply that the model writes. A classifier answers with its own labels if they are the project's,
+or by entailment of "This text is about …" (Yin, Hay, Roth, EMNLP 2019). No text leaves the machine and no call costs
 money.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import TeacherUnavailableError
-from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
+from ml_backend.core.teacher_types import Answer, LabelField, Question, TeacherOptions
 from ml_backend.core.types import label_words
 from plugins.teachers import chat_messages
 
@@ -45,17 +46,22 @@ class TransformersTeacher:
         model, tokenizer = self._load()
         is_classifier = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
-            if is_classifier and question.field:
-                shares = _shares_by_classifier(model, tokenizer, question, self._model_name)
-            elif is_classifier:
+            if not question.fields and is_classifier:
                 yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
                 continue
-            elif question.field:
-                shares = _shares_by_likelihood(model, tokenizer, question)
-            else:
+            if not question.fields:
                 yield _generated(model, tokenizer, question)
                 continue
-            yield Answer(question.id, _content(question, shares), shares)
+            content: dict[str, Any] = {}
+            shares: dict[str, Floats] = {}
+            for field in question.fields:
+                if is_classifier:
+                    probabilities = _shares_by_classifier(model, tokenizer, question.text, field, self._model_name)
+                else:
+                    probabilities = _shares_by_likelihood(model, tokenizer, question, field, content)
+                shares[field.name] = probabilities
+                content[field.name] = _value(field, probabilities)
+            yield Answer(question.id, content, shares)
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
@@ -95,11 +101,10 @@ class TransformersTeacher:
         return self._loaded
 
 
-def _content(question: Question, shares: Floats) -> dict[str, Any]:
-    names = np.array(question.labels)
-    if question.multiple:
-        return {question.field: names[shares >= 0.5].tolist()}
-    return {question.field: str(names[shares.argmax()])}
+def _value(field: LabelField, shares: Floats) -> str | list[str]:
+    """Returns the label, or the list of labels, that a field gets from the shares (c,) of its labels."""
+    names = np.array(field.labels)
+    return list(names[shares >= 0.5].tolist()) if field.multiple else str(names[shares.argmax()])
 
 
 def _prompt(tokenizer: Any, question: Question, reply_start: str) -> list[int]:
@@ -118,20 +123,29 @@ def _prompt(tokenizer: Any, question: Question, reply_start: str) -> list[int]:
     return tokens
 
 
-def _shares_by_likelihood(model: Any, tokenizer: Any, question: Question) -> Floats:
-    """Returns the shares (c,) from the likelihoods of the answers."""
-    if not question.multiple:
-        reply_start = f'{{"{question.field}": "'
+def _shares_by_likelihood(
+    model: Any, tokenizer: Any, question: Question, field: LabelField, earlier: Mapping[str, Any]
+) -> Floats:
+    """Returns the shares (c,) of a field's labels from the likelihoods of the answers. `earlier`: the content of the
+    reply in the fields before it."""
+    if not field.multiple:
+        separator = ", " if earlier else ""
+        reply_start = f'{json.dumps(earlier, ensure_ascii=False)[:-1]}{separator}{_quoted(field.name)}: "'
         log_likelihoods = _log_likelihoods(
-            model, tokenizer, _prompt(tokenizer, question, reply_start), [f'{label}"' for label in question.labels]
+            model, tokenizer, _prompt(tokenizer, question, reply_start), [f'{label}"' for label in field.labels]
         )
         return _softmax(log_likelihoods)
     probabilities = []
-    for label in question.labels:
-        reply_start = f'Does the label "{label}" hold for the text? Answer: '
+    of_field = f" of {_quoted(field.name)}" if len(question.fields) > 1 else ""
+    for label in field.labels:
+        reply_start = f'Does the label "{label}"{of_field} hold for the text? Answer: '
         yes, no = _log_likelihoods(model, tokenizer, _prompt(tokenizer, question, reply_start), ["yes", "no"])
         probabilities.append(float(_softmax(np.array([yes, no]))[0]))
     return np.array(probabilities, np.float32)
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _log_likelihoods(model: Any, tokenizer: Any, prompt: list[int], answers: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -165,19 +179,20 @@ def _softmax(log_likelihoods: np.ndarray[Any, Any]) -> Floats:
     return np.asarray(exponentials / exponentials.sum(), np.float32)
 
 
-def _shares_by_classifier(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
-    """Returns the shares (c,) by the classifier's own labels, or by entailment. Raises a fatal TeacherUnavailableError
-    if the classifier has neither the project's labels nor a label "entailment". `name`: the model's name."""
+def _shares_by_classifier(model: Any, tokenizer: Any, text: str, field: LabelField, name: str) -> Floats:
+    """Returns the shares (c,) of a field's labels by the classifier's own labels, or by entailment. Raises a fatal
+    TeacherUnavailableError if the classifier has neither the field's labels nor a label "entailment". `name`: the
+    model's name."""
     import torch
 
-    text = question.text.encode("utf-8", "replace").decode() or " "
+    text = text.encode("utf-8", "replace").decode() or " "
     index_by_label = {label_words(str(label)).lower(): index for index, label in model.config.id2label.items()}
-    labels = [label_words(label).lower() for label in question.labels]
+    labels = [label_words(label).lower() for label in field.labels]
     with torch.no_grad():
         if all(label in index_by_label for label in labels):
             inputs = tokenizer(text, return_tensors="pt", truncation=True)
             logits = model(**inputs).logits[0].float()[torch.tensor([index_by_label[label] for label in labels])]
-            shares = torch.sigmoid(logits) if question.multiple else torch.softmax(logits, dim=0)
+            shares = torch.sigmoid(logits) if field.multiple else torch.softmax(logits, dim=0)
             return np.asarray(shares.numpy(), np.float32)
         if "entailment" not in index_by_label:
             raise TeacherUnavailableError(
@@ -190,7 +205,7 @@ def _shares_by_classifier(model: Any, tokenizer: Any, question: Question, name: 
             inputs = tokenizer(text, HYPOTHESIS.format(label), return_tensors="pt", truncation="only_first")
             logits_by_label.append(model(**inputs).logits[0].float())
         logits = torch.stack(logits_by_label)
-        if not question.multiple:
+        if not field.multiple:
             return np.asarray(torch.softmax(logits[:, index_by_label["entailment"]], dim=0).numpy(), np.float32)
         contradiction = index_by_label.get("contradiction", index_by_label.get("not entailment", 0))
         pair = torch.softmax(logits[:, [index_by_label["entailment"], contradiction]], dim=1)

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from scripted_server import only_shares
 
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
-from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
+from ml_backend.core.teacher_types import Answer, LabelField, Question, TeacherOptions
 from ml_backend.demo import llama
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.demo.server import free_port
@@ -54,9 +55,7 @@ def question(number: int, text: str, *, multiple: bool = False, **values: Any) -
         "instructions": f'Reply with JSON, {{"{name}": …}}, that names what fits the text of: {", ".join(LABELS)}.',
         "text": text,
         "reply": {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False},
-        "field": name,
-        "labels": LABELS,
-        "multiple": multiple,
+        "fields": (LabelField(name, LABELS, multiple),),
         "longest": 60,
     }
     return Question(**{**plain, **values})
@@ -66,10 +65,10 @@ def check(answers: Sequence[Answer], *, multiple: bool = False) -> None:
     for answer in answers:
         assert answer.content is not None and answer.shares is not None, answer.problem
         assert answer.calls[-1].outcome == "answered" and answer.calls[-1].input_tokens > 20
-        assert ((answer.shares >= 0) & (answer.shares <= 1)).all()
+        assert ((only_shares(answer) >= 0) & (only_shares(answer) <= 1)).all()
         if not multiple:
             assert answer.content["label"] in LABELS
-            np.testing.assert_allclose(answer.shares.sum(), 1, atol=1e-4)
+            np.testing.assert_allclose(only_shares(answer).sum(), 1, atol=1e-4)
 
 
 def test_texts_are_labelled_with_the_probabilities_of_tokens(url: str) -> None:
@@ -79,7 +78,7 @@ def test_texts_are_labelled_with_the_probabilities_of_tokens(url: str) -> None:
     check(answers)
     assert all(len(answer.calls) == 1 for answer in answers), "one call each: the server gives log-probabilities"
     assert teacher.name == f"openai:{MODEL}"
-    assert len({round(float(answer.shares.max()), 3) for answer in answers if answer.shares is not None}) > 1
+    assert len({round(float(only_shares(answer).max()), 3) for answer in answers if answer.shares is not None}) > 1
 
 
 def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
@@ -87,7 +86,9 @@ def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
     labels = ("good", "bad", "neither")
     schema = {"type": "object", "properties": {"label": {"enum": list(labels)}}, "required": ["label"]}
     say = 'Is the mood good, bad or neither? Reply in JSON: {"label": …}'
-    sampled_question = question(0, TEXTS[0], instructions=say, labels=labels, reply=schema, longest=30)
+    sampled_question = question(
+        0, TEXTS[0], instructions=say, fields=(LabelField("label", labels),), reply=schema, longest=30
+    )
     _, (answer,) = ask(url, sampled_question)
     assert answer.shares is not None
     drawn = []
@@ -99,7 +100,9 @@ def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
         ]
     frequency = [drawn.count(label) / len(drawn) for label in labels]
     assert len(drawn) > 20
-    np.testing.assert_allclose(answer.shares, frequency, atol=0.35)  # measured: 0.25, 0.5, 0.25 and 0.15, 0.69, 0.15
+    np.testing.assert_allclose(
+        only_shares(answer), frequency, atol=0.35
+    )  # measured: 0.25, 0.5, 0.25 and 0.15, 0.69, 0.15
 
 
 def test_several_labels_are_told_apart(url: str) -> None:
@@ -110,7 +113,7 @@ def test_several_labels_are_told_apart(url: str) -> None:
     for answer in usable:
         assert answer.shares is not None and answer.content is not None
         named = [label in answer.content["labels"] for label in LABELS]
-        assert (answer.shares[named] > 0).all()
+        assert (only_shares(answer)[named] > 0).all()
 
 
 def test_several_replies_are_asked_for_singly_where_the_server_has_too_few_slots(url: str) -> None:

@@ -198,7 +198,7 @@ def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
     ask(
         store,
         teacher,
-        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts],
+        [prompts.label_question([single.control], content_key(text), text, teacher.name, {}) for text in texts],
     )
     teacher_labels = load_teacher_labels(store, teacher.name, single.control, context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
@@ -234,7 +234,10 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     ask(
         store,
         teacher,
-        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts.values()],
+        [
+            prompts.label_question([single.control], content_key(text), text, teacher.name, {})
+            for text in texts.values()
+        ],
     )
     run_round(make_round(server))
     predict = FittedModel.predict
@@ -261,7 +264,7 @@ def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_o
     ask(
         store,
         teacher,
-        [prompts.label_question(single.control, content_key(text), text, teacher.name, {}) for text in texts],
+        [prompts.label_question([single.control], content_key(text), text, teacher.name, {}) for text in texts],
     )
     run_round(make_round(server))
     shown = {draft.task: draft for draft in store.published_drafts.of(5)}

@@ -146,11 +146,11 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
         question = replace(
-            prompts.label_question(SCHEMA.control, content_key(text), text, teacher, {}), id=f"q{number}"
+            prompts.label_question([SCHEMA.control], content_key(text), text, teacher, {}), id=f"q{number}"
         )
         store.questions.add(5, teacher, [(question, content_key(text))])
         probabilities = np.array([label == name for name in SCHEMA.control.labels], np.float32)
-        store.questions.store_answer(5, Answer(question.id, {"label": label}, probabilities), [])
+        store.questions.store_answer(5, Answer(question.id, {"label": label}, {"label": probabilities}), [])
 
     def measured_agreement(teacher: str) -> Any:
         set_up(store, 5, teacher={"name": teacher})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from versions import version
 
-from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.teacher_types import Answer, Call, LabelField, Question
 from ml_backend.core.types import Remark, TaskContent, content_key
 from ml_backend.storage import RoundRow, Store
 
@@ -18,7 +18,7 @@ LONG = "openai:" + "m" * 500
 
 
 def question(text: str) -> Question:
-    return Question("q1", "label", "Label it.", text, {}, ((text, text),), "label", ("a", "b"))
+    return Question("q1", "label", "Label it.", text, {}, ((text, text),), (LabelField("label", ("a", "b")),))
 
 
 @pytest.mark.parametrize("name", [LONG, ODD])
@@ -28,7 +28,7 @@ def test_a_teacher_and_a_model_may_have_any_name(any_store: Store, name: str) ->
     any_store.teacher_states.set_teacher(5, name, name)
     any_store.teacher_states.set_problem(5, name, ODD)
     assert any_store.questions.take(5, name, ["q1"]) == ["q1"]
-    answer = Answer("q1", {"label": "a"}, np.array([1, 0], np.float32), (Call(name, 0.1, 1, 1, "answered"),))
+    answer = Answer("q1", {"label": "a"}, {"label": np.array([1, 0], np.float32)}, (Call(name, 0.1, 1, 1, "answered"),))
     assert any_store.questions.store_answer(5, answer, [0.0])
     assert any_store.questions.counts(5, name) == {("label", "answered"): 1}
     assert (any_store.projects.require(5).teacher or {})["problem"] == PLAIN

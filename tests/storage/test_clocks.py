@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField, Question
 from ml_backend.storage import Store
 
 HOUR = 3600.0
@@ -62,7 +62,7 @@ def test_a_pause_after_a_failure_is_as_long_for_a_machine_whose_clock_is_wrong(
 def test_a_machine_whose_clock_is_wrong_takes_no_question_that_is_being_asked(
     shared: Store, go_wrong: Callable[[], None]
 ) -> None:
-    question = Question("q1", "label", "Label it.", "text", {}, (), "label", ("a", "b"))
+    question = Question("q1", "label", "Label it.", "text", {}, (), (LabelField("label", ("a", "b")),))
     shared.questions.add(5, "t", [(question, None)])
     assert shared.questions.take(5, "t", ["q1"]) == ["q1"]
     go_wrong()

@@ -17,7 +17,7 @@ from projects import set_up
 
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.teacher_types import Answer, Call, LabelField, Question
 from ml_backend.storage import EvolutionRow, Spending, Store
 from ml_backend.storage.database import MIGRATIONS
 from ml_backend.teacher.evolution import generated_texts
@@ -115,7 +115,9 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
     for evolution_round in rounds:
         generated_texts.save_round(any_store, 5, evolution_round)
     for number, examples in enumerate(((), (("an apple", "{}"),))):
-        question = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
+        question = Question(
+            f"q{number}", "label", "Label it.", "apple", {}, examples, (LabelField("label", ("fruit",)),)
+        )
         any_store.questions.add(5, "t", [(question, bytes(16))])
         clock.set_now(86_400.0 * number + 86_399.9)
         calls = (Call("m", 0.5, 10, 2, "answered"),) * 2

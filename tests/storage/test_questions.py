@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from manual_clock import ManualClock
 
-from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.teacher_types import Answer, Call, LabelField, Question
 from ml_backend.core.types import Draft, Prediction
 from ml_backend.storage import PublishedDraft, Reply, ReplyTable, Spending, Store
 from ml_backend.storage import ledger as ledger_module
@@ -22,12 +22,13 @@ from ml_backend.storage.schema import question as table
 
 TEACHER = "scripted:model@here"
 LABELS = ("fruit", "métal")
+FIELD = LabelField("label", LABELS)
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string", "enum": list(LABELS)}}}
 
 
 def question(number: int, purpose: str = "label") -> Question:
     examples = (("an apple", '{"label": "fruit"}'),)
-    return Question(f"q{number}", purpose, "Label it.", f"text {number}", SCHEMA, examples, "label", LABELS)  # type: ignore[arg-type]
+    return Question(f"q{number}", purpose, "Label it.", f"text {number}", SCHEMA, examples, (FIELD,))  # type: ignore[arg-type]
 
 
 def key(number: int) -> bytes:
@@ -40,15 +41,15 @@ def call(outcome: str = "answered", tokens: int = 10) -> Call:
 
 def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
     shares = np.array([share, 1 - share], np.float32)
-    return Answer(f"q{number}", {"label": "fruit"}, shares, calls or (call(),))
+    return Answer(f"q{number}", {"label": "fruit"}, {"label": shares}, calls or (call(),))
 
 
 def all_replies(store: Store) -> list[Reply]:
     """Returns the cached replies in the order of the answers."""
     replies = store.questions.cached_replies(5, TEACHER)
-    rows, shares = replies.shares(LABELS)
+    rows, shares = replies.shares("topic", LABELS)
     return [
-        Reply(replies.keys[row], dict(zip(LABELS, row_shares, strict=True)), bool(replies.alone[row]))
+        Reply(replies.keys[row], {"": dict(zip(LABELS, row_shares, strict=True))}, bool(replies.alone[row]))
         for row, row_shares in zip(rows.tolist(), shares.tolist(), strict=True)
     ]
 
@@ -74,7 +75,7 @@ def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
     assert not any_store.questions.store_answer(5, answer(7), [9.0]), "the question does not exist"
     stored = any_store.questions.answers(5, ids)["q1"]
     assert stored.content == {"label": "fruit"} and stored.shares is not None
-    assert stored.shares.tolist() == [0.75, 0.25]
+    assert stored.shares["label"].tolist() == [0.75, 0.25]
     assert any_store.ledger.spent(5)[""] == Spending(3, 30, 6, 4.75, 1.5)
     assert any_store.ledger.outcomes(5)[""] == {"malformed": 1, "answered": 2}
 
@@ -143,7 +144,7 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     any_store.questions.add(5, TEACHER, [(question(4, "describe"), None)])
     for number in (2, 3, 4, 1):
         any_store.questions.store_answer(5, answer(number, number / 8), [0.0])
-    shares = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
+    shares = {reply.key: dict(reply.shares[""]) for reply in all_replies(any_store)}
     assert shares == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
     replies = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
     assert [reply.key for reply in replies] == [key(2)]
@@ -156,8 +157,8 @@ def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store:
     any_store.questions.add(5, TEACHER, [(question(5, "describe"), None)])
     any_store.questions.store_answer(5, answer(1), [0.0])
     any_store.questions.store_answer(5, Answer("q2", None, None, (), "dropped"), [])
-    assert any_store.questions.keys_waiting(5, TEACHER, LABELS, multiple=False) == {key(3)}
-    assert not any_store.questions.keys_waiting(5, TEACHER, LABELS[:1], multiple=False), "the question differs"
+    assert any_store.questions.keys_waiting(5, TEACHER, (FIELD,)) == {key(3)}
+    assert not any_store.questions.keys_waiting(5, TEACHER, (LabelField("label", LABELS[:1]),)), "the question differs"
     assert [question.id for question in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
 
 
@@ -283,12 +284,14 @@ def test_only_new_replies_are_read_and_removed_ones_leave_the_cache(any_store: S
 
 def test_replies_for_other_labels_are_grouped_separately(any_store: Store) -> None:
     want(any_store, 1)
-    more = replace(question(2), labels=("stone", *LABELS))
+    more = replace(question(2), fields=(LabelField("label", ("stone", *LABELS)),))
     any_store.questions.add(5, TEACHER, [(more, key(2))])
-    any_store.questions.store_answer(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
+    any_store.questions.store_answer(
+        5, Answer("q2", {"label": "stone"}, {"label": np.array([0.5, 0.25, 0.25], np.float32)}), []
+    )
     any_store.questions.store_answer(5, answer(1), [0.0])
     replies = any_store.questions.cached_replies(5, TEACHER)
-    rows, shares = replies.shares(("métal", "fruit"))
+    rows, shares = replies.shares("topic", ("métal", "fruit"))
     assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]
-    assert replies.keys_for(LABELS) == {key(1)} and replies.keys_for(["stone"]) == set()
-    assert replies.shares(("stone", "fruit"))[0].tolist() == [0]
+    assert replies.keys_for("topic", LABELS) == {key(1)} and replies.keys_for("topic", ["stone"]) == set()
+    assert replies.shares("topic", ("stone", "fruit"))[0].tolist() == [0]

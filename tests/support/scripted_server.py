@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.arrays import Floats
+from ml_backend.core.teacher_types import LabelField, Question
 
 KEY = "sk-this-is-the-secret-key"
 LABELS = ("card_arrival", "card_lost", "exchange rate")
@@ -22,7 +23,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["label"],
     "additionalProperties": False,
 }
-LIST_SCHEMA = {
+LIST_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"labels": {"type": "array", "items": {"type": "string", "enum": list(LABELS)}, "uniqueItems": True}},
     "required": ["labels"],
@@ -30,7 +31,7 @@ LIST_SCHEMA = {
 }
 
 
-def question(number: int = 0, **values: Any) -> Question:
+def question(number: int = 0, labels: tuple[str, ...] = LABELS, **values: Any) -> Question:
     """Returns a question for the label of one text."""
     defaults: dict[str, Any] = {
         "id": f"q{number}",
@@ -38,15 +39,29 @@ def question(number: int = 0, **values: Any) -> Question:
         "instructions": "Say which label the text has.",
         "text": f"text {number}",
         "reply": SCHEMA,
-        "field": "label",
-        "labels": LABELS,
+        "fields": (LabelField("label", labels),),
         "longest": 40,
     }
     return Question(**{**defaults, **values})
 
 
-def list_question(number: int = 0, **values: Any) -> Question:
-    return question(number, **{"reply": LIST_SCHEMA, "field": "labels", "multiple": True, **values})
+def list_question(number: int = 0, labels: tuple[str, ...] = LABELS, **values: Any) -> Question:
+    """Returns a question for all labels of one text that hold."""
+    return question(number, **{"reply": LIST_SCHEMA, "fields": (LabelField("labels", labels, True),), **values})
+
+
+def two_field_question(number: int = 0, **values: Any) -> Question:
+    """Returns a question for one label and for a list of labels of one text, in the fields "Größe" and "tone"."""
+    properties = {"Größe": SCHEMA["properties"]["label"], "tone": LIST_SCHEMA["properties"]["labels"]}
+    reply = {**SCHEMA, "properties": properties, "required": list(properties)}
+    fields = LabelField("Größe", LABELS), LabelField("tone", LABELS, True)
+    return question(number, **{"reply": reply, "fields": fields, **values})
+
+
+def only_shares(answer: Any) -> Floats:
+    """Returns the probabilities of an answer, or of a reading, to a question with one field."""
+    (shares,) = answer.shares.values()
+    return shares  # type: ignore[no-any-return]
 
 
 def choice(content: Any, **values: Any) -> dict[str, Any]:

@@ -43,9 +43,13 @@ class ScriptedTeacher:
                 label = self.says or next(
                     name for name, words in WORDS.items() if question.text.split()[0] in words.split()
                 )
-                shares = np.full(len(question.labels), (1 - self.sure) / (len(question.labels) - 1), np.float32)
-                shares[question.labels.index(label)] = self.sure
-                yield question, Answer(question.id, {"label": label}, shares, (call,))
+                shares = {}
+                for field in question.fields:
+                    shares[field.name] = np.full(
+                        len(field.labels), (1 - self.sure) / (len(field.labels) - 1), np.float32
+                    )
+                    shares[field.name][field.labels.index(label)] = self.sure
+                yield question, Answer(question.id, dict.fromkeys(shares, label), shares, (call,))
             elif question.purpose == "describe":
                 descriptions = [
                     {

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField, Question
 from ml_backend.core.types import Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
 from ml_backend.storage import EvolutionRow, RoundRow, Store
 from ml_backend.storage.schema import metadata
@@ -30,7 +30,7 @@ def annotation(number: int, task: int) -> Annotation:
 
 def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Question:
     pairs = tuple((shown, '{"label": "fruit"}') for shown in examples)
-    return Question(number, purpose, "label it", text, {}, pairs, "label", ("fruit", "metal"))
+    return Question(number, purpose, "label it", text, {}, pairs, (LabelField("label", ("fruit", "metal")),))
 
 
 def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:

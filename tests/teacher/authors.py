@@ -48,9 +48,9 @@ class Author(ScriptedTeacher):
                 )
             elif self.refuses and self.refuses in question.text.split():
                 self.asked.append(question)
-                shares = np.full(len(question.labels), 0.1, np.float32)
+                shares = np.full(len(question.fields[0].labels), 0.1, np.float32)
                 shares[-1] = 0.7
-                yield Answer(question.id, {"label": steps.REFUSAL}, shares, (call,))
+                yield Answer(question.id, {"label": steps.REFUSAL}, {"label": shares}, (call,))
             else:
                 yield from super().answer([question])
 

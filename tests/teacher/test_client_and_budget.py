@@ -43,7 +43,7 @@ class Scripted:
             self.asked.append(question.id)
             call = Call("m", 0.1, 100, 10, self._outcome)  # type: ignore[arg-type]
             if self._outcome == "answered":
-                yield Answer(question.id, {"label": "fruit"}, np.array([0.9, 0.1], np.float32), (call,))
+                yield Answer(question.id, {"label": "fruit"}, {"label": np.array([0.9, 0.1], np.float32)}, (call,))
             else:
                 yield Answer(question.id, None, None, (call,), "nothing")
 
@@ -51,7 +51,7 @@ class Scripted:
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     keys = [content_key(f"text {number}") for number in range(n)]
     return [
-        prompts.label_question(SCHEMA.control, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)
+        prompts.label_question([SCHEMA.control], key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)
     ], keys
 
 
@@ -67,18 +67,23 @@ def test_an_answered_question_is_never_asked_again(store: Store) -> None:
 
 def test_other_labels_texts_teachers_and_hints_make_another_question_and_descriptions_do_not() -> None:
     key = content_key("a text")
-    plain = prompts.label_question(SCHEMA.control, key, "a text", "scripted", {})
+    plain = prompts.label_question([SCHEMA.control], key, "a text", "scripted", {})
     others = {
         prompts.label_question(
-            replace(SCHEMA.control, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}
+            [replace(SCHEMA.control, labels=("fruit", "metal", "stone"))], key, "a text", "scripted", {}
         ).id,
-        prompts.label_question(SCHEMA.control, key, "a text", "another", {}).id,
-        prompts.label_question(SCHEMA.control, content_key("b"), "b", "scripted", {}).id,
-        prompts.label_question(replace(SCHEMA.control, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
-        prompts.label_question(replace(SCHEMA.control, multiple=True), key, "a text", "scripted", {}).id,
+        prompts.label_question([SCHEMA.control], key, "a text", "another", {}).id,
+        prompts.label_question([SCHEMA.control], content_key("b"), "b", "scripted", {}).id,
+        prompts.label_question(
+            [replace(SCHEMA.control, hints=("grows on trees", ""))], key, "a text", "scripted", {}
+        ).id,
+        prompts.label_question([replace(SCHEMA.control, multiple=True)], key, "a text", "scripted", {}).id,
     }
     assert len(others) == 5 and plain.id not in others
-    assert prompts.label_question(SCHEMA.control, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
+    assert (
+        prompts.label_question([SCHEMA.control], key, "a text", "scripted", {"c": {"fruit": "grows on trees"}}).id
+        == plain.id
+    )
 
 
 def test_when_the_teacher_becomes_unavailable_earlier_answers_are_kept_and_the_rest_may_be_asked(

@@ -16,7 +16,7 @@ from stats_row import write_stats_row
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import Answer
+from ml_backend.core.teacher_types import Answer, LabelField
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.evolution_text import report_lines, round_lines
 from ml_backend.rendering.status_text import status_lines
@@ -222,18 +222,19 @@ def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
 
 
 def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: ProjectSchema) -> None:
-    plain = prompts.label_question(single.control, b"key", "a text", "t", {})
-    free = prompts.label_question(single.control, b"key", "a text", "t", {}, "unclear")
-    assert free.labels == (*single.control.labels, "unclear") and free.id != plain.id
-    assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
+    plain = prompts.label_question([single.control], b"key", "a text", "t", {})
+    free = prompts.label_question([single.control], b"key", "a text", "t", {}, "unclear")
+    labels = (*single.control.labels, "unclear")
+    assert free.fields == (LabelField("label", labels),) and free.id != plain.id
+    assert free.reply["properties"]["label"]["enum"] == list(labels) and "unclear" in free.instructions
 
 
 def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision_must_be_confident(
     multiple: ProjectSchema,
 ) -> None:
-    asked = [prompts.label_question(multiple.control, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [prompts.label_question([multiple.control], b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
-    answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
+    answers = [Answer("q", {"label": []}, {"label": np.array(row, np.float32)}) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
     kept, dropped = steps.labelled(multiple.control, list(zip(texts, answers, asked, strict=True)))
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Draft, Prediction, TaskContent, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
+from ml_backend.teacher.candidates import remaining_labels
 from ml_backend.teacher.teacher_labels import TeacherLabels, expected_labels_of_texts, load_teacher_labels
 
 SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
@@ -38,13 +40,13 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 
     def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: ProjectSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in fruit_shares.items():
-            asked = prompts.label_question(schema.control, content_key(text), text, "scripted", {})
+            asked = prompts.label_question([schema.control], content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.add(5, "scripted", [(asked, content_key(text))])
             shares = np.full(len(schema.control.labels), (1 - fruit) / (len(schema.control.labels) - 1), np.float32)
             shares[0] = fruit
-            store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, shares), [])
+            store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, {"label": shares}), [])
         tasks = np.array(sorted(answered), np.int64)
         targets = np.eye(2, dtype=np.float32)[[SCHEMA.control.labels.index(answered[task]) for task in tasks.tolist()]]
         return load_teacher_labels(
@@ -131,11 +133,13 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
     pool = ProjectPool(any_store, project, fake_encoder)
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
-        asked = replace(prompts.label_question(schema.control, content_key(text), text, "scripted", {}), id=str(number))
+        asked = replace(
+            prompts.label_question([schema.control], content_key(text), text, "scripted", {}), id=str(number)
+        )
         any_store.questions.add(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.control.labels), (1 - first) / (len(schema.control.labels) - 1), np.float32)
         shares[0] = first
-        any_store.questions.store_answer(project, Answer(asked.id, {"label": "x"}, shares), [])
+        any_store.questions.store_answer(project, Answer(asked.id, {"label": "x"}, {"label": shares}), [])
     for schema in SCHEMAS:
         no_labels = AggregatedLabels(
             pool.tasks[:0], np.empty((0, len(schema.control.labels)), np.float32), pool.tasks[:0]
@@ -155,3 +159,68 @@ def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_rest
         expected_labels_of_texts(store, "scripted", schema.control, 5, ["apple"]) for schema in (SCHEMA, wider)
     )
     assert between[1] > 0.5 and after[0] > 0.5
+
+
+TOPIC, TONE = SCHEMA.control, ControlSchema("tone", "t", ("angry", "calm"), True)
+
+
+def answer_about_both(store: Store, text: str, fruit: float, angry: float) -> None:
+    """The teacher gives the labels of two controls in one reply."""
+    asked = prompts.label_question([TOPIC, TONE], content_key(text), text, "scripted", {})
+    store.questions.add(5, "scripted", [(asked, content_key(text))])
+    shares = {"c": np.array([fruit, 1 - fruit], np.float32), "tone": np.array([angry, 0.25], np.float32)}
+    content = {"c": "metal", "tone": ["angry"]}
+    assert store.questions.store_answer(5, Answer(asked.id, content, shares), [])
+
+
+def load_labels_of(store: Store, control: ControlSchema, fake_encoder: FakeEncoder) -> TeacherLabels:
+    """The labels of a control, which the predictor has, too."""
+    pool = ProjectPool(store, 5, fake_encoder)
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    no_targets = np.empty((0, len(control.labels)), np.float32)
+    no_labels = AggregatedLabels(pool.tasks[:0], no_targets, pool.tasks[:0])
+    teacher_labels = load_teacher_labels(store, "scripted", control, pool, 5, no_labels)
+    request = expected_labels_of_texts(store, "scripted", control, 5, list(TEXTS.values()))
+    np.testing.assert_array_equal(request, teacher_labels.of(pool.tasks))
+    return teacher_labels
+
+
+def test_each_control_has_its_labels_from_one_reply_and_the_newest_reply_counts(
+    remember: Callable[..., TeacherLabels], store: Store, fake_encoder: FakeEncoder
+) -> None:
+    remember({"apple": 0.9, "iron": 0.125}, {})  # asked about one control
+    answer_about_both(store, "apple", 0.25, 0.75)
+    topic, tone = (load_labels_of(store, control, fake_encoder) for control in (TOPIC, TONE))
+    assert topic.tasks.tolist() == [10, 20, 50] and tone.tasks.tolist() == [10, 50]
+    assert topic.probabilities[:, 0] == pytest.approx([0.25, 0.125, 0.25], abs=1e-4)
+    assert tone.probabilities.tolist() == [[0.75, 0.25]] * 2
+    again = load_labels_of(store, TOPIC, fake_encoder)
+    np.testing.assert_array_equal(again.probabilities, topic.probabilities)
+
+
+def test_the_reply_to_a_question_about_other_controls_does_not_count_for_a_control_with_the_same_labels(
+    remember: Callable[..., TeacherLabels], store: Store, fake_encoder: FakeEncoder
+) -> None:
+    remember({}, {})
+    answer_about_both(store, "apple", 0.25, 0.75)
+    twin = replace(TONE, name="tone of the reply")
+    assert load_labels_of(store, twin, fake_encoder).tasks.tolist() == []
+
+
+def test_a_task_counts_as_labelled_when_the_teacher_has_labelled_it_for_all_controls(
+    remember: Callable[..., TeacherLabels], store: Store
+) -> None:
+    remember({"apple": 0.9, "iron": 0.125}, {})
+    answer_about_both(store, "zinc", 0.25, 0.75)
+    waiting = prompts.label_question([TOPIC, TONE], content_key("pear"), "pear", "scripted", {})
+    store.questions.add(5, "scripted", [(waiting, content_key("pear"))])
+    at_once, by_file = (ProjectSettings(teacher=name, teacher_labels=10) for name in ("openai", "batch"))
+
+    def labelled(options: ProjectSettings, *controls: ControlSchema) -> tuple[int, set[bytes]]:
+        left, keys = remaining_labels(store, options, controls, 5, "scripted")
+        return left, set(keys)
+
+    apple, iron, pear, zinc = map(content_key, ("apple", "iron", "pear", "zinc"))
+    assert labelled(at_once, TOPIC) == (7, {apple, iron, zinc}) == labelled(by_file, TOPIC)
+    assert labelled(at_once, TOPIC, TONE) == (9, {zinc})
+    assert labelled(by_file, TOPIC, TONE) == (8, {zinc, pear})

@@ -34,11 +34,13 @@ def annotate(store: Store, task: int, label: str, seconds: float | None = None) 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = prompts.label_question(SCHEMA.control, content_key(text), text, TEACHER, {})
+    asked = prompts.label_question([SCHEMA.control], content_key(text), text, TEACHER, {})
     store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == name for name in SCHEMA.control.labels], np.float32)
-        store.questions.store_answer(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
+        store.questions.store_answer(
+            5, Answer(asked.id, {"label": label}, {"label": shares}, calls), [0.25] * len(calls)
+        )
 
 
 def show(store: Store, version: str, **drafts: str | None) -> None:

@@ -44,14 +44,14 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     keyed_questions = [
-        (prompts.label_question(SCHEMA.control, content_key(text), text, TEACHER, {}), content_key(text))
+        (prompts.label_question([SCHEMA.control], content_key(text), text, TEACHER, {}), content_key(text))
         for text in texts
     ]
     store.questions.add(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
         store.questions.store_answer(
-            project, Answer(label_question.id, {"label": SCHEMA.control.labels[0]}, shares), []
+            project, Answer(label_question.id, {"label": SCHEMA.control.labels[0]}, {"label": shares}), []
         )
     first = 1_000_000 * project
     store.annotations.put(

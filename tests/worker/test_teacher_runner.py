@@ -160,7 +160,8 @@ def test_teacher_labels_from_an_earlier_configuration_do_not_count_towards_teach
     set_up(store, 5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99)
     teacher_harness.finish()
     assert len(teacher_harness.teacher.texts()) == 12
-    assert sum("stone" in question.labels for question in teacher_harness.teacher.asked) == 6
+    fields = [field for question in teacher_harness.teacher.asked for field in question.fields]
+    assert sum("stone" in field.labels for field in fields) == 6
 
 
 def test_a_project_that_is_no_longer_served_leaves_nothing_in_memory(

@@ -15,7 +15,7 @@ from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
 from ml_backend.pool.checked_encoder import encode_checked
-from ml_backend.storage import EvolutionRow, ProjectRow, Reply, Store
+from ml_backend.storage import EvolutionRow, ProjectRow, Store
 from ml_backend.teacher.confusion_model import corrected
 from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
@@ -176,7 +176,7 @@ def pseudo_labels_of_texts(
     for another teacher, so the texts of other teachers are left out."""
     rounds = read_rounds(store, project_row.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
-    probabilities = shares(control, [Reply(text.key, text.shares) for text in texts])
+    probabilities = shares(control, [text.shares for text in texts])
     targets = corrected(probabilities, teacher_labels.distillation_confusion, control.multiple)
     return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
 

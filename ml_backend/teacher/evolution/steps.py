@@ -15,7 +15,6 @@ from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.evaluation.metrics import decide_labels, is_correct
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Reply
 from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
@@ -146,16 +145,15 @@ def label(
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
-    label_descriptions = descriptions(context.project_row.label_descriptions, context.schema.control)
+    control = context.schema.control
+    label_descriptions = {control.name: descriptions(context.project_row.label_descriptions, control)}
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    examples = candidates.labelled_examples(context.store, context.pool, context.project_row.id, learner, vectors)
+    examples = candidates.labelled_examples(context.store, context, learner, vectors)
     return [
         (
             replace(
-                prompts.label_question(
-                    context.schema.control, text.key, text.text, teacher, label_descriptions, REFUSAL
-                ),
-                examples=prompts.as_examples(context.schema.control, pairs),
+                prompts.label_question([control], text.key, text.text, teacher, label_descriptions, REFUSAL),
+                examples=prompts.as_examples([control], pairs),
             ),
             text.key,
         )
@@ -174,9 +172,10 @@ def labelled(
         if answer.content is None or answer.shares is None:
             dropped.append(DroppedText(UNUSABLE, text.text))
             continue
-        probability_of = dict(zip(question.labels, answer.shares.tolist(), strict=True))
+        (field,) = question.fields
+        probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
-        probabilities = shares(control, [Reply(text.key, probability_of)])
+        probabilities = shares(control, [probability_of])
         chosen = decide_labels(probabilities, control.multiple)[0]
         refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):

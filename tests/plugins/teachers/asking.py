@@ -50,6 +50,9 @@ def reply_correctly(request: Request, number: int) -> Reply:
     """Returns a random reply that satisfies the question's schema, sometimes without log-probabilities."""
     generator = random.Random(number)
     properties = request.body["response_format"]["json_schema"]["schema"]["properties"]
+    if "tone" in properties:
+        content = {"Größe": generator.choice(LABELS), "tone": generator.sample(LABELS, generator.randint(0, 3))}
+        return Reply(completion(choice(content)))
     if "labels" in properties:
         return Reply(completion(choice({"labels": generator.sample(LABELS, generator.randint(0, 3))})))
     return Reply(likely_label(generator.choice(LABELS)))

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted_server import KEY, choice, completion, label, likely_label, question
+from scripted_server import KEY, choice, completion, label, likely_label, only_shares, question
 from teacher_contract import CONTRACT_QUESTIONS, TeacherContract, check
 
 from ml_backend.core.ports import BatchFormat, Teacher
 from ml_backend.core.teacher_types import REASONING_TOKENS, Answer, Question, TeacherOptions
-from plugins.teachers import batch, chat_messages, label_probabilities
+from plugins.teachers import batch, chat_messages, stated_confidence
 from plugins.teachers.batch import BatchTeacher
 
 BATCH: BatchFormat = BatchTeacher
@@ -50,7 +50,7 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
     for asked, line in zip(CONTRACT_QUESTIONS, lines, strict=True):
         assert "\n" not in line and line.isascii()
         longer = batch.with_reasoning_tokens(asked)
-        sent = label_probabilities.with_confidence(longer) if asked.field else longer
+        sent = stated_confidence.with_confidence(longer) if asked.fields else longer
         assert json.loads(line) == {
             "custom_id": asked.id, "method": "POST", "url": "/v1/chat/completions",
             "body": chat_messages.body(sent, "m", rejected={"temperature", "max_tokens"}),
@@ -71,7 +71,7 @@ def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
     ],
 )  # fmt: skip
 def test_the_source_of_probabilities_decides_which_parameters_are_sent(probabilities: Any, has: set[str]) -> None:
-    plain = question(1, field="", labels=())
+    plain = question(1, fields=())
     options = TeacherOptions(model="m", probabilities=probabilities)
     first, second = (json.loads(written)["body"] for written in BATCH.write([question(), plain], options))
     always = {"model", "messages", "response_format"}
@@ -85,7 +85,7 @@ def test_a_model_may_reason_before_it_answers() -> None:
     assert written[0]["max_completion_tokens"] == question().longest + REASONING_TOKENS
     reasoned = '<think>It says {"label": "card_arrival"}, but …</think>\n{"label": "card_lost", "confidence": 0.75}'
     (answer,), _ = read(line("q0", completion(choice(reasoned))))
-    assert answer.content == {"label": "card_lost"} and answer.shares is not None and answer.shares.max() == 0.75
+    assert answer.content == {"label": "card_lost"} and answer.shares is not None and only_shares(answer).max() == 0.75
 
 
 def test_after_an_unusable_reply_a_usable_one_is_taken_from_the_same_file() -> None:
@@ -98,7 +98,7 @@ def test_after_an_unusable_reply_a_usable_one_is_taken_from_the_same_file() -> N
 def test_a_confidence_that_was_stated_is_read_and_not_kept() -> None:
     (answer,), _ = read(line("q0", completion(choice({"label": "card_lost", "confidence": 0.9}))))
     assert answer.content == {"label": "card_lost"} and answer.shares is not None
-    np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
+    np.testing.assert_allclose(only_shares(answer), [0.05, 0.9, 0.05], atol=1e-6)
     (answer,), _ = read(line("q0", completion(choice({"label": "nonsense", "confidence": 0.9}))))
     assert answer.content is None and [call.outcome for call in answer.calls] == ["malformed"]
 
@@ -114,8 +114,8 @@ def test_the_replies_are_read_as_those_of_a_server() -> None:
     (first, second), ignored = read(line("q1"), line("q0", samples))
     assert (first.question, first.content) == ("q1", {"label": "card_arrival"}) and not ignored
     assert first.shares is not None
-    np.testing.assert_allclose(first.shares, [0.8, 0.1, 0.1], atol=1e-6)
-    assert second.shares is not None and second.shares.argmax() == 1
+    np.testing.assert_allclose(only_shares(first), [0.8, 0.1, 0.1], atol=1e-6)
+    assert second.shares is not None and only_shares(second).argmax() == 1
     (call,) = first.calls
     assert (call.model, call.input_tokens, call.output_tokens, call.outcome) == ("m", 10, 5, "answered")
 
@@ -157,7 +157,7 @@ def test_an_unusable_reply_is_paid_for(body: Any, outcome: str) -> None:
 
 
 def test_a_question_goes_out_and_comes_back() -> None:
-    asked: dict[str, Question] = {item.id: item for item in CONTRACT_QUESTIONS if item.field == "label"}
+    asked: dict[str, Question] = {item.id: item for item in CONTRACT_QUESTIONS if item.fields == question().fields}
     requests = [json.loads(item) for item in BATCH.write(asked.values(), TeacherOptions(model="m"))]
     replies = [line(item["custom_id"]) for item in reversed(requests)]
     answers = list(BATCH.read(replies, asked, Counter()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from scripted_server import LABELS, SCHEMA, list_question, logprobs, question
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import LabelField, Question
 from plugins.teachers.label_probabilities import MIN_PROBABILITY, by_frequency, by_statement, by_tokens
+from plugins.teachers.token_logprobs import read
 
+FIELD, LIST_FIELD = LabelField("label", LABELS), LabelField("labels", LABELS, True)
 NAMES = st.text(st.sampled_from('abca "\\é/\n'), min_size=1, max_size=6)
 
 
@@ -91,7 +93,7 @@ def test_shares_equal_the_enumeration_of_tokens(data: st.DataObject) -> None:
     tokens[-1] = (last + after, {token + after * (token in ends): p for token, p in likely.items()})
     head = '```json\n{"why": "\\"label\\": no", "label"' + (":" if not before.startswith(":") else "")
     given_tokens = logprobs(head, *tokens, "}" if "}" not in after else "", "\n```", "")
-    probabilities = by_tokens(question(labels=labels), (chosen,), given_tokens)
+    probabilities = shares_by_tokens(question(labels=labels), (chosen,), given_tokens)
     assert probabilities is not None
     shares = dict(zip(labels, probabilities.tolist(), strict=True))
     assert math.isclose(sum(shares.values()), 1, abs_tol=1e-5)
@@ -102,8 +104,14 @@ def test_shares_equal_the_enumeration_of_tokens(data: st.DataObject) -> None:
         )
 
 
+def shares_by_tokens(asked: Question, chosen: Sequence[str], logprobs: object) -> Floats | None:
+    """Returns the shares of the only field of a question."""
+    (field,) = asked.fields
+    return by_tokens(field, asked.reply.get("properties", {}).get(field.name, {}), chosen, read(logprobs))
+
+
 def shares_of(asked: Question, chosen: tuple[str, ...], *tokens: Any) -> list[float]:
-    shares: Floats | None = by_tokens(asked, chosen, logprobs(*tokens))
+    shares: Floats | None = shares_by_tokens(asked, chosen, logprobs(*tokens))
     assert shares is not None
     return [round(share, 4) for share in shares.tolist()]
 
@@ -165,12 +173,12 @@ def test_characters_that_are_cut_in_two_are_put_together() -> None:
         top += [{"token": "�", "logprob": math.log(0.5), "bytes": list(other)}] if other else []
         entries.append({**top[0], "top_logprobs": top})
     entries += logprobs('"}')["content"]
-    shares = by_tokens(question(labels=("€", "xy", "\u20ad")), ("€",), {"content": entries})
+    shares = shares_by_tokens(question(labels=("€", "xy", "\u20ad")), ("€",), {"content": entries})
     assert shares is not None and shares.tolist() == [0.25, 0.5, 0.25]
 
 
 def test_the_last_of_several_places_that_may_hold_the_label_is_read() -> None:
-    asked = question(field="label")
+    asked = question()
     thinking = '{"label": "card_arrival"} no: {"label": '
     assert shares_of(asked, LABELS[:1], thinking, ('"card_arrival"', {'"card_arrival"': 0.5, '"card_lost"': 0.5}), "}")[
         :2
@@ -189,8 +197,8 @@ def test_the_last_of_several_places_that_may_hold_the_label_is_read() -> None:
     ],
 )  # fmt: skip
 def test_log_probabilities_that_do_not_spell_the_label_are_ignored(wrong: object) -> None:
-    assert by_tokens(question(), LABELS[:1], wrong) is None
-    assert by_tokens(list_question(field="label"), LABELS[:1], wrong) is None
+    assert shares_by_tokens(question(), LABELS[:1], wrong) is None
+    assert shares_by_tokens(question(fields=(replace(LIST_FIELD, name="label"),)), LABELS[:1], wrong) is None
 
 
 @pytest.mark.parametrize("odd", [-math.inf, math.inf, math.nan, -9999, 5, "-1"])
@@ -198,7 +206,7 @@ def test_an_odd_log_probability_leaves_probabilities(odd: Any) -> None:
     entries = logprobs('{"label": ', ('"card_arrival"', {'"card_arrival"': 0.5, '"card_lost"': 0.5}), "}")
     for entry in entries["content"][1]["top_logprobs"]:
         entry["logprob"] = odd
-    shares = by_tokens(question(), LABELS[:1], entries)
+    shares = shares_by_tokens(question(), LABELS[:1], entries)
     assert shares is not None and np.isfinite(shares).all() and abs(shares.sum() - 1) < 1e-5
 
 
@@ -256,14 +264,14 @@ def test_a_label_without_any_token_keeps_the_least_probability() -> None:
 
 def test_frequency_has_a_prior() -> None:
     picks = [["card_lost"]] * 3 + [["card_arrival"]] * 2
-    np.testing.assert_allclose(by_frequency(question(), picks), [(2 + 1 / 3) / 6, (3 + 1 / 3) / 6, 1 / 18], atol=1e-6)
+    np.testing.assert_allclose(by_frequency(FIELD, picks), [(2 + 1 / 3) / 6, (3 + 1 / 3) / 6, 1 / 18], atol=1e-6)
     several = [["card_lost", "card_arrival"], ["card_lost", "card_lost"], []]
-    np.testing.assert_allclose(by_frequency(list_question(), several), [1.5 / 4, 2.5 / 4, 0.5 / 4], atol=1e-6)
+    np.testing.assert_allclose(by_frequency(LIST_FIELD, several), [1.5 / 4, 2.5 / 4, 0.5 / 4], atol=1e-6)
 
 
 @pytest.mark.parametrize(("stated", "sure"), [(0.7, 0.7), (1, 1.0), (7, 1.0), (-3.5, 0.0), (0, 0.0)])
 def test_stated_confidence_is_clipped_and_the_rest_shared(stated: float, sure: float) -> None:
     rest = (1 - sure) / 2
-    np.testing.assert_allclose(by_statement(question(), LABELS[:1], stated), [sure, rest, rest], atol=1e-6)
-    np.testing.assert_allclose(by_statement(list_question(), LABELS[:2], stated), [sure, sure, 1 - sure], atol=1e-6)
-    assert by_statement(question(labels=("a",)), ("a",), stated).tolist() == [1.0]
+    np.testing.assert_allclose(by_statement(FIELD, LABELS[:1], stated), [sure, rest, rest], atol=1e-6)
+    np.testing.assert_allclose(by_statement(LIST_FIELD, LABELS[:2], stated), [sure, sure, 1 - sure], atol=1e-6)
+    assert by_statement(LabelField("label", ("a",)), ("a",), stated).tolist() == [1.0]

@@ -294,7 +294,7 @@ def worst(request: Request, number: int) -> Reply:
 def test_no_question_takes_more_calls_or_costs_more_than_the_budget_assumes(script: Any, probabilities: str) -> None:
     options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)
     budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
-    questions = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
+    questions = [*(question(n) for n in range(4)), list_question(5), question(6, fields=(), text="猫" * 2000)]
     answers: list[Answer] = []
     with serving(script) as server, suppress(TeacherUnavailableError):
         teacher = create_teacher(server.url, probabilities=probabilities, timeout=0.1, concurrency=6)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file
-from scripted_server import KEY, list_question, question
+from scripted_server import KEY, list_question, only_shares, question, two_field_question
 from teacher_contract import TeacherContract
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -28,7 +30,7 @@ from transformers import (
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import Question, TeacherOptions
+from ml_backend.core.teacher_types import LabelField, Question, TeacherOptions
 from ml_backend.core.types import label_words
 from plugins.teachers.chat_messages import DATA, quoted
 from plugins.teachers.transformers import TransformersTeacher
@@ -87,7 +89,7 @@ class TestACausalModel(TeacherContract):
 class TestAClassifier(TeacherContract):
     @pytest.fixture
     def teacher(self, tmp_path: Path) -> Iterator[Teacher]:
-        yield classifier(tmp_path, list(question().labels))
+        yield classifier(tmp_path, list(question().fields[0].labels))
 
 
 def test_weights_that_only_unpickling_could_read_are_refused(causal: Path, tmp_path: Path) -> None:
@@ -124,10 +126,10 @@ def test_the_share_of_a_label_is_the_likelihood_of_the_reply_that_names_it(causa
     asked = question()
     prompt = plain_prompt(asked, '{"label": "')
     (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
-    expected = shares_of([log_likelihood(causal, prompt, f'{label}"') for label in asked.labels])
+    expected = shares_of([log_likelihood(causal, prompt, f'{label}"') for label in asked.fields[0].labels])
     assert answer.shares is not None
-    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
-    assert answer.content == {"label": asked.labels[int(expected.argmax())]}
+    assert np.log(only_shares(answer)) == pytest.approx(np.log(expected), abs=0.01)
+    assert answer.content == {"label": asked.fields[0].labels[int(expected.argmax())]}
     assert answer.calls == ()
 
 
@@ -135,14 +137,32 @@ def test_with_several_choices_the_share_of_a_label_is_the_likelihood_of_yes_agai
     asked = list_question()
     (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
     expected = []
-    for label in asked.labels:
+    for label in asked.fields[0].labels:
         prompt = plain_prompt(asked, f'Does the label "{label}" hold for the text? Answer: ')
         expected.append(shares_of([log_likelihood(causal, prompt, word) for word in ("yes", "no")])[0])
     assert answer.shares is not None
-    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
-    assert answer.content == {
-        asked.field: [label for label, share in zip(asked.labels, expected, strict=True) if share >= 0.5]
-    }
+    assert np.log(only_shares(answer)) == pytest.approx(np.log(expected), abs=0.01)
+    pairs = zip(asked.fields[0].labels, expected, strict=True)
+    assert answer.content == {"labels": [label for label, share in pairs if share >= 0.5]}
+
+
+def test_each_of_several_fields_is_scored_after_the_labels_of_the_fields_before_it(causal: Path) -> None:
+    asked = two_field_question()
+    asked = replace(asked, fields=(*asked.fields, LabelField("mood", ("good", "bad"))))
+    (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
+    assert answer.content is not None and answer.shares is not None
+    size, tone, mood = asked.fields
+    prompt = plain_prompt(asked, '{"Größe": "')
+    expected = shares_of([log_likelihood(causal, prompt, f'{label}"') for label in size.labels])
+    assert np.log(answer.shares["Größe"]) == pytest.approx(np.log(expected), abs=0.01)
+    prompt = plain_prompt(asked, f'Does the label "{tone.labels[0]}" of "tone" hold for the text? Answer: ')
+    expected = shares_of([log_likelihood(causal, prompt, word) for word in ("yes", "no")])
+    assert np.log(answer.shares["tone"][0]) == pytest.approx(np.log(expected[0]), abs=0.01)
+    earlier = json.dumps({name: answer.content[name] for name in ("Größe", "tone")}, ensure_ascii=False)
+    prompt = plain_prompt(asked, f'{earlier[:-1]}, "mood": "')
+    expected = shares_of([log_likelihood(causal, prompt, f'{label}"') for label in mood.labels])
+    assert np.log(answer.shares["mood"]) == pytest.approx(np.log(expected), abs=0.01)
+    assert answer.content["mood"] == mood.labels[int(expected.argmax())]
 
 
 def test_a_chat_template_frames_the_messages_of_the_conversation(causal: Path, tmp_path: Path) -> None:
@@ -160,40 +180,39 @@ def test_a_chat_template_frames_the_messages_of_the_conversation(causal: Path, t
         f'{{"label": "a"}}[user]{quoted(asked.text)}[assistant]{{"label": "'
     )
     (answer,) = TransformersTeacher(TeacherOptions(model=str(folder))).answer([asked])
-    expected = shares_of([log_likelihood(folder, prompt, f'{label}"') for label in asked.labels])
+    expected = shares_of([log_likelihood(folder, prompt, f'{label}"') for label in asked.fields[0].labels])
     assert answer.shares is not None
-    assert np.log(answer.shares) == pytest.approx(np.log(expected), abs=0.01)
+    assert np.log(only_shares(answer)) == pytest.approx(np.log(expected), abs=0.01)
     (plain,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([asked])
     assert plain.shares is not None
-    assert np.abs(np.log(answer.shares) - np.log(plain.shares)).max() > 1, "the template makes a difference"
+    assert np.abs(np.log(only_shares(answer)) - np.log(only_shares(plain))).max() > 1, "the template makes a difference"
 
 
 def test_a_prompt_that_is_too_long_keeps_its_end(causal: Path) -> None:
     (answer,) = TransformersTeacher(TeacherOptions(model=str(causal))).answer([question(text="word " * 3000)])
-    assert answer.shares is not None and np.isfinite(answer.shares).all()
+    assert answer.shares is not None and np.isfinite(only_shares(answer)).all()
 
 
 def test_a_classifier_answers_with_its_own_labels_in_the_projects_order(tmp_path: Path) -> None:
     asked = question()
-    teacher = classifier(tmp_path, [*reversed(asked.labels), "something else"])
+    teacher = classifier(tmp_path, [*reversed(asked.fields[0].labels), "something else"])
     model, tokenizer = load_classifier(tmp_path)
     with torch.no_grad():
-        logits = model(**tokenizer(asked.text, return_tensors="pt")).logits[0][: len(asked.labels)]
+        logits = model(**tokenizer(asked.text, return_tensors="pt")).logits[0][: len(asked.fields[0].labels)]
     (answer,) = teacher.answer([asked])
-    assert answer.shares == pytest.approx(torch.softmax(logits, dim=0).flip(0).numpy(), abs=1e-5)
+    assert only_shares(answer) == pytest.approx(torch.softmax(logits, dim=0).flip(0).numpy(), abs=1e-5)
 
 
 def test_a_classifier_gives_each_of_several_labels_a_probability_of_its_own(tmp_path: Path) -> None:
     asked = list_question()
-    teacher = classifier(tmp_path, list(asked.labels))
+    teacher = classifier(tmp_path, list(asked.fields[0].labels))
     model, tokenizer = load_classifier(tmp_path)
     with torch.no_grad():
         logits = model(**tokenizer(asked.text, return_tensors="pt")).logits[0]
     (answer,) = teacher.answer([asked])
-    assert answer.shares == pytest.approx(torch.sigmoid(logits).numpy(), abs=1e-5)
-    assert answer.content == {
-        asked.field: [label for label, logit in zip(asked.labels, logits.tolist(), strict=True) if logit >= 0]
-    }
+    assert only_shares(answer) == pytest.approx(torch.sigmoid(logits).numpy(), abs=1e-5)
+    pairs = zip(asked.fields[0].labels, logits.tolist(), strict=True)
+    assert answer.content == {"labels": [label for label, logit in pairs if logit >= 0]}
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -202,14 +221,14 @@ def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: 
     teacher = classifier(tmp_path, ["CONTRADICTION", "NEUTRAL", "ENTAILMENT"])
     model, tokenizer = load_classifier(tmp_path)
     expected: list[Any] = []
-    for label in asked.labels:
+    for label in asked.fields[0].labels:
         with torch.no_grad():
             inputs = tokenizer(asked.text, f"This text is about {label_words(label)}.", return_tensors="pt")
             expected.append(model(**inputs).logits[0])
     logits = torch.stack(expected)
     shares = torch.softmax(logits[:, [2, 0]], dim=1)[:, 0] if multiple else torch.softmax(logits[:, 2], dim=0)
     (answer,) = teacher.answer([asked])
-    assert answer.shares == pytest.approx(shares.numpy(), abs=1e-4)
+    assert only_shares(answer) == pytest.approx(shares.numpy(), abs=1e-4)
 
 
 def test_a_classifier_of_other_labels_names_them_in_the_error(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The JSON in which the database holds a question and the probabilities of its answer.
+
+A question with one field has the form that it had before questions could have several fields, so that earlier
+questions and answers are found: its labels are under "field", "labels" and "multiple", and its probabilities are
+{label: probability}. With several fields, the labels are under "label_fields", and the probabilities are
+{field: {label: probability}}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats
+from ml_backend.core.teacher_types import LabelField, Question
+
+SINGLE_FIELD = ""
+"""Stands for the name of the field of a question with a single field: it may ask for the labels of any control."""
+
+
+def body_of(question: Question) -> dict[str, Any]:
+    """Returns a question as JSON."""
+    body = asdict(question)
+    fields = body.pop("fields")
+    if len(fields) > 1:
+        return {**body, "label_fields": fields}
+    field = fields[0] if fields else {"name": "", "labels": (), "multiple": False}
+    return {**body, "field": field["name"], "labels": field["labels"], "multiple": field["multiple"]}
+
+
+def question_of(body: Mapping[str, Any]) -> Question:
+    """Returns the question that `body_of` has turned into JSON."""
+    parts = dict(body)
+    examples = tuple((str(text), str(reply)) for text, reply in parts.pop("examples"))
+    if "label_fields" in parts:
+        fields = parts.pop("label_fields")
+    else:
+        field = {"name": parts.pop("field"), "labels": parts.pop("labels"), "multiple": parts.pop("multiple")}
+        fields = [field] if field["name"] else []
+    return Question(
+        **parts,
+        examples=examples,
+        fields=tuple(LabelField(field["name"], tuple(field["labels"]), field["multiple"]) for field in fields),
+    )
+
+
+def shares_json(fields: Sequence[LabelField], shares: Mapping[str, Floats]) -> dict[str, Any]:
+    """Returns the probabilities of an answer, by the name of the field, as JSON."""
+    by_field = {
+        field.name: {
+            label: round(float(probability), 6)
+            for label, probability in zip(field.labels, shares[field.name], strict=True)
+        }
+        for field in fields
+    }
+    return by_field[fields[0].name] if len(fields) == 1 else by_field
+
+
+def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[str, Floats]:
+    """Returns the probabilities that `shares_json` has turned into JSON: (c,) for each field, by its name."""
+    by_field = {fields[0].name: stored} if len(fields) == 1 else stored
+    return {
+        field.name: np.array([by_field[field.name][label] for label in field.labels], np.float32) for field in fields
+    }
+
+
+def by_control(stored: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """Returns stored probabilities as control -> label -> probability, with `SINGLE_FIELD` for the control of a single
+    field. A label may have the name of a control, but only with several fields the values are objects."""
+    has_several_fields = any(isinstance(value, Mapping) for value in stored.values())
+    return dict(stored) if has_several_fields else {SINGLE_FIELD: stored}

@@ -1,0 +1,140 @@
+"""The questions for the labels of one control, which stay as they are, and of several controls in one call."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from jsonschema import Draft202012Validator
+from scripted_server import choice, completion
+from scripted_teacher import ScriptedTeacher
+
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.teacher_types import LabelField
+from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
+from ml_backend.storage import Store
+from ml_backend.teacher import prompts
+from ml_backend.teacher.client import Budget, TeacherClient
+from plugins.teachers import chat_messages, stated_confidence
+from plugins.teachers.chat_completions import expected_tokens
+
+KEY = bytes(range(16))
+TOPIC = ControlSchema("topic", "text", ("fruit", "métal"), False, ("grows on trees", ""))
+TONES = ControlSchema("tone & style", "text", ("angry", "calm", "brief"), True, conditional=True)
+DESCRIPTIONS = {"topic": {"fruit": "it grows"}, "tone & style": {"calm": "at ease"}}
+FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
+
+# recorded from the release before questions could have several fields
+ONE_LABEL = "You label texts. Say the one label that fits best, in JSON."
+ALL_LABELS = "You label texts. Say every label that holds, or none of them, in JSON."
+OR_UNCLEAR = ' If no label fits, or it is not clear which, say "unclear".'
+LISTED = "\n\nThe labels:\n- fruit: it grows\n- métal"
+EARLIER_QUESTIONS = [
+    (False, "", "5b546075c6b0a96bafb4c8e3124321df", "9124d7b5734fb9331008baee23fa3042", ONE_LABEL, 44),
+    (False, "unclear", "a2d3fbd45f6f0020403aa22c345e69d9", "b9b37cf4a50a0ba0354de3e81be7cd99", ONE_LABEL, 44),
+    (True, "", "55f116c873a2f1cec2c85dc6a5a938b5", "25fe64e40b6a4d6a90bde19e4cbcc2aa", ALL_LABELS, 68),
+    (True, "unclear", "a562df5245fc80fb6617714bbf6e4faa", "409ed13a17a69c7483de6936dfe979ef", ALL_LABELS, 92),
+]
+
+
+@pytest.mark.parametrize(("multiple", "refusal", "digest", "cache_key", "opening", "longest"), EARLIER_QUESTIONS)
+def test_the_question_about_a_single_control_is_that_of_earlier_releases(
+    store: Store, multiple: bool, refusal: str, digest: str, cache_key: str, opening: str, longest: int
+) -> None:
+    control = replace(TOPIC, multiple=multiple, hints=() if multiple else TOPIC.hints)
+    asked = prompts.label_question([control], KEY, "an apple", "openai:small", DESCRIPTIONS, refusal)
+    labels = ("fruit", "métal", *([refusal] if refusal else []))
+    assert asked.id == f"label-{digest}" and asked.longest == longest
+    assert asked.instructions == f"{opening}{OR_UNCLEAR if refusal else ''}{LISTED}"
+    assert asked.fields == (LabelField("label", labels, multiple),)
+    value = {"type": "string", "enum": list(labels)}
+    assert asked.reply == {
+        "type": "object",
+        "properties": {"label": {"type": "array", "items": value, "uniqueItems": True} if multiple else value},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+
+    examples = prompts.as_examples([control], [("zinc", {"topic": ["métal"]})])
+    assert examples == (("zinc", '{"label": ["métal"]}' if multiple else '{"label": "métal"}'),)
+    cached = CachedTeacher(store, TeacherClient(store, PROJECT_ID, ScriptedTeacher("fruit"), FREE))
+    list(cached.answer([replace(asked, examples=examples)]))
+    assert [question.id for question in store.questions.all(PROJECT_ID)] == [cache_key], "recorded replies are found"
+
+
+def test_several_controls_are_asked_about_at_once_with_a_property_for_each() -> None:
+    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", DESCRIPTIONS)
+    assert asked.instructions == (
+        "You label texts. A text gets labels of 2 kinds; decide on each kind by itself. Answer in JSON, with one "
+        "property for each kind, under its name.\n\n"
+        '"topic": say the one label that fits best. The labels:\n- fruit: it grows\n- métal\n\n'
+        '"tone & style": say every label that holds, or none of them. The labels:\n- angry\n- calm: at ease\n- brief'
+    )
+    assert asked.fields == (LabelField("topic", TOPIC.labels), LabelField("tone & style", TONES.labels, True))
+    validator = Draft202012Validator(asked.reply)
+    assert validator.is_valid({"topic": "fruit", "tone & style": []})
+    assert not validator.is_valid({"topic": "fruit"}), "a control that may be hidden is answered, too"
+    assert not validator.is_valid({"topic": "calm", "tone & style": ["calm"]})
+
+
+def test_the_controls_their_names_and_their_order_identify_the_question() -> None:
+    variants = [
+        [TOPIC],
+        [TOPIC, TONES],
+        [TONES, TOPIC],
+        [replace(TOPIC, name="subject"), TONES],
+        [TOPIC, replace(TONES, multiple=False)],
+        [TOPIC, replace(TONES, hints=("rude", "", ""))],
+    ]
+    ids = [prompts.label_question(controls, KEY, "an apple", "openai:small", {}).id for controls in variants]
+    assert len(set(ids)) == len(variants)
+    described = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", DESCRIPTIONS)
+    assert described.id == ids[1]
+
+
+def test_a_refusal_may_take_the_place_of_the_labels_of_each_control() -> None:
+    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", {}, "unclear")
+    assert all(field.labels[-1] == "unclear" for field in asked.fields) and OR_UNCLEAR in asked.instructions
+
+
+def test_examples_have_the_labels_of_the_controls_that_annotators_have_answered() -> None:
+    annotated: list[tuple[str, dict[str, list[str]]]] = [
+        ("zinc", {"topic": ["métal"], "tone & style": ["calm", "brief"]}),
+        ("plum", {"tone & style": []}),
+        ("iron", {"topic": ["métal"]}),
+    ]
+    examples = prompts.as_examples([TOPIC, TONES], annotated)
+    assert [(text, json.loads(reply)) for text, reply in examples] == [
+        ("zinc", {"topic": "métal", "tone & style": ["calm", "brief"]}),
+        ("plum", {"tone & style": []}),
+        ("iron", {"topic": "métal"}),
+    ]
+
+
+def test_a_reply_without_one_of_the_properties_is_malformed() -> None:
+    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", {})
+    reading = chat_messages.read(asked, completion(choice({"topic": "fruit"})))
+    assert (reading.content, reading.shares, reading.outcome) == (None, None, "malformed")
+    assert "required" in reading.problem
+    reading = chat_messages.read(replace(asked, reply={}), completion(choice({"topic": "fruit"})))
+    assert reading.outcome == "malformed" and '"tone & style"' in reading.problem
+
+
+@pytest.mark.parametrize("n_controls", [1, 2, 30])
+def test_the_budget_covers_the_longest_request_and_reply_for_any_number_of_controls(n_controls: int) -> None:
+    names = [f"the kind with the number {number}" for number in range(n_controls)]
+    controls = [replace(TONES, name=name) for name in names]
+    asked = prompts.label_question(controls, KEY, "an apple", "openai:small", {})
+    request = chat_messages.body(stated_confidence.with_confidence(asked), "small")
+    sent_bytes = len(json.dumps(request, ensure_ascii=False).encode())
+    by_input = Budget.of(ProjectSettings(teacher_input_price=1.0))
+    assert sent_bytes <= by_input.max_cost(asked) * 1e6 / by_input.calls(asked) * 3
+    assert expected_tokens(request)[0] <= by_input.max_cost(asked) * 1e6 / by_input.calls(asked)
+
+    fields = [field.name for field in asked.fields]
+    reply = dict.fromkeys(fields, TONES.labels) | {"confidence": dict.fromkeys(fields, 0.95)}
+    assert asked.longest >= len(json.dumps(reply)) / 4, "an English token has about four characters"
+    by_output = Budget.of(ProjectSettings(teacher_output_price=1.0, teacher_probabilities="stated"))
+    assert by_output.max_cost(asked) * 1e6 >= by_output.calls(asked) * asked.longest
