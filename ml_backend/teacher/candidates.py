@@ -23,7 +23,7 @@ from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
-from ml_backend.teacher.descriptions import feature_scores
+from ml_backend.teacher.descriptions import description_prompts, feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
 from ml_backend.teacher.loaded_project import LoadedProject
 
@@ -51,7 +51,7 @@ def description_questions(store: Store, project: LoadedProject, teacher: str) ->
             project_row, project.record_encoder, schema.control, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
-        questions = [prompts.description_question(schema.control, texts, teacher)]
+        questions = [description_prompts.description_question(schema.control, texts, teacher)]
     answers = store.questions.answers(project_row.id, [question.id for question in questions])
     return [(question, None) for question in questions if question.id not in answers]
 

@@ -25,6 +25,7 @@ from ml_backend.storage import Store
 from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import Questions
 from ml_backend.teacher import prompts
+from ml_backend.teacher.descriptions import description_prompts
 from ml_backend.teacher.evolution.steps import REFUSAL
 
 SCHEMA = read_schema(SINGLE)
@@ -169,7 +170,7 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 
 
 def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> None:
-    question = prompts.description_question(SCHEMA.control, ["a text"], TEACHER)
+    question = description_prompts.description_question(SCHEMA.control, ["a text"], TEACHER)
     store.questions.add(5, TEACHER, [(question, None)])
     descriptions = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"

@@ -18,7 +18,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.teacher import prompts
+from ml_backend.teacher.descriptions import description_prompts
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
@@ -194,7 +194,8 @@ def test_waiting_questions_of_the_round_and_of_the_loop_are_counted_separately(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: ProjectSchema
 ) -> None:
     teacher.calls = 0
-    store.questions.add(5, "scripted", [(prompts.description_question(single.control, ["a text"], "scripted"), None)])
+    question = description_prompts.description_question(single.control, ["a text"], "scripted")
+    store.questions.add(5, "scripted", [(question, None)])
     with pytest.raises(
         RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"
     ):

@@ -12,6 +12,7 @@ import pytest
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.storage import Store
+from ml_backend.teacher.descriptions.description_prompts import description_question
 from ml_backend.teacher.descriptions.label_descriptions import (
     MAX_CUES,
     adopt_reply,
@@ -22,7 +23,6 @@ from ml_backend.teacher.descriptions.label_descriptions import (
     label_descriptions_to_text,
     label_phrases,
 )
-from ml_backend.teacher.prompts import description_question
 
 SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
 CUES: dict[str, Any] = {

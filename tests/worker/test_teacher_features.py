@@ -27,9 +27,9 @@ from ml_backend.monitoring.status import read_status
 from ml_backend.pool import feature_space
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
-from ml_backend.teacher import batch_files, prompts
+from ml_backend.teacher import batch_files
 from ml_backend.teacher.batch_files import BatchExport
-from ml_backend.teacher.descriptions import feature_scores
+from ml_backend.teacher.descriptions import description_prompts, feature_scores
 
 SCHEMA = read_schema(TABLE)
 
@@ -251,14 +251,17 @@ def test_questions_about_many_fields_are_split_into_portions() -> None:
     labels = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=tuple(f"label {n}" for n in range(6))),))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
-    portions = prompts.field_portions(labels.control, about)
+    portions = description_prompts.field_portions(labels.control, about)
     assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        question = prompts.feature_score_question(labels.control, portion, [], "teacher", 1)
-        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MAX_SCORES_PER_REPLY
+        question = description_prompts.feature_score_question(labels.control, portion, [], "teacher", 1)
+        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= description_prompts.MAX_SCORES_PER_REPLY
         assert len(question.text) < 20_000
-    assert len(prompts.field_portions(SCHEMA.control, about[:10])) == 1
-    assert len(prompts.field_portions(labels.control, about * 9)) == prompts.MAX_REPLIES_PER_ESTIMATE
+    assert len(description_prompts.field_portions(SCHEMA.control, about[:10])) == 1
+    assert (
+        len(description_prompts.field_portions(labels.control, about * 9))
+        == description_prompts.MAX_REPLIES_PER_ESTIMATE
+    )
 
 
 def test_an_estimate_has_the_scores_of_all_its_portions(
@@ -268,7 +271,7 @@ def test_an_estimate_has_the_scores_of_all_its_portions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher_harness, _ = clinic
-    monkeypatch.setattr(prompts, "MAX_SCORES_PER_REPLY", 3)
+    monkeypatch.setattr(description_prompts, "MAX_SCORES_PER_REPLY", 3)
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6

@@ -25,7 +25,7 @@ from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
 from ml_backend.storage import ProjectRow, Store
-from ml_backend.teacher import prompts
+from ml_backend.teacher.descriptions import description_prompts
 from ml_backend.teacher.project_snapshot import is_still_served
 
 ESTIMATE_COUNT = 3
@@ -60,9 +60,9 @@ def score_questions(
     if (project_row.feature_scores or {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
-    portions = prompts.field_portions(control, fields)
+    portions = description_prompts.field_portions(control, fields)
     return [
-        prompts.feature_score_question(
+        description_prompts.feature_score_question(
             control, portion, [_part(example, portion) for example in examples], teacher, number
         )
         for number in range(1, ESTIMATE_COUNT + 1)

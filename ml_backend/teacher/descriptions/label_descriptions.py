@@ -21,8 +21,8 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import label_words
 from ml_backend.storage import ProjectRow, Store
+from ml_backend.teacher.descriptions.description_prompts import description_question
 from ml_backend.teacher.project_snapshot import is_still_served
-from ml_backend.teacher.prompts import description_question
 
 MAX_CUES = 20  # of a label that are stored; a teacher is asked for fewer
 MAX_SCORE = 10  # a phrase with this score makes its label certain

@@ -18,7 +18,7 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
-from ml_backend.teacher.evolution import analysis_prompt
+from ml_backend.teacher.evolution import analysis_prompt, evolution_prompts
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
@@ -49,7 +49,7 @@ def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
     """The question for a diagnosis of the learner's mistakes in round `number`."""
     wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
     right = [(example.text, " + ".join(example.label)) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
-    return prompts.diagnosis_question(
+    return evolution_prompts.diagnosis_question(
         "\n".join(analysis_prompt.error_analysis_lines(analysis)), wrong, right, teacher, number
     )
 
@@ -90,9 +90,9 @@ def write(
     tasks = [*labels_of_task, *others.tolist()]
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
     examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
-    brief = prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
+    brief = evolution_prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
     names = descriptions(context.project_row.label_descriptions, context.schema.control)
-    question = prompts.writing_question(context.schema.control, brief, names, current.teacher, current.number)
+    question = evolution_prompts.writing_question(context.schema.control, brief, names, current.teacher, current.number)
     return question, tuple(labels_of_task)
 
 

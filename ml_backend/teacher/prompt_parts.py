@@ -1,0 +1,54 @@
+"""What the prompts for a teacher have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.teacher_types import Purpose
+
+PROMPT_VERSION = "1"
+"""The version of all prompts: after a change of it, every question is asked anew."""
+MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
+
+
+def question_id(teacher: str, purpose: Purpose, *parts: object) -> str:
+    """The id of a question, which depends on the parts that make it another question."""
+    identity = json.dumps([PROMPT_VERSION, teacher, purpose, *parts])
+    return f"{purpose}-{blake2b(identity.encode(), digest_size=16).hexdigest()}"
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def list_schema(items: Mapping[str, Any], max_items: int, min_items: int = 0) -> dict[str, Any]:
+    """A JSON schema of a list. Where the schema is enforced, small models write enough items and then stop; elsewhere,
+    a reply may have more or fewer items."""
+    least = {"minItems": min_items} if min_items else {}
+    return {"type": "array", "items": dict(items), **least, "maxItems": max_items}
+
+
+def listed_labels(control: ControlSchema, descriptions: Mapping[str, str]) -> str:
+    """The labels of a control in a line each, with their descriptions."""
+    lines = (f"- {name}: {text}" if (text := descriptions.get(name, "")) else f"- {name}" for name in control.labels)
+    return "\n".join(lines)
+
+
+def json_list(texts: Sequence[str]) -> str:
+    """The texts, shortened, as a JSON list."""
+    return json.dumps([shortened(text) for text in texts], ensure_ascii=False)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, as much of it as is sent."""
+    return text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
