@@ -25,7 +25,7 @@ class Bench:
 
     def __init__(self, text_set: TextSet) -> None:
         self.schema: ProjectSchema = text_set.schema
-        labels = self.schema.control.labels
+        labels = self.schema.controls[0].labels
         self.x, self.test_x = text_set.vectors()
         self.y = np.array([labels.index(row.label) for row in text_set.train])
         self.test_y = np.array([labels.index(row.label) for row in text_set.test])
@@ -44,7 +44,7 @@ class Bench:
 
     def cues(self, descriptions: LabelDescriptions) -> PseudoLabels:
         """Returns the pseudo-labels of the labels' names, descriptions and cues."""
-        phrases = label_phrases(descriptions, self.schema.control)
+        phrases = label_phrases(descriptions, self.schema.controls[0])
         vectors = registry.encoder("minilm").encode(phrases.texts)
         return PseudoLabels(vectors, phrases.targets, phrases.weights)
 

@@ -89,7 +89,7 @@ def evolving(seeds: int) -> Iterator[str]:
             pool, reserve = np.split(np.random.default_rng(seed).permutation(len(bench.x)), [POOL])
             written = [text_set.train[row] for row in reserve]
             for kind in ARMS:
-                arm = TeacherArm(kind, ROUNDS, PER_ROUND, _config(bench.schema.control.labels))
+                arm = TeacherArm(kind, ROUNDS, PER_ROUND, _config(bench.schema.controls[0].labels))
                 with tempfile.TemporaryDirectory() as folder:
                     teacher = _cached(Oracle(written, text_set.train, wrong, seed), Path(folder))
                     for number, measured in _run(bench, text_set.train, pool, arm, teacher, seed):
@@ -113,7 +113,7 @@ def _live(seeds: int) -> Iterator[str]:
         for seed in range(seeds):
             pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
             for kind in ARMS:
-                arm = TeacherArm(kind, LIVE_ROUNDS, LIVE_PER_ROUND, _config(bench.schema.control.labels))
+                arm = TeacherArm(kind, LIVE_ROUNDS, LIVE_PER_ROUND, _config(bench.schema.controls[0].labels))
                 for number, measured in _run(bench, text_set.train, pool, arm, teacher.again(), seed):
                     accuracies.setdefault(kind, {}).setdefault(number, []).append(measured)
         outcomes = teacher.outcomes()
@@ -143,7 +143,7 @@ def _run(
         bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places]
     )
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
-    named = distillation.pseudo_labels_of_names(bench.schema.control, registry.encoder("minilm"))
+    named = distillation.pseudo_labels_of_names(bench.schema.controls[0], registry.encoder("minilm"))
     names = distillation.distil_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _fitted(bench, pool, labelled, names)
     yield 0, (0.0, bench.right(learner.tensors))
@@ -161,7 +161,9 @@ def _refitted(
 
 
 def _fitted(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
-    snapshot = TrainingSnapshot("logistic", "minilm", bench.schema.control.labels, False, rows, b"", pool.targets[rows])
+    snapshot = TrainingSnapshot(
+        "logistic", "minilm", bench.schema.controls[0].labels, False, rows, b"", pool.targets[rows]
+    )
     learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner

@@ -161,12 +161,12 @@ class MadeUpProject:
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
             questions = {
-                task: prompts.label_question([schema.control], key, self.label_studio.text(task), teacher.name, {})
+                task: prompts.label_question([schema.controls[0]], key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
             self.store.questions.add(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])
             for task in tasks:
-                shares = np.full(len(schema.control.labels), 0.02, np.float32)
+                shares = np.full(len(schema.controls[0].labels), 0.02, np.float32)
                 shares[self.label_studio.label_number(task)] = 0.9
                 call = Call("made-up", 0.5, 200, 10, "answered")
                 content = {"label": self.label_studio.label(task)}
@@ -189,7 +189,7 @@ class MadeUpProject:
         """Stores as many versions as months of rounds do."""
         number = self.store.versions.next_number(PROJECT)
         for n in range(number, number + count):
-            version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, None, self.store.clock.now())
+            version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, {}, self.store.clock.now())
             self.store.versions.add(version, None, rows=0)
 
 

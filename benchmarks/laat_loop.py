@@ -27,9 +27,10 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.query_selection import select_queries, with_predictions
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100  # number of labels at the start, added after each fit, and at the end
@@ -100,14 +101,16 @@ def _curve(t: Table, pool_rows: LabelledRows, strategy: str, priors: dict[str, T
     while True:
         learner = _fitted(x, y, np.flatnonzero(labelled), learner, priors)
         probabilities = (
-            learner.predict(SCHEMA.control, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
+            learner.predict(SCHEMA.controls[0], t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
         )
         yield t.auc(probabilities)
         n = int(labelled.sum())
         if n >= LABELS:
             return
         pool = Pool(x, None, labelled.copy(), ~labelled, clustering=clustering)
-        pool = with_predictions(pool, learner, SCHEMA.control, tasks)
+        pool = with_predictions(
+            pool, {SCHEMA.controls[0].name: learner} if learner else {}, SCHEMA.controls, options, tasks
+        )
         labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 
@@ -115,7 +118,7 @@ def _fitted(
     x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
-    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.control.labels, False, rows, b"", targets)
+    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.controls[0].labels, False, rows, b"", targets)
     return fitted_model.fit_model(snapshot, x[rows], serving, 1, priors)[0] or serving
 
 

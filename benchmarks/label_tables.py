@@ -94,7 +94,7 @@ def report(text_set: TextSet, runs: list[Measurement]) -> str:
     tuned = "; a development set" if text_set.name in DEVELOPMENT else ""
     return (
         f"## {text_set.name}\n{len(text_set.train):,} tasks, {len(text_set.test):,} test rows, "
-        f"{len(text_set.schema.control.labels)} labels; {len({run.seed for run in runs})} seeds{tuned}.\n\n"
+        f"{len(text_set.schema.controls[0].labels)} labels; {len({run.seed for run in runs})} seeds{tuned}.\n\n"
         + _rows(runs)
     )
 

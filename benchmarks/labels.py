@@ -116,7 +116,7 @@ PEERS: dict[str, Callable[[], Peer]] = {
 
 def run(text_set: TextSet, strategies: list[str], seeds: int, initial: int) -> None:
     """Runs the simulations that are not in the set's file yet, seed by seed."""
-    labels = text_set.schema.control.labels
+    labels = text_set.schema.controls[0].labels
     train, test = text_set.vectors()
 
     def labelled_pool(rows: list[Row], vectors: Floats) -> LabelledPool:

@@ -121,7 +121,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
     schema = read_schema(config)
     with (
         LocalLabelStudio(folder / "label-studio") as label_studio,
-        teacher(label_of, schema.control.labels) as teacher_url,
+        teacher(label_of, schema.controls[0].labels) as teacher_url,
     ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", config)
@@ -129,7 +129,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             lambda: list(import_tasks(client, project, [{schema.input.text_field: text} for text in label_of]))
         )
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
-        floors = floor(table, client, project, schema, size, schema.control.labels[0])
+        floors = floor(table, client, project, schema, size, schema.controls[0].labels[0])
         settings = Settings(
             label_studio_url=label_studio.url,
             label_studio_api_key=SecretStr(label_studio.token),
@@ -170,7 +170,7 @@ def floor(
 
     def rows(name: str, n: int) -> list[dict[str, object]]:
         region = {
-            "from_name": schema.control.name, "to_name": schema.control.source, "type": "choices",
+            "from_name": schema.controls[0].name, "to_name": schema.controls[0].source, "type": "choices",
             "value": {"choices": [label]},
         }  # fmt: skip
         return [{"task": task, "result": [region], "score": 0.5, "model_version": name} for task in tasks[:n]]
@@ -219,7 +219,7 @@ def loop(bench: LoopBench, annotations: int, floors: dict[str, float], when: str
         if served is None:
             raise SystemExit("the queue is empty")
         labelled_count = store.annotations.count(project)[0]
-        submit_annotation(client, served.task, schema.control, [bench.label_of[served.text]])
+        submit_annotation(client, served.task, schema.controls[0], [bench.label_of[served.text]])
         begin = time.monotonic()
         _until(lambda: _serves_labels(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)
@@ -263,7 +263,7 @@ def predict(table: Table, settings: Settings, project: int, size: int, text: str
 def webhook(table: Table, settings: Settings, store: Store, project: int, size: int, config: str) -> None:
     """Measures the acknowledgement of updated annotations at a steady rate, while the requested rounds run."""
     annotations = store.annotations.of(project)
-    labels = read_schema(config).control.labels
+    labels = read_schema(config).controls[0].labels
     counts = store.projects.ensure(project).counts or {}
     details = {
         "id": project, "label_config": config, "task_number": counts["tasks"],

@@ -88,7 +88,7 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         LocalLabelStudio(Path(name) / "label-studio") as label_studio,
-        teacher(label_of, schema.control.labels) as teacher_url,
+        teacher(label_of, schema.controls[0].labels) as teacher_url,
     ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", CONFIG)
@@ -108,7 +108,7 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
         with backend_process(settings, Path(name) / "apprentice.log"):
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
-            store.feature_scores.put(project, features)
+            store.feature_scores.put(project, schema.controls[0].name, features)
             _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
             table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
             bench = LoopBench(table, client, store, project, size, label_of)

@@ -36,7 +36,7 @@ from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
 def recorded(bench: Bench) -> tuple[Ints, Floats]:
     """Returns the rows (n,) of banking77 that the model has labelled, and its probabilities (n, c) of all labels. The
     remainder to one is spread evenly."""
-    labels = bench.schema.control.labels
+    labels = bench.schema.controls[0].labels
     rows: list[int] = []
     shares: list[Floats] = []
     with (DATA / "teacher" / "banking77_labels.jsonl").open(encoding="utf-8") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from ml_backend.core.schema import ControlSchema
     from ml_backend.core.settings import Settings
     from ml_backend.label_studio.client import LabelStudioClient
     from ml_backend.storage import Store
@@ -27,6 +28,9 @@ Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's 
 OptionalProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
 LabelStudioUrl = Annotated[str | None, typer.Option(help="Label Studio's address as this machine reaches it")]
 ApiKey = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+Control = Annotated[
+    str, typer.Option(metavar="NAME", show_default="all", help="only this control of the labelling configuration")
+]
 Edit = Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")]
 JsonFile = Annotated[Path | None, typer.Option(metavar="FILE", help="read them from a JSON file")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, as --file reads it")]
@@ -65,6 +69,19 @@ def make_client(settings: Settings) -> LabelStudioClient:
     from ml_backend.storage import read_credentials
 
     return LabelStudioClient(*read_credentials(settings), settings.timeout_seconds)
+
+
+def print_control_name(control: ControlSchema, controls: Sequence[ControlSchema]) -> None:
+    """Prints the name of a control as a heading, if it is one of several."""
+    if len(controls) > 1:
+        out.print(f"[bold]{escape(control.name)}[/]", highlight=False)
+
+
+def require_one_control(controls: Sequence[ControlSchema]) -> None:
+    """Raises BadParameter if a command that is about one control has several."""
+    if len(controls) > 1:
+        names = ", ".join(control.name for control in controls)
+        raise typer.BadParameter(f"the project learns several controls: name one of {names} with --control")
 
 
 def print_indented(text: str) -> None:

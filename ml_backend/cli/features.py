@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ml_backend.cli.common import (
     AsJson,
+    Control,
     DataDir,
     Edit,
     JsonFile,
@@ -17,8 +18,10 @@ from ml_backend.cli.common import (
     edit_in_editor,
     open_store,
     out,
+    print_control_name,
     read_json_text,
     read_settings,
+    require_one_control,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ def features(
     edit: Edit = False,
     file: JsonFile = None,
     as_json: AsJson = False,
+    control: Control = "",
     data_dir: DataDir = None,
 ) -> None:
     """For records: show or change each field's type, and its scores for a label (up to 10) or against it (to -10).
@@ -53,56 +57,59 @@ def features(
         raise typer.BadParameter("give one of --edit, --file and --json")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    context = load_project_context(settings, store, project)
+    context = load_project_context(settings, store, project, control)
     encoder = context.record_encoder
     if encoder is None:
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
-    stored = context.project_row.feature_scores
-    descriptions = field_descriptions(context.options, stored)
-    text = feature_scores_to_text(context.project_row, encoder, context.schema.control, descriptions)
+    controls = context.schema.selected_controls(control)
+    if edit or file or as_json:
+        require_one_control(controls)
+    descriptions = field_descriptions(context.options, context.project_row.feature_scores)
+    stored = context.feature_scores
+    text = feature_scores_to_text(context.project_row, encoder, context.control, descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
         file_text = read_json_text(file) if file else None
         changed = (
-            feature_scores_from_text(file_text, encoder, context.schema.control, stored)
+            feature_scores_from_text(file_text, encoder, context.control, stored)
             if file_text is not None
-            else edit_in_editor(
-                text, lambda edited: feature_scores_from_text(edited, encoder, context.schema.control, stored)
-            )
+            else edit_in_editor(text, lambda edited: feature_scores_from_text(edited, encoder, context.control, stored))
         )
-        if changed is None or changed == feature_scores_from_text(text, encoder, context.schema.control, stored):
+        if changed is None or changed == feature_scores_from_text(text, encoder, context.control, stored):
             out.print("Nothing has changed.")
             return
-        save_feature_scores(store, project, changed)
-        labels = context.schema.control.labels
+        save_feature_scores(store, project, context.control, changed)
+        labels = context.control.labels
         n_scored = len((changed.get("estimates") or [{}])[0].keys() & {*labels})
         out.print(f"Kept: {n_scored} of {len(labels)} labels have scores. The next learner starts from them.")
         if overridden := sorted(changed["fields"].keys() & context.options.fields.keys()):
             sentence = f"The project's extra params override what is kept of these fields: {', '.join(overridden)}."
             out.print(escape(sentence), highlight=False)
     else:
-        _print_features(context, descriptions)
+        for shown in controls:
+            print_control_name(shown, controls)
+            _print_features(context.with_control(shown), descriptions)
 
 
 def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) -> None:
     from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimate_deviation, estimates, mean_estimate
 
-    score_estimates = estimates(context.project_row)
+    score_estimates = estimates(context.project_row, context.control)
     scores, deviations = mean_estimate(score_estimates), estimate_deviation(score_estimates)
     for field in context.record_encoder.field_summaries() if context.record_encoder else ():
         name = field["name"]
         description = f"  {descriptions[name]}" if name in descriptions else ""
         values = f" ({_values_text(field['values'], field['kind'])})" if field["values"] else ""
         out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + description)}", highlight=False)
-        for label in context.schema.control.labels:
+        for label in context.control.labels:
             if line := _scores_text(scores.get(label, {}).get(name), deviations.get(label, {}).get(name)):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
     left_out = context.record_encoder.left_out() if context.record_encoder else {}
     if left_out:
         listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
         out.print(f"Left out: {escape(listed)}", highlight=False)
-    if removed_labels := [label for label in scores if label not in context.schema.control.labels]:
+    if removed_labels := [label for label in scores if label not in context.control.labels]:
         names = ", ".join(removed_labels)
         sentence = f"Scores of labels that are not in the project: {names}. With --edit, give them another name."
         out.print(escape(sentence), highlight=False)
@@ -110,7 +117,7 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
     elif not score_estimates:
         out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
-    elif (context.project_row.feature_scores or {}).get("by") == BY_HAND:
+    elif (context.feature_scores or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:
         out.print(f"Mean of {len(score_estimates)} estimates of the teacher, with their standard deviation.")
@@ -123,7 +130,7 @@ def _teacher_problem(context: ProjectContext) -> str:
     teacher = (context.project_row.teacher or {}).get("name")
     if context.record_encoder is None or not teacher:
         return ""
-    questions = score_questions(context.project_row, context.record_encoder, context.schema.control, {}, (), teacher)
+    questions = score_questions(context.project_row, context.record_encoder, context.control, {}, (), teacher)
     answers = context.store.questions.answers(context.project_row.id, [question.id for question in questions])
     problems = [answer.problem for answer in answers.values() if answer.problem]
     return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""

@@ -41,6 +41,9 @@ def simulate(
     initial: Annotated[
         int | None, typer.Option(min=0, help="first labels, drawn at random; default: one batch")
     ] = None,
+    control: Annotated[
+        str, typer.Option(metavar="NAME", show_default="the first", help="control whose labels are learnt")
+    ] = "",
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
     features: Annotated[
         Path | None,
@@ -83,7 +86,7 @@ def simulate(
             cap_threads(settings.threads)
             config = SimulationConfig(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
-                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
+                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features, control,
             )  # fmt: skip
             simulator = Simulator(settings, config, lambda notice: print_indented(notice_text(notice)), progress)
             simulator.run()

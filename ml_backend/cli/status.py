@@ -19,11 +19,14 @@ NAME_COLUMN_WIDTH = 16
 def status(
     project: OptionalProject = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object (a list without --project)")] = False,
+    control: Annotated[str, typer.Option(metavar="NAME", help="the details of this control; needs --project")] = "",
     data_dir: DataDir = None,
 ) -> None:
     """Show the labelled tasks, the accuracy of the learner, and the last round."""
     from ml_backend.monitoring.status import read_status
 
+    if control and not project:
+        raise typer.BadParameter("give --project, too", param_hint="--control")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
     projects = [project] if project else [project_row.id for project_row in store.projects.connected()]
@@ -35,12 +38,14 @@ def status(
         out.print("No project is connected: `apprentice connect --project N`.")
     else:
         for status in statuses:
-            _print_status(status)
+            if control and status.schema:
+                status.schema.selected_controls(control)  # raises an error if the project does not learn it
+            _print_status(status, control)
 
 
-def _print_status(status: Status) -> None:
+def _print_status(status: Status, control: str) -> None:
     from ml_backend.rendering.status_text import status_lines
 
     out.print(f"[bold]Project {status.project}[/]")
-    for name, sentence in status_lines(status):
+    for name, sentence in status_lines(status, control):
         out.print(f"  {name:<{NAME_COLUMN_WIDTH}}{escape(sentence)}", highlight=False)

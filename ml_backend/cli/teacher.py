@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from ml_backend.cli.common import (
     ApiKey,
     AsJson,
+    Control,
     DataDir,
     Edit,
     JsonFile,
@@ -26,9 +27,11 @@ from ml_backend.cli.common import (
     make_client,
     open_store,
     out,
+    print_control_name,
     print_indented,
     read_json_text,
     read_settings,
+    require_one_control,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ LEDGER_HEADER = (
 def report(
     project: Project,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with all figures")] = False,
+    control: Control = "",
     data_dir: DataDir = None,
 ) -> None:
     """Show the learner's errors: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
@@ -55,13 +59,19 @@ def report(
     from ml_backend.teacher.project_context import load_project_context
 
     settings = read_settings(data_dir=data_dir)
-    context = load_project_context(settings, open_store(settings), project)
-    analysis = analyse_errors(context, load_serving_learner(context))
+    context = load_project_context(settings, open_store(settings), project, control)
+    controls = context.schema.selected_controls(control)
     if as_json:
-        typer.echo(json.dumps(asdict(analysis), indent=2, ensure_ascii=False))
-        return
-    for line in report_lines(analysis):
-        out.print(line, highlight=False, markup=False)
+        require_one_control(controls)
+    for shown in controls:
+        of_control = context.with_control(shown)
+        print_control_name(shown, controls)
+        analysis = analyse_errors(of_control, load_serving_learner(of_control))
+        if as_json:
+            typer.echo(json.dumps(asdict(analysis), indent=2, ensure_ascii=False))
+            return
+        for line in report_lines(analysis):
+            out.print(line, highlight=False, markup=False)
 
 
 def evolve(
@@ -74,6 +84,7 @@ def evolve(
     from_pool: Annotated[
         bool, typer.Option("--from-pool", help="label tasks of the weak slices instead of writing texts")
     ] = False,
+    control: Control = "",
     label_studio_url: LabelStudioUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -98,7 +109,8 @@ def evolve(
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     cap_threads(settings.threads)
     store = open_store(settings)
-    context = load_project_context(settings, store, project)
+    context = load_project_context(settings, store, project, control)
+    controls = context.schema.selected_controls(control)
     way = POOL if from_pool else TAUGHT if train_directly else TASKS
     check_texts_can_be_written(context, way)
     client = make_client(settings) if way == TASKS else None  # raises an error before a teacher is paid
@@ -107,11 +119,13 @@ def evolve(
         return import_generated_texts(client, project, context.schema.input, texts, since) if client else ()
 
     try:
-        run = EvolutionRun(context, context.teacher_client(), way, per_round, import_texts)
-        for evolution_round in _with_spinner(run.run(rounds)):
-            question_ids = [question_id for ids in evolution_round.asked.values() for question_id in ids]
-            for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids)):
-                out.print(line, highlight=False, markup=False)
+        for evolved in controls:
+            print_control_name(evolved, controls)
+            run = EvolutionRun(context.with_control(evolved), context.teacher_client(), way, per_round, import_texts)
+            for evolution_round in _with_spinner(run.run(rounds)):
+                question_ids = [question_id for ids in evolution_round.asked.values() for question_id in ids]
+                for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids)):
+                    out.print(line, highlight=False, markup=False)
     except RepliesAwaitedError as error:
         by_file = context.options.teacher == registry.BATCH_TEACHER
         hint = f": apprentice teach --project {project} --export FILE" if by_file else ""
@@ -160,6 +174,7 @@ def cues(
     edit: Edit = False,
     file: JsonFile = None,
     as_json: AsJson = False,
+    control: Control = "",
     data_dir: DataDir = None,
 ) -> None:
     """Show or change each label's meaning, and the phrases for it (score up to 10) or against it (down to -10).
@@ -178,30 +193,33 @@ def cues(
         raise typer.BadParameter("give one of --edit, --file and --json")
     store = open_store(read_settings(data_dir=data_dir))
     project_row = store.projects.require(project)
-    schema, stored = read_schema(project_row.label_config, project_row.choices), project_row.label_descriptions or {}
+    schema = read_schema(project_row.label_config, project_row.choices)
     if schema.input.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
+    controls = schema.selected_controls(control)
+    if not (as_json or file or edit):
+        outcomes = store.ledger.outcomes(project).get("describe", Counter())
+        n_useless_replies = outcomes["malformed"] + outcomes["refused"]
+        for shown in controls:
+            print_control_name(shown, controls)
+            _print_cues(project_row.label_descriptions.get(shown.name, {}), shown.labels, n_useless_replies)
+        return
+    require_one_control(controls)
+    changed_control, stored = controls[0], project_row.label_descriptions.get(controls[0].name)
+    text = label_descriptions_to_text(stored or {}, changed_control)
     if as_json:
-        typer.echo(label_descriptions_to_text(stored, schema.control), nl=False)
+        typer.echo(text, nl=False)
         return
     if file:
-        changed: LabelDescriptions | None = label_descriptions_from_text(read_json_text(file), schema.control)
-    elif edit:
-        changed = edit_in_editor(
-            label_descriptions_to_text(stored, schema.control),
-            lambda text: label_descriptions_from_text(text, schema.control),
-        )
+        changed: LabelDescriptions | None = label_descriptions_from_text(read_json_text(file), changed_control)
     else:
-        outcomes = store.ledger.outcomes(project).get("describe", Counter())
-        _print_cues(stored, schema.control.labels, n_useless_replies=outcomes["malformed"] + outcomes["refused"])
-        return
-    if changed is None or changed == project_row.label_descriptions:
+        changed = edit_in_editor(text, lambda edited: label_descriptions_from_text(edited, changed_control))
+    if changed is None or changed == stored:
         out.print("Nothing has changed.")
     else:
-        save_label_descriptions(store, project, changed)
-        out.print(
-            f"Kept: {len(changed)} of {len(schema.control.labels)} labels have cues. The next learner starts from them."
-        )
+        save_label_descriptions(store, project, changed_control, changed)
+        n_labels = len(changed_control.labels)
+        out.print(f"Kept: {len(changed)} of {n_labels} labels have cues. The next learner starts from them.")
 
 
 def ledger(

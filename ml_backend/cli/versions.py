@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
 from ml_backend.cli.common import DataDir, Project, open_store, out, read_settings
+
+if TYPE_CHECKING:
+    from ml_backend.core.types import ModelVersion
 
 
 def versions(project: Project, data_dir: DataDir = None) -> None:
@@ -29,10 +32,20 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
         served = f"of {version.learner}" if version.learner else "none yet"
         learner = "kept" if version.number in stored_learners else served
         labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
-        accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
+        accuracy = _accuracy_text(version)
         created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
-        table.add_row(name, learner, labels, accuracy, created, escape(remarks_text(version.remarks)))
+        table.add_row(name, learner, labels, escape(accuracy), created, escape(remarks_text(version.remarks)))
     out.print(table)
+
+
+def _accuracy_text(version: ModelVersion) -> str:
+    """The accuracy of each control's learner; without the names if there is one control."""
+    accuracies = {
+        name: f"{control.accuracy.value:.3f}" if control.accuracy else "-" for name, control in version.controls.items()
+    }
+    if len(accuracies) <= 1:
+        return next(iter(accuracies.values()), "-")
+    return ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
 
 
 def rollback(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from ml_backend.core.exceptions import ApprenticeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,19 @@ class ProjectSchema:
     unlearnt: tuple[UnlearntControl, ...] = ()
 
     @property
-    def control(self) -> ControlSchema:
-        return self.controls[0]
+    def control_names(self) -> tuple[str, ...]:
+        """The names of all controls."""
+        return (*(control.name for control in self.controls), *(control.name for control in self.unlearnt))
 
-    @property
-    def other_controls(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*(c.name for c in self.controls[1:]), *(c.name for c in self.unlearnt))))
+    def selected_controls(self, name: str) -> tuple[ControlSchema, ...]:
+        """The learnt control with this name, or all of them for "". Raises ApprenticeError if there is none."""
+        selected = tuple(control for control in self.controls if name in ("", control.name))
+        if not selected:
+            names = ", ".join(repr(control.name) for control in self.controls)
+            raise ApprenticeError(f"The project learns no control {name!r}: name one of {names}")
+        return selected
+
+    def only(self, control: ControlSchema) -> ProjectSchema:
+        """The schema with one learnt control; the others count as those that the setting `choices` leaves out."""
+        others = tuple(UnlearntControl(other.name, "", "setting") for other in self.controls if other != control)
+        return replace(self, controls=(control,), unlearnt=(*others, *self.unlearnt))

@@ -13,7 +13,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -66,6 +66,11 @@ class ProjectSettings(BaseModel):
         "",
         max_length=64,
         description="field of the tasks' data whose values are the groups; empty: the clusters are the groups",
+    )
+    control_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {},
+        description="weights of the controls in the order of the queue, by the name of the control, from 0 up; a "
+        "control that is not named has the weight 1, and one with the weight 0 does not count",
     )
     acquisition_fallback: bool = Field(
         False,
@@ -120,6 +125,10 @@ class ProjectSettings(BaseModel):
     teacher_daily_calls: int = Field(
         2000, ge=0, description="maximum number of calls to the teacher for a project in a day (UTC); 0: no limit"
     )
+
+    def control_weight(self, control: str) -> float:
+        """The weight of a control in the order of the queue."""
+        return self.control_weights.get(control, 1.0)
 
     def with_form_defaults(self, form: TaskForm) -> ProjectSettings:
         """The same settings, with the defaults for tasks of this form where a setting is empty."""

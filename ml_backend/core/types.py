@@ -83,48 +83,64 @@ class TaskContent:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
+LabelValue = tuple[Any, ...]
+"""The value of a control, in the form of its kind: of choices, the names of the chosen labels. It consists of texts,
+numbers and tuples of these, and can be stored as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What one annotation says for one control.
+
+    value   the labels of the control, also other values of the control tag. Of choices: if it is empty and `unread` is
+            "", none of several labels applies
+    unread  one of the codes `UNREADABLE_CODES` if the label cannot be learnt from, PARTLY_READABLE if only a part of
+            `value` are labels, else ""
+    """
+
+    value: LabelValue
+    unread: str = ""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a learner can be fitted on the label."""
+        return self.unread in ("", PARTLY_READABLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """The annotation of one task by one annotator.
 
     task        the id of the task
     annotator   the id of the annotator, None if unknown
-    choices     labels of the schema, also other values of the control. Without choices, and if `unread` is "", none of
-                several labels applies
+    labels      the label for each control that is learnt, by the name of the control
     cancelled   whether the annotator skipped the task
     updated_at  ISO text in UTC
     lead_time   seconds that the annotator took
-    unread      one of the codes `UNREADABLE_CODES` if the annotation cannot be learnt from, PARTLY_READABLE if only a
-                part of `choices` are labels, else ""
     """
 
     id: int
     task: int
     annotator: int | None
-    choices: tuple[str, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict)
     cancelled: bool = False
     ground_truth: bool = False
     updated_at: str = ""
     lead_time: float | None = None
-    unread: str = ""
-
-    @property
-    def is_read(self) -> bool:
-        """Whether a learner can be fitted on the annotation."""
-        return self.unread in ("", PARTLY_READABLE)
 
 
 PARTLY_READABLE = "partly"
 UNREADABLE_CODES = ("empty", "control", "label", "parent", "shape")
-"""Codes of annotations that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
+"""Codes of labels that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
 chosen label holds nested labels; or the value is no choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A pre-annotation: the labels, their confidence, who made it, and the fields of a record that support it most."""
+    """A pre-annotation for one control: the label, its confidence, who made it, and the fields of a record that support
+    it most."""
 
-    choices: tuple[str, ...]
+    value: LabelValue
     confidence: float
     author: Literal["learner", "teacher"]
     explanation: tuple[str, ...] = ()
@@ -135,13 +151,13 @@ class Prediction:
     """One task of the published queue.
 
     score   the rank in [0, 1], not the confidence of the draft: the task with the lowest score is served first
-    draft   None for a task of the audit sample, which is served without a draft
+    drafts  the draft for each control that has one, by the name of the control; none for a task of the audit sample
     reason  a few words on why the task is in the queue
     """
 
     task: int
     score: float
-    draft: Draft | None
+    drafts: Mapping[str, Draft] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -185,15 +201,30 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlVersion:
+    """The learner of one control in a version.
+
+    learner   the number of the version for which the serving learner was fitted: an earlier one if the promotion gate
+              kept it, None while the teacher alone drafts
+    labelled  number of tasks with a label
+    accuracy  of the serving learner
+    """
+
+    learner: int | None
+    labelled: int
+    accuracy: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """One published version of a project's queue.
 
     number       the number of the version
     name         the name of the version in Label Studio (model_version)
-    learner      the number of the version whose fit serves: `number` if the candidate was promoted, an earlier number
-                 if the gate kept the serving learner, None while the teacher alone drafts
-    labelled     number of labelled tasks
-    accuracy     of the serving learner
+    learner      the number of the version whose artifact holds the serving learners of all controls: `number` if a
+                 candidate was promoted, else an earlier number; None while the teacher alone drafts
+    labelled     number of tasks that are labelled for a control
+    controls     the learner of each control, by its name
     created_at   seconds since the epoch
     remarks      what users should know about the version
     acquisition  the query strategy that ordered the queue
@@ -204,7 +235,13 @@ class ModelVersion:
     name: str
     learner: int | None
     labelled: int
-    accuracy: Estimate | None
+    controls: Mapping[str, ControlVersion]
     created_at: float
     remarks: tuple[Remark, ...] = ()
     acquisition: str = ""
+
+    @property
+    def accuracy(self) -> Estimate | None:
+        """The accuracy of the least accurate learner, None as long as none is known."""
+        known = [control.accuracy for control in self.controls.values() if control.accuracy]
+        return min(known, key=lambda estimate: estimate.value, default=None)

@@ -13,7 +13,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.demo.texts import DemoTask
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.model import fitted_model
+from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
@@ -35,6 +35,7 @@ class HeldOutEvaluator:
         self._settings, self._store, self._project = settings, store, project
         project_row = store.projects.ensure(project)
         self.schema = read_schema(project_row.label_config, project_row.choices)
+        self.control = self.schema.controls[0]
         self._label_of = {task.text: task.label for task in pool}
         self._encoder = feature_space.project_encoder(settings, project_row)
         self._project_row = project_row
@@ -57,10 +58,10 @@ class HeldOutEvaluator:
         cache = self._store.vectors(self._project, self._encoder.name)
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
-        label_names = distillation.pseudo_labels_of_names(self.schema.control, self._encoder)
+        label_names = distillation.pseudo_labels_of_names(self.control, self._encoder)
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
-            attributions = feature_scores.attributions(self._project_row, self._encoder, self.schema.control)
+            attributions = feature_scores.attributions(self._project_row, self._encoder, self.control)
         self._priors = distillation.distil_names(
             label_names, self._learner_name(), vectors, False, self._project, attributions
         )
@@ -68,8 +69,9 @@ class HeldOutEvaluator:
     def active_accuracy(self) -> float | None:
         """Held-out accuracy of the serving learner, None before there is one."""
         version = self._store.versions.active(self._project)
-        learner, _ = fitted_model.load_best(self._store, version, self._encoder.name)
-        return None if learner is None else self._accuracy(learner.predict(self.schema.control, self._vectors))
+        model, _ = load_best(self._store, version, self._encoder.name)
+        learner = models_of(model).get(self.control.name)
+        return None if learner is None else self._accuracy(learner.predict(self.control, self._vectors))
 
     def control_accuracy(self, n: int) -> float | None:
         """Mean held-out accuracy of the control after n labels, over the random orders whose first n labels are not all
@@ -90,5 +92,5 @@ class HeldOutEvaluator:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())
 
     def _targets(self, tasks: Sequence[DemoTask]) -> Floats:
-        columns = [self.schema.control.labels.index(task.label) for task in tasks]
-        return np.eye(len(self.schema.control.labels), dtype=np.float32)[columns]
+        columns = [self.control.labels.index(task.label) for task in tasks]
+        return np.eye(len(self.control.labels), dtype=np.float32)[columns]

@@ -45,6 +45,7 @@ from ml_backend.storage import Store
 from ml_backend.storage.files import folder_lock
 
 CONFIG_FILES = {"text": Path("label_config.xml"), "table": Path("label_config_table.xml")}
+TABLE_CONTROL = "label"  # name of the control in the configuration of the table
 PROJECT_TITLES = {"text": "Apprentice demo: questions", "table": "Apprentice demo: tumours"}
 START_SECONDS = 120.0  # longest wait for the backend
 FIRST_QUEUE_SECONDS = 600.0  # longest wait for the first queue
@@ -97,9 +98,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if (
                 kind == "table"
                 and teacher == registry.EMBEDDED_TEACHER
-                and store.projects.ensure(project).feature_scores is None
+                and not store.projects.ensure(project).feature_scores
             ):
-                store.feature_scores.put(project, expert_scores())  # as if an expert had written them
+                store.feature_scores.put(project, TABLE_CONTROL, expert_scores())  # as if an expert had written them
             out.print("connecting the project:")
             schema = connect(client, store, settings, project, _print_indented)
             for sentence in question_and_text_sentences(schema, check_first_tasks(client, project, schema)):
@@ -242,14 +243,15 @@ def _annotate(
     widths = [len(name) for name in header]
     widths[1] = 24
     out.print("  ".join(f"{name:>{width}}" for name, width in zip(header, widths, strict=True)), style="bold")
+    schema = evaluator.schema
     waits: list[float] = []
     step = max(1, n // TABLE_ROWS)
     for n_labels in range(n_before + 1, n_before + n + 1):
-        served = next_task(client, project, evaluator.schema)
+        served = next_task(client, project, schema)
         if served is None:
             out.print("nothing is left to label")
             return
-        submit_annotation(client, served.task, evaluator.schema.control, [evaluator.true_label(served.text)])
+        submit_annotation(client, served.task, evaluator.control, [evaluator.true_label(served.text)])
         submitted = time.monotonic()
         _wait(lambda: _is_queue_of(store, project, n_labels), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)

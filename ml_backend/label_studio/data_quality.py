@@ -34,7 +34,7 @@ def irregularities(
     with_several = {
         annotation.task
         for annotation in annotations
-        if not annotation.cancelled and len(annotation.choices) > 1 and annotation.task in task_ids
+        if (label := annotation.labels.get(control.name)) and len(label.value) > 1 and annotation.task in task_ids
     }
     with_several = set() if control.multiple else with_several
     is_tied = (targets == 0.5).any(axis=1) if control.multiple else (targets > 0).sum(axis=1) > 1

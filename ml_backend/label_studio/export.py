@@ -56,6 +56,7 @@ def read_config(path: Path) -> ProjectSchema:
 def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[[str], None]) -> Export:
     """The annotated tasks of an export.
 
+    schema  with one control
     group   name of the field whose values make the groups, "" for no groups
     notify  is called with a sentence for the tasks that are left out and for each kind of irregularity
 
@@ -63,6 +64,7 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
     tasks, has labels that the configuration lacks, has a task twice, or if the field `group` is missing from all tasks
     or has more than `MAX_GROUPS` values.
     """
+    [control] = schema.controls
     tasks = _load_tasks(path)
     for annotation in _annotations_in(tasks):
         # the task that contains the annotation is its task, also if the ids of the tasks were changed in the file
@@ -72,8 +74,8 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
         raise ApprenticeError(
             f"{path} has more than one task with the id {listed(duplicates)}: give each task an id of its own"
         )
-    _check_labels(path, schema.control, annotations)
-    aggregated = aggregate_annotations(schema.control, annotations)
+    _check_labels(path, control, annotations)
+    aggregated = aggregate_annotations(control, annotations)
     row_of_task = {task: row for row, task in enumerate(aggregated.tasks.tolist())}
     labelled = [example for example in examples if example.task in row_of_task and example.text.strip()]
     # texts of the teacher are no sample of the texts that are to be labelled
@@ -84,7 +86,7 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
         raise ApprenticeError(
             f"{path} has too few tasks with a {data_kind} and an answer, {len(kept)} of {len(tasks)}: label some first"
             + (f". Left out: {left_out}" if left_out else "")
-            + _other_controls_hint(tasks, schema.control)
+            + _other_controls_hint(tasks, control)
         )
     if left_out:
         notify(f"{path}: left out of {len(tasks)} tasks: {left_out}")
@@ -94,7 +96,7 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
         _check_groups(path, group, groups, notify)
     task_ids, texts = [example.task for example in kept], [example.text for example in kept]
     targets = aggregated.targets[[row_of_task[task] for task in task_ids]]
-    for irregularity in irregularities(schema.control, task_ids, texts, targets, annotations):
+    for irregularity in irregularities(control, task_ids, texts, targets, annotations):
         notify(f"{path}: {irregularity}")
     return Export(np.array(task_ids, np.int64), texts, targets, groups)
 
@@ -124,7 +126,7 @@ def _left_out(
         ([task for task in unlabelled if skipped.get(task) is True], "skipped (task {})"),
         (
             [task for task in unlabelled if skipped.get(task) is False],
-            f"without a choice for {schema.control.name!r} (task {{}})",
+            f"without a choice for {schema.controls[0].name!r} (task {{}})",
         ),
         (
             empty,
@@ -164,8 +166,8 @@ def _check_labels(path: Path, control: ControlSchema, annotations: Iterable[Anno
         {
             (choice, annotation.task)
             for annotation in annotations
-            if not annotation.cancelled
-            for choice in annotation.choices
+            if not annotation.cancelled and control.name in annotation.labels
+            for choice in annotation.labels[control.name].value
             if choice not in control.labels
         }
     )

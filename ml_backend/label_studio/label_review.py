@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, Draft, Prediction
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
@@ -55,18 +55,20 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
 
 
 def update_proposals(
-    client: LabelStudioClient, store: Store, control: ControlSchema, project_row: ProjectRow, max_proposals: int,
+    client: LabelStudioClient, store: Store, schema: ProjectSchema, project_row: ProjectRow, max_proposals: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor.
-    Each proposal that is made or withdrawn takes one request, after which it is stored.
+    """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor in
+    each control. Each proposal that is made or withdrawn takes one request, after which it is stored.
 
     check_lease  raises if the project's lease was lost; it is called before each write
 
     Raises LabelStudioError.
     """
     suspected = {
-        int(error["task"]): error for error in (project_row.monitor_result or {}).get("second_look", ())[:max_proposals]
+        int(error["task"]): (control.name, error)
+        for control in schema.controls
+        for error in project_row.monitor_results.get(control.name, {}).get("second_look", ())[:max_proposals]
     }
     proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:
@@ -90,16 +92,17 @@ def update_proposals(
         if annotation is not None and (is_expired or not is_unchanged):
             store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
-    for task, error in suspected.items():
+    for task, (control, error) in suspected.items():
         if task in reviewable and task not in proposals:
             _ensure_tab(client, store, project_row.id)
             check_lease()
             draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
-            rows = write_predictions([Prediction(task, error["confidence"], draft)], control, SECOND_LOOK_VERSION)
+            prediction = Prediction(task, error["confidence"], {control: draft})
+            rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION)
             annotation = annotation_of[task]
             try:
-                prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, store.clock.now())
+                prediction_id = client.call("POST", "api/predictions/", body=next(rows))["id"]
+                proposal = Proposal(task, prediction_id, annotation.id, annotation.updated_at, store.clock.now())
                 store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
                 store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)

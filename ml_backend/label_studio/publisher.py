@@ -77,7 +77,7 @@ class Publisher:
         All predictions are written before the switch if one bulk import is no slower than the first ones alone.
         Raises RequestRefusedError if Label Studio dropped a prediction; the earlier version then continues to serve.
         """
-        rows = list(write_predictions(predictions, self.schema.control, self.version))
+        rows = list(write_predictions(predictions, self.schema, self.version))
         kind = self._write_kind(min(HEAD_PREDICTIONS, len(rows)), explores=self.explores)
         head_count = len(rows) if kind == "bulk" else HEAD_PREDICTIONS
         self._write(rows[:head_count], kind)
@@ -94,7 +94,7 @@ class Publisher:
 
         newer_round_requested  returns whether a newer queue is requested, and waits for it up to a number of seconds
         """
-        rows = list(write_predictions(predictions, self.schema.control, self.version))
+        rows = list(write_predictions(predictions, self.schema, self.version))
         in_bulk = self._write_kind(len(rows)) == "bulk" and (self.timings.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
         for chunk in [rows] if in_bulk and rows else [[row] for row in rows]:
             if newer_round_requested(self._last_write_seconds):
@@ -105,7 +105,8 @@ class Publisher:
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
         """See `PublishTimings.write_kind`. Measured on 1.23: a bulk import drops each prediction whose choices are
         paths."""
-        return "single" if self.schema.control.nested else self.timings.write_kind(row_count, explores=explores)
+        has_paths = any(control.nested for control in self.schema.controls)
+        return "single" if has_paths else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
         write_started = self.clock.monotonic()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import InputSpec, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     MAX_RECORD_FIELDS,
@@ -23,7 +23,7 @@ from ml_backend.core.types import (
     record_text,
     storable_text,
 )
-from ml_backend.kinds.choices.values import read_labels, write_region_value
+from ml_backend.kinds.choices.values import read_label, write_region_value
 from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.object_lists import dialogue_text, list_text
 
@@ -182,17 +182,17 @@ def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = N
     annotator = read_id(completed_by)
     lead_time = annotation.get("lead_time")
     cancelled = annotation.get("was_cancelled") is True
-    choices, unread = read_labels(annotation.get("result"), schema)
+    result, names = annotation.get("result"), schema.control_names
+    labels = {} if cancelled else {control.name: read_label(result, control, names) for control in schema.controls}
     return Annotation(
         id=annotation_id,
         task=task,
         annotator=annotator if annotator is not None and annotator < 2**31 else None,
-        choices=choices,
+        labels=labels,
         cancelled=cancelled,
         ground_truth=annotation.get("ground_truth") is True,
         updated_at=read_timestamp(annotation.get("updated_at")),
         lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
-        unread="" if cancelled else unread,
     )
 
 
@@ -212,30 +212,33 @@ def read_tasks(tasks: Iterable[Any], schema: ProjectSchema) -> tuple[list[TaskCo
     return examples, annotations
 
 
-def write_result(prediction: Prediction, control: ControlSchema) -> list[dict[str, Any]]:
-    """The `result` of a prediction: one region with the draft, or none if the prediction has no draft."""
-    draft = prediction.draft
-    if draft is None or not draft.choices:
-        return []
-    region: dict[str, Any] = {  # the reason comes first, because the Data Manager shows only the beginning
-        **({"meta": {"text": [prediction.reason]}} if prediction.reason else {}),
-        "id": f"draft-{prediction.task}",
-        "from_name": control.name,
-        "to_name": control.source,
-        **write_region_value(draft.choices, control),
-        "score": round(draft.confidence, 4),
-    }
-    return [region]
+def write_result(prediction: Prediction, schema: ProjectSchema) -> list[dict[str, Any]]:
+    """The `result` of a prediction: a region for each draft that is not empty."""
+    regions: list[dict[str, Any]] = []
+    for control in schema.controls:
+        draft = prediction.drafts.get(control.name)
+        if draft is None or not draft.value:
+            continue
+        region: dict[str, Any] = {  # the reason comes first, because the Data Manager shows only the beginning
+            **({"meta": {"text": [prediction.reason]}} if prediction.reason and not regions else {}),
+            "id": f"draft-{prediction.task}" + (f"-{len(regions)}" if regions else ""),
+            "from_name": control.name,
+            "to_name": control.source,
+            **write_region_value(draft.value, control),
+            "score": round(draft.confidence, 4),
+        }
+        regions.append(region)
+    return regions
 
 
 def write_predictions(
-    predictions: Iterable[Prediction], control: ControlSchema, version: str
+    predictions: Iterable[Prediction], schema: ProjectSchema, version: str
 ) -> Iterator[dict[str, Any]]:
     """Yields predictions as the JSON that Label Studio's API and its ML backend protocol accept."""
     for prediction in predictions:
         yield {
             "task": prediction.task,
-            "result": write_result(prediction, control),
+            "result": write_result(prediction, schema),
             "score": round(min(max(prediction.score, 0.0), 1.0), 6),
             "model_version": version,
         }

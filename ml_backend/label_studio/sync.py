@@ -226,22 +226,14 @@ def _config_signature(schema: ProjectSchema | None) -> str:
     for annotations come last: if only these have changed, only the annotations are read again."""
     if schema is None:
         return ""
-    parts = (
-        schema.control.labels,
-        schema.control.stored,
-        schema.control.nested,
-        schema.control.multiple,
-        schema.control.conditional,
-        schema.other_controls,
-    )
+    parts = schema.controls, schema.control_names
     return f"{_task_signature(schema)}{_ANNOTATION_SIGNATURE_PREFIX}{sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 def _task_signature(schema: ProjectSchema) -> str:
     """Identifies the parts of a labelling configuration that determine how tasks are read."""
-    source = (
-        f"{schema.control.name} {schema.control.source} {schema.input.text_field} {schema.input.record_field}".strip()
-    )
+    first = schema.controls[0]
+    source = f"{first.name} {first.source} {schema.input.text_field} {schema.input.record_field}".strip()
     fields = [f"fields: {' '.join(schema.input.fields)}"] if schema.input.fields else []
     html = [f"html: {' '.join(schema.input.html)}"] if schema.input.html else []
     dialogues = [f"dialogues: {schema.input.dialogues}"] if schema.input.dialogues else []

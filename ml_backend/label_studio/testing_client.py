@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
-from ml_backend.kinds.choices.values import read_labels, write_region_value
+from ml_backend.core.types import LabelValue
+from ml_backend.kinds.choices.values import read_label, write_region_value
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 
@@ -20,13 +21,13 @@ MAX_TASKS_PER_IMPORT = 5000
 class ServedTask:
     """A task as the labelling screen receives it.
 
-    draft    choices of its draft, () if there is none
+    drafts   the label of the draft for each control, () if there is none
     version  model version that made the draft, None if there is none
     """
 
     task: int
     text: str
-    draft: tuple[str, ...]
+    drafts: Mapping[str, LabelValue]
     version: str | None
 
 
@@ -57,18 +58,27 @@ def next_task(client: LabelStudioClient, project: int, schema: ProjectSchema) ->
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    choices, _ = read_labels(regions, schema)
-    return ServedTask(int(task["id"]), read_text(task, schema.input), choices, prediction.get("model_version"))
+    drafts = {control.name: read_label(regions, control, schema.control_names).value for control in schema.controls}
+    return ServedTask(int(task["id"]), read_text(task, schema.input), drafts, prediction.get("model_version"))
 
 
 def submit_annotation(client: LabelStudioClient, task: int, control: ControlSchema, choices: Sequence[str]) -> int:
     """Submits an annotation with these choices; returns its id."""
-    region = {
-        "from_name": control.name,
-        "to_name": control.source,
-        **write_region_value(choices, control),
-    }
-    body = {"result": [region] if choices else [], "lead_time": 1.0}
+    return submit_labels(client, task, [(control, choices)])
+
+
+def submit_labels(client: LabelStudioClient, task: int, labels: Sequence[tuple[ControlSchema, Sequence[str]]]) -> int:
+    """Submits an annotation with the labels of several controls; returns its id."""
+    regions = [
+        {
+            "from_name": control.name,
+            "to_name": control.source,
+            **write_region_value(choices, control),
+        }
+        for control, choices in labels
+        if choices
+    ]
+    body = {"result": regions, "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])
 
 

@@ -30,9 +30,10 @@ class _Outcome:
 
 
 class AcceptanceCounts:
-    """The outcomes of the published tasks of a project, and their counts."""
+    """The outcomes of the published tasks of a project for one control, and their counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, control: str) -> None:
+        self._control = control
         self._published: set[int] = set()
         self._outcomes: dict[int, _Outcome] = {}
         self._counts: Counter[tuple[str | None, str]] = Counter()  # by author and outcome of the draft
@@ -44,30 +45,37 @@ class AcceptanceCounts:
         """Number of tasks that have been published."""
         return len(self._published)
 
-    def update(self, task: int, draft: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
+    def update(self, task: int, published: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
         """Replaces the outcome of a task.
 
-        draft        the last one published for the task, None if the task was never published
+        published    the drafts that were last published for the task, None if the task was never published
         annotations  all annotations of the task
         """
-        counted = (annotation for annotation in annotations if not annotation.cancelled and annotation.is_read)
+        counted = [
+            annotation
+            for annotation in annotations
+            if not annotation.cancelled and (label := annotation.labels.get(self._control)) and label.is_read
+        ]
         first = min(counted, key=lambda annotation: annotation.id, default=None)
-        (self._published.discard if draft is None else self._published.add)(task)
+        (self._published.discard if published is None else self._published.add)(task)
         outcome = None
-        if draft is not None and first is not None:
-            outcome = _Outcome(
-                draft.author, draft_outcome(draft, first) if draft.author else "", annotation_seconds(first)
+        if published is not None and first is not None:
+            draft, seconds = published.drafts.get(self._control), annotation_seconds(first)
+            outcome = (
+                _Outcome(draft.author, draft_outcome(draft.value, first.labels[self._control].value), seconds)
+                if draft
+                else _Outcome(None, "", seconds)
             )
         previous = self._outcomes.pop(task, None)
         if previous is not None:
             self._counts[previous.author, previous.draft_outcome] -= 1
-            if (seconds := self._seconds_of(previous)) is not None and previous.seconds is not None:
-                del seconds[bisect_left(seconds, previous.seconds)]
+            if (timed := self._seconds_of(previous)) is not None and previous.seconds is not None:
+                del timed[bisect_left(timed, previous.seconds)]
         if outcome is not None:
             self._outcomes[task] = outcome
             self._counts[outcome.author, outcome.draft_outcome] += 1
-            if (seconds := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
-                insort(seconds, outcome.seconds)
+            if (timed := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
+                insort(timed, outcome.seconds)
 
     def without(self, tasks: Iterable[int]) -> DraftUse:
         """The use of the drafts. Only the number of published tasks counts the tasks with these ids."""

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_text, digest_value
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, digest_text
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
+from ml_backend.labels.control_labels import ControlLabels
 from ml_backend.labels.draft_acceptance import DraftUse
+from ml_backend.labels.unread_labels import UnreadGroup, UnreadLabels
 from ml_backend.storage import PublishedDraft, Store
 
 BEFORE_FIRST_REVISION = -1
@@ -27,12 +28,14 @@ BEFORE_FIRST_REVISION = -1
 class LabelSnapshot:
     """The labels of a project at a revision of its annotations.
 
-    aggregated  the aggregated labels
-    digest      a hash, which is the same for the same aggregated labels
+    by_control            the aggregated labels of each control, by its name
+    annotated_or_skipped  (m,) int64, ascending: ids of the tasks with an annotation or a skip
+    digest                a hash, which is the same for the same aggregated labels
     """
 
     revision: int
-    aggregated: AggregatedLabels
+    by_control: Mapping[str, AggregatedLabels]
+    annotated_or_skipped: Ints
     digest: str
 
 
@@ -44,37 +47,37 @@ class LabelAggregator:
         self._store = store
         self._project = project
         self._lock = threading.Lock()
-        self._schema_key: tuple[object, ...] = ()
         self._reset(())
 
-    def _reset(self, schema_key: tuple[object, ...], label_count: int = 0) -> None:
-        self._schema_key = schema_key
+    def _reset(self, controls: tuple[ControlSchema, ...]) -> None:
+        self._controls = controls
         self._revision = BEFORE_FIRST_REVISION
-        no_tasks: Ints = np.empty(0, np.int64)
-        self._labels = AggregatedLabels(no_tasks, np.empty((0, label_count), np.float32), no_tasks)
-        self._digest = 0  # of `_labels`
+        self._labels = {control.name: ControlLabels(control) for control in controls}
+        self._acceptance = {control.name: AcceptanceCounts(control.name) for control in controls}
+        self._unread = {control.name: UnreadLabels(control.name) for control in controls}
         self._first_annotated: dict[int, str] = {}  # task -> earliest `updated_at` of its annotations
         self._annotation_counts: dict[int, int] = {}  # task -> number of its annotations, without skips
         self._overlaps: Counter[int] = Counter()  # number of annotations -> number of tasks with so many
         self._single: set[int] = set()  # tasks with one annotation, which is no ground truth
-        self._acceptance = AcceptanceCounts()
 
-    def refresh(self, control: ControlSchema) -> LabelSnapshot:
-        """Returns the current labels. Reads only the annotations of tasks that have changed since the last call; reads
-        all of them in the first call, after a change of the schema, and after annotations were removed."""
+    def refresh(self, controls: tuple[ControlSchema, ...]) -> LabelSnapshot:
+        """Returns the current labels of at least one control. Reads only the annotations of tasks that have changed
+        since the last call; reads all of them in the first call, after a change of the controls, and after annotations
+        were removed."""
         with self._lock:
             annotations, drafts = self._store.annotations, self._store.published_drafts
-            current, schema_key = annotations.revision(self._project), (control.labels, control.multiple)
-            since = self._revision
-            if schema_key != self._schema_key or not current.complete <= since <= current.number:
-                self._reset(schema_key, len(control.labels))
-                self._update(control, annotations.of(self._project), drafts.of(self._project))
+            current, since = annotations.revision(self._project), self._revision
+            if controls != self._controls or not current.complete <= since <= current.number:
+                self._reset(controls)
+                self._update(annotations.of(self._project), drafts.of(self._project))
             elif current.number > since:
                 tasks = annotations.changed_since(self._project, since) | drafts.changed_since(self._project, since)
                 of_tasks = annotations.of_tasks(self._project, tasks), drafts.of_tasks(self._project, tasks)
-                self._update(control, *of_tasks, tasks)
+                self._update(*of_tasks, tasks)
             self._revision = current.number
-            return LabelSnapshot(self._revision, self._labels, digest_text(self._digest))
+            by_control = {name: labels.aggregated for name, labels in self._labels.items()}
+            digest = " ".join(digest_text(labels.digest) for labels in self._labels.values())
+            return LabelSnapshot(self._revision, by_control, by_control[controls[0].name].annotated_or_skipped, digest)
 
     @property
     def overlaps(self) -> dict[int, int]:
@@ -92,17 +95,19 @@ class LabelAggregator:
         with self._lock:
             return np.array([task in self._single for task in tasks.tolist()], np.bool_)
 
-    def draft_use(self, excluded: Iterable[int]) -> DraftUse:
-        """The use of the drafts. Only the number of published tasks counts the tasks with the ids `excluded`."""
+    def draft_use(self, control: str, excluded: Iterable[int]) -> DraftUse:
+        """The use of the drafts for a control. Only the number of published tasks counts the tasks with the ids
+        `excluded`."""
         with self._lock:
-            return self._acceptance.without(excluded)
+            return self._acceptance[control].without(excluded)
+
+    def unread(self, control: str) -> list[UnreadGroup]:
+        """The labels of a control that cannot be learnt from, or only in part, by reason, the most frequent first."""
+        with self._lock:
+            return self._unread[control].groups()
 
     def _update(
-        self,
-        control: ControlSchema,
-        annotations: list[Annotation],
-        drafts: list[PublishedDraft],
-        changed: Collection[int] = (),
+        self, annotations: list[Annotation], drafts: list[PublishedDraft], changed: Collection[int] = ()
     ) -> None:
         """Replaces the data of some tasks.
 
@@ -116,28 +121,13 @@ class LabelAggregator:
         tasks = sorted({*by_task, *draft_of, *changed})
         for task in tasks:
             of_task = by_task.get(task, [])
-            self._acceptance.update(task, draft_of.get(task), of_task)
+            for acceptance in self._acceptance.values():
+                acceptance.update(task, draft_of.get(task), of_task)
+            for unread in self._unread.values():
+                unread.update(task, of_task)
             self._update_annotation_counts(task, [annotation for annotation in of_task if not annotation.cancelled])
-
-        target_of = _aggregate_tasks(control, by_task)
-        labelled = sorted(target_of)
-        targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(control.labels))
-        new = AggregatedLabels(np.array(labelled, np.int64), targets, np.array(sorted(by_task), np.int64))
-        old = self._labels
-        rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.annotated_or_skipped, tasks)
-        replaced = AggregatedLabels(old.tasks[rows], old.targets[rows], old.annotated_or_skipped[touched])
-        self._digest ^= digest_value(replaced) ^ digest_value(new)
-        self._labels = AggregatedLabels(
-            _replace_rows(old.tasks, old.tasks, rows, new.tasks, new.tasks),
-            _replace_rows(old.tasks, old.targets, rows, new.tasks, new.targets),
-            _replace_rows(
-                old.annotated_or_skipped,
-                old.annotated_or_skipped,
-                touched,
-                new.annotated_or_skipped,
-                new.annotated_or_skipped,
-            ),
-        )
+        for labels in self._labels.values():
+            labels.update(by_task, tasks)
 
     def _update_annotation_counts(self, task: int, annotations: list[Annotation]) -> None:
         """Replaces the numbers that come from a task's annotations; `annotations` are all of them, without skips."""
@@ -173,44 +163,3 @@ class LabelAggregators:
             self._by_project = {
                 project: aggregator for project, aggregator in self._by_project.items() if project in projects
             }
-
-
-def _aggregate_tasks(control: ControlSchema, by_task: dict[int, list[Annotation]]) -> dict[int, Floats]:
-    """The target of each task that has one. Most tasks have one annotation, and equal annotations are aggregated only
-    once."""
-    target_of_single: dict[tuple[object, ...], Floats | None] = {}
-    targets: dict[int, Floats] = {}
-    for task, of_task in by_task.items():
-        if len(of_task) == 1:
-            key = (of_task[0].cancelled, of_task[0].choices, of_task[0].unread)
-            if key not in target_of_single:
-                target_of_single[key] = aggregate_task(control, of_task)
-            target = target_of_single[key]
-        else:
-            target = aggregate_task(control, of_task)
-        if target is not None:
-            targets[task] = target
-    return targets
-
-
-def _rows_of(ids: Ints, tasks: Sequence[int]) -> Ints:
-    """The rows of `ids` (n,), ascending, that have one of the `tasks`, ascending."""
-    rows = np.searchsorted(ids, np.array(tasks, np.int64))
-    is_present = rows < len(ids)
-    is_present[is_present] = ids[rows[is_present]] == np.array(tasks, np.int64)[is_present]
-    return np.asarray(rows[is_present])
-
-
-def _replace_rows(ids: Ints, values: Any, rows: Ints, new_ids: Ints, new_values: Any) -> Any:
-    """Removes `rows` from the `values` (n, ...) of the `ids` (n,), and inserts `new_values` (m, ...) of the `new_ids`
-    (m,) in the order of the ids. All ids are ascending. In most cases the values are copied once and nothing is sorted.
-    """
-    if np.array_equal(ids[rows], new_ids):
-        if np.array_equal(values[rows], new_values):
-            return values
-        values = values.copy()
-        values[rows] = new_values
-        return values
-    if len(rows):
-        ids, values = np.delete(ids, rows), np.delete(values, rows, axis=0)
-    return np.insert(values, np.searchsorted(ids, new_ids), new_values, axis=0)

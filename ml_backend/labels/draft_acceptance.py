@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from ml_backend.core.types import Annotation, Estimate, EstimateSource
+from ml_backend.core.types import Annotation, Estimate, EstimateSource, LabelValue
 from ml_backend.evaluation.metrics import decide_labels, is_correct, wilson_interval
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
@@ -99,10 +99,10 @@ def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[flo
     )
 
 
-def learner_draft_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
-    """The share of the learner's own drafts among the drafts of a queue, None without drafts. A high share means that
-    the teacher is hardly needed."""
-    authors = [draft.author for draft in queue if draft.author is not None]
+def learner_draft_share(queue: Iterable[PublishedDraft], control: str) -> Estimate | None:
+    """The share of the learner's own drafts among the drafts of a queue for one control, None without drafts. A high
+    share means that the teacher is hardly needed."""
+    authors = [published.drafts[control].author for published in queue if control in published.drafts]
     return wilson_interval(authors.count("learner"), len(authors), EstimateSource.QUEUE)
 
 
@@ -140,11 +140,11 @@ def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)
 
 
-def draft_outcome(draft: PublishedDraft, annotation: Annotation) -> str:
+def draft_outcome(drafted: LabelValue, annotated: LabelValue) -> str:
     """What the annotator did with a draft: `accepted`, `edited` or `replaced`."""
-    if set(draft.choices) == set(annotation.choices):
+    if {*drafted} == {*annotated}:
         return "accepted"
-    return "edited" if set(draft.choices) & set(annotation.choices) else "replaced"
+    return "edited" if {*drafted} & {*annotated} else "replaced"
 
 
 def annotation_seconds(annotation: Annotation) -> float | None:

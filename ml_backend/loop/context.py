@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 
+import numpy as np
+
+from ml_backend.core.arrays import Ints
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
@@ -13,7 +17,7 @@ from ml_backend.core.types import ModelVersion, Remark
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
-from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.project_model import ProjectModel
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, ProjectRow, Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -64,11 +68,11 @@ class RoundInputs:
     options          the settings of the project, with the defaults for its form of tasks
     record_encoder   the encoder of records, None for a project of texts
     label_snapshot   the aggregated labels of all tasks, with their digest
-    labels           the aggregated labels of the tasks that can be learnt from
+    labels           the aggregated labels of the tasks that can be learnt from, by the name of their control
     active_version   the version that serves in Label Studio, None before the first
     serving_version  the version whose learner serves: the pinned one during a rollback, else the active one
-    serving          the learner that serves, None before there is one
-    teacher_labels   the labels of the teacher, None without a teacher that can be asked
+    serving          the learners that serve, None before there is one
+    teacher_labels   the labels of the teacher by the name of their control; none without a teacher that can be asked
     remarks          what users should know about these inputs
     """
 
@@ -77,9 +81,14 @@ class RoundInputs:
     schema: ProjectSchema
     record_encoder: RecordEncoder | None
     label_snapshot: LabelSnapshot
-    labels: AggregatedLabels
+    labels: Mapping[str, AggregatedLabels]
     active_version: ModelVersion | None
     serving_version: ModelVersion | None
-    serving: FittedModel | None
-    teacher_labels: TeacherLabels | None
+    serving: ProjectModel | None
+    teacher_labels: Mapping[str, TeacherLabels]
     remarks: tuple[Remark, ...]
+
+    @property
+    def labelled(self) -> Ints:
+        """(n,) int64, ascending: the tasks with a label of any control."""
+        return reduce(np.union1d, (labels.tasks for labels in self.labels.values()))

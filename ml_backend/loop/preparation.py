@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 from ml_backend.core import registry
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext, RoundInputs
-from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import MIN_TARGETS, FittedModel
+from ml_backend.model import project_model
+from ml_backend.model.fitted_model import MIN_TARGETS
+from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.monitoring.monitor import apply_acquisition_fallback
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
@@ -31,15 +33,16 @@ def prepare(context: RoundContext) -> RoundInputs:
     )
     encoder = feature_space.project_encoder(context.settings, project_row)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    options, fallback = apply_acquisition_fallback(options, project_row.monitor_result)
+    options, fallback = apply_acquisition_fallback(options, project_row.monitor_results)
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
-    label_snapshot = context.aggregator.refresh(schema.control)
-    labels = label_snapshot.aggregated.without_tasks(pool.tasks[pool.unreadable])
+    label_snapshot = context.aggregator.refresh(schema.controls)
+    unreadable = pool.tasks[pool.unreadable]
+    labels = {name: of_control.without_tasks(unreadable) for name, of_control in label_snapshot.by_control.items()}
     active_version = store.versions.active(project)
     pinned = project_row.pinned
     serving_version = active_version if pinned is None else store.versions.get(project, pinned)
-    serving, problem = fitted_model.load_best(store, serving_version, pool.space)
+    serving, problem = project_model.load_best(store, serving_version, pool.space)
     return RoundInputs(
         project_row=project_row,
         options=options,
@@ -50,8 +53,8 @@ def prepare(context: RoundContext) -> RoundInputs:
         active_version=active_version,
         serving_version=serving_version,
         serving=serving,
-        teacher_labels=_load_teacher_labels(context, options, schema.control, labels),
-        remarks=(*record_problems, *filter(None, [fallback, problem, _changed_labels(serving, schema.control)])),
+        teacher_labels=_load_teacher_labels(context, options, schema, labels),
+        remarks=(*record_problems, *filter(None, [fallback, problem]), *_changed_labels(serving, schema)),
     )
 
 
@@ -67,9 +70,11 @@ def has_changed(inputs: RoundInputs, pool: ProjectPool) -> bool:
 def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
     """A hash of everything that a queue is made from: the queue changes only if the hash changes."""
     row, n_encoded = inputs.project_row, int(pool.encoded.sum())
-    prior = (
-        (row.distillation or {}).get("sha256", "") if len(inputs.label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
-    )
+    priors = {
+        control: (row.distillations.get(control) or {}).get("sha256", "")
+        for control, labels in inputs.label_snapshot.by_control.items()
+        if len(labels.tasks) >= MIN_TARGETS
+    }
     parts = {
         "config": row.label_config,
         "options": inputs.options.model_dump(),
@@ -78,27 +83,35 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
         # the queue changes when the number of encoded tasks has doubled, and when all tasks are encoded
         "space": pool.space,
         "encoded": "all" if not pool.missing.any() else n_encoded.bit_length(),
-        "prior": prior,
-        "recalled": inputs.teacher_labels.digest if inputs.teacher_labels else "",
+        "priors": priors,
+        "teacher": {control: labels.digest for control, labels in inputs.teacher_labels.items()},
         "answers": inputs.label_snapshot.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _load_teacher_labels(
-    context: RoundContext, options: ProjectSettings, control: ControlSchema, labels: AggregatedLabels
-) -> TeacherLabels | None:
-    """The labels of the teacher so far; None without a teacher that can be asked."""
+    context: RoundContext, options: ProjectSettings, schema: ProjectSchema, labels: Mapping[str, AggregatedLabels]
+) -> dict[str, TeacherLabels]:
+    """The labels of the teacher so far, by the name of their control; none without a teacher that can be asked."""
     teacher = registry.teacher(options.teacher, context.settings.teacher_options(options))
     if teacher is None:
-        return None
-    return load_teacher_labels(context.store, teacher.name, control, context.pool, context.project, labels)
+        return {}
+    return {
+        control.name: load_teacher_labels(
+            context.store, teacher.name, control, context.pool, context.project, labels[control.name]
+        )
+        for control in schema.controls
+    }
 
 
-def _changed_labels(serving: FittedModel | None, control: ControlSchema) -> Remark | None:
-    """A remark on labels that were added or removed since the serving learner was fitted, None if none were."""
-    if serving is None or set(serving.snapshot.labels) == set(control.labels):
-        return None
-    added = [label for label in control.labels if label not in serving.snapshot.labels]
-    removed = [label for label in serving.snapshot.labels if label not in control.labels]
-    return Remark("labels changed", {"added": added, "removed": removed})
+def _changed_labels(serving: ProjectModel | None, schema: ProjectSchema) -> Iterator[Remark]:
+    """Yields a remark for each control whose labels have changed since its serving learner was fitted."""
+    for control in schema.controls:
+        model = models_of(serving).get(control.name)
+        if model is None or {*model.snapshot.labels} == {*control.labels}:
+            continue
+        added = [label for label in control.labels if label not in model.snapshot.labels]
+        removed = [label for label in model.snapshot.labels if label not in control.labels]
+        of_control = {"control": control.name} if len(schema.controls) > 1 else {}
+        yield Remark("labels changed", {"added": added, "removed": removed, **of_control})

@@ -14,8 +14,8 @@ from ml_backend.label_studio.publisher import Publisher, PublishTimings
 from ml_backend.label_studio.setup import restore_model_version
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.preparation import fingerprint
-from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model import project_model
+from ml_backend.model.project_model import ProjectModel
 from ml_backend.monitoring import project_stats
 
 EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher measures the slower method of publishing again
@@ -23,11 +23,11 @@ EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher measure
 log = structlog.get_logger()
 
 
-def store_version(context: RoundContext, version: ModelVersion, new_learner: FittedModel | None, n_rows: int) -> None:
-    """Stores a version whose queue has `n_rows` rows, with the artifact of its learner if that is new. Raises
+def store_version(context: RoundContext, version: ModelVersion, new_model: ProjectModel | None, n_rows: int) -> None:
+    """Stores a version whose queue has `n_rows` rows, with the artifact of its learners if one of them is new. Raises
     LeaseLostError, and leaves nothing behind, if another worker has the lease."""
     store = context.store
-    artifact = fitted_model.save(store, context.project, new_learner) if new_learner is not None else None
+    artifact = project_model.save(store, context.project, new_model) if new_model is not None else None
     try:
         store.versions.add(version, artifact, n_rows, context.lease)
     except ApprenticeError:  # no version refers to the artifact
@@ -40,7 +40,7 @@ def publish(
     context: RoundContext,
     inputs: RoundInputs,
     version: ModelVersion,
-    learner: FittedModel | None,
+    model: ProjectModel | None,
     queue: Sequence[Prediction],
 ) -> None:
     """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
@@ -61,14 +61,14 @@ def publish(
     with _stored_timings(context, publisher):
         rest = _switch(context, inputs, publisher, version, queue)
         # before the rest of the queue, which the next annotation may interrupt
-        update_stats(context, inputs, learner)
+        update_stats(context, inputs, model)
         _complete(context, inputs, publisher, version, rest, queue_fingerprint)
 
 
-def update_stats(context: RoundContext, inputs: RoundInputs, learner: FittedModel | None) -> None:
-    """Stores the counts of the project for `status`, /metrics and /predict. `learner`: the learner that serves."""
+def update_stats(context: RoundContext, inputs: RoundInputs, model: ProjectModel | None) -> None:
+    """Stores the counts of the project for `status`, /metrics and /predict. `model`: the learners that serve."""
     stats_inputs = project_stats.StatsInputs(
-        context.project, inputs.schema, context.pool, context.aggregator, learner, inputs.teacher_labels
+        context.project, inputs.schema, context.pool, context.aggregator, model, inputs.teacher_labels
     )
     project_stats.update(context.store, stats_inputs, context.lease)
 
@@ -78,9 +78,7 @@ def propose_reviews(context: RoundContext, inputs: RoundInputs) -> None:
     budget = inputs.options.second_look
     try:
         context.check_lease()
-        update_proposals(
-            context.client, context.store, inputs.schema.control, inputs.project_row, budget, context.check_lease
-        )
+        update_proposals(context.client, context.store, inputs.schema, inputs.project_row, budget, context.check_lease)
     except LeaseLostError:
         raise
     except ApprenticeError as error:

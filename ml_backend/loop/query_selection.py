@@ -11,21 +11,9 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints, Mask, Pool, Selection
-from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.kinds.choices.predictions import ChoicePredictions
-from ml_backend.model.fitted_model import FittedModel
 
 ERROR_TOLERANCE = 1e-9
-
-
-def with_predictions(pool: Pool, learner: FittedModel | None, control: ControlSchema, tasks: Ints) -> Pool:
-    """The pool with the learner's predictions, and with its held-out errors on those of the `tasks` (n,), ascending,
-    that it was fitted on. Without a learner, the same pool."""
-    if learner is None:
-        return pool
-    predictions = ChoicePredictions(learner.predict(control, pool.vectors), control.multiple)
-    return replace(pool, predictions=predictions, errors=learner.errors(tasks))
 
 
 def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Draft, Prediction
 from ml_backend.evaluation import audit_sample
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.loop.context import RoundContext, RoundInputs
-from ml_backend.loop.query_selection import select_queries, with_predictions
-from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import DraftedTasks, explanation_text, make_drafts
+from ml_backend.loop.query_selection import select_queries
+from ml_backend.model.pool_predictions import with_predictions
+from ml_backend.model.pre_annotation import DraftedTasks, draft_origin, make_drafts
+from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -34,37 +34,40 @@ MAX_QUEUE_SCORE = 0.5  # upper bound of the scores of the published queue; /pred
 class RankingContext:
     """The input of a queue.
 
-    labels          the aggregated labels of the project
-    learner         the model that serves in the version, None before there is one
+    labelled        (n,) the tasks with a label that can be learnt from, ascending
+    annotated_or_skipped  (m,) the tasks with an annotation or a skip, ascending
+    model           the models that serve in the version, None before there is one
     project         the id of the project
     number          the number of the version
     name            the name of the version
-    teacher_labels  the labels of the teacher, None without a teacher that can be asked
+    teacher_labels  the labels of the teacher by control; none without a teacher that can be asked
     record_encoder  the encoder of records, None for a project of texts
     """
 
     settings: Settings
     options: ProjectSettings
     schema: ProjectSchema
-    labels: AggregatedLabels
-    learner: FittedModel | None
+    labelled: Ints
+    annotated_or_skipped: Ints
+    model: ProjectModel | None
     project: int
     number: int
     name: str
-    teacher_labels: TeacherLabels | None = None
+    teacher_labels: Mapping[str, TeacherLabels] = field(default_factory=dict)
     record_encoder: RecordEncoder | None = None
 
     @classmethod
     def of(
-        cls, context: RoundContext, inputs: RoundInputs, learner: FittedModel | None, number: int, name: str
+        cls, context: RoundContext, inputs: RoundInputs, model: ProjectModel | None, number: int, name: str
     ) -> RankingContext:
         """The input of the queue that version `number`, called `name`, publishes."""
         return cls(
             settings=context.settings,
             options=inputs.options,
             schema=inputs.schema,
-            labels=inputs.labels,
-            learner=learner,
+            labelled=inputs.labelled,
+            annotated_or_skipped=inputs.label_snapshot.annotated_or_skipped,
+            model=model,
             project=context.project,
             number=number,
             name=name,
@@ -74,10 +77,11 @@ class RankingContext:
 
     @property
     def seed(self) -> int:
-        """A seed that depends on the project, the learner and the number of annotated tasks, so that a round that only
+        """A seed that depends on the project, the learners and the number of annotated tasks, so that a round that only
         has new drafts keeps the order of the queue. Another order would have another head, which the teacher would
         label, and its new drafts would cause another round."""
-        entropy = (self.project, self.learner.number if self.learner else 0, len(self.labels.annotated_or_skipped))
+        learners = [model.number for model in models_of(self.model).values()] or [0]
+        entropy = (self.project, *learners, len(self.annotated_or_skipped))
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
@@ -87,9 +91,7 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     Tasks without a text are left out: Label Studio serves tasks without a prediction after all tasks with one.
     """
     random = np.random.default_rng(context.seed)
-    is_open = (
-        np.isin(pool.tasks, context.labels.annotated_or_skipped, assume_unique=True, invert=True) & ~pool.without_text
-    )
+    is_open = np.isin(pool.tasks, context.annotated_or_skipped, assume_unique=True, invert=True) & ~pool.without_text
     n_open = int(is_open.sum())
     is_audit_place = audit_sample.draw_audit_places(
         min(context.options.queue_size, n_open), context.options.audit_share, random
@@ -104,7 +106,7 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
 
     free = is_open & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
     selected = _selected_tasks(store, pool, context, free, len(is_audit_place) - len(audited))
-    without_draft = ((task, None, "") for task in audited.tolist())
+    without_draft: Iterator[tuple[int, dict[str, Draft], str]] = ((task, {}, "") for task in audited.tolist())
     queue = [
         entry
         for is_audit in is_audit_place
@@ -112,22 +114,22 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     ]
     queue += [*without_draft, *selected]  # tasks of one kind that were left because the other kind has too few
     return [
-        Prediction(task, MAX_QUEUE_SCORE * position / len(queue), task_draft, reason)
-        for position, (task, task_draft, reason) in enumerate(queue)
+        Prediction(task, MAX_QUEUE_SCORE * position / len(queue), task_drafts, reason)
+        for position, (task, task_drafts, reason) in enumerate(queue)
     ]
 
 
 def _selected_tasks(
     store: Store, pool: ProjectPool, context: RankingContext, free: Mask, n: int
-) -> Iterator[tuple[int, Draft | None, str]]:
+) -> Iterator[tuple[int, dict[str, Draft], str]]:
     """At most n tasks that the query strategy selects, with their drafts and reasons. `free`: a mask of the pool's rows
     that may be selected."""
-    view = pool.view(free, with_learner=context.learner is not None)
+    view = pool.view(free, with_learner=context.model is not None)
     clustering = pool.clusters(view, registry.clusterer())
     compared = _compared_rows(free[view.rows], context.seed)
     if compared is not None:
         view, clustering = view.subset(compared), clustering and clustering.take(compared)
-    labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
+    labelled = np.isin(pool.tasks[view.rows], context.labelled, assume_unique=True)
     query_pool = Pool(
         vectors=view.vectors,
         predictions=None,
@@ -136,7 +138,8 @@ def _selected_tasks(
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
     )
-    query_pool = with_predictions(query_pool, context.learner, context.schema.control, pool.tasks[view.rows])
+    models = models_of(context.model)
+    query_pool = with_predictions(query_pool, models, context.schema.controls, context.options, pool.tasks[view.rows])
     if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
     field = context.options.group_by
@@ -149,10 +152,10 @@ def _selected_tasks(
     drafted = DraftedTasks(
         texts,
         vectors,
-        teacher_probabilities=context.teacher_labels.of(tasks) if context.teacher_labels else None,
+        teacher_probabilities={control: labels.of(tasks) for control, labels in context.teacher_labels.items()},
         is_generated=pool.synthetic[view.rows[selection.rows]],
     )
-    drafts = make_drafts(context.settings, context.schema, context.learner, drafted, context.record_encoder)
+    drafts = make_drafts(context.settings, context.schema, models, drafted, context.record_encoder)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])
 
 
@@ -168,13 +171,13 @@ def _compared_rows(free: Mask, seed: int) -> Ints | None:
 
 
 def _reasons(
-    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, context: RankingContext
+    selection: Selection, drafts: Sequence[Mapping[str, Draft]], clustering: Clustering | None, context: RankingContext
 ) -> Iterator[str]:
-    """Yields a reason for each selected task: the draft's author and explanation, the cluster, the uncertainty, and the
-    version."""
+    """Yields a reason for each selected task: the drafts' authors and explanations, the cluster, the uncertainty, and
+    the version."""
     rows, uncertainties = selection.rows.tolist(), selection.uncertainty.tolist()
-    for row, uncertainty, task_draft in zip(rows, uncertainties, drafts, strict=True):
-        origin = f"{task_draft.author}'s draft{explanation_text(task_draft)}" if task_draft else "no draft"
+    for row, uncertainty, task_drafts in zip(rows, uncertainties, drafts, strict=True):
+        origin = draft_origin(task_drafts)
         cluster = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
         measure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
         yield f"{', '.join(filter(None, [origin, cluster, selection.ground, measure]))} ({context.name})"

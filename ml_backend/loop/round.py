@@ -13,7 +13,7 @@ from ml_backend.loop.context import RoundContext
 from ml_backend.loop.preparation import has_changed, prepare
 from ml_backend.loop.publication import propose_reviews, publish, store_version, update_stats
 from ml_backend.loop.queue_builder import RankingContext, rank
-from ml_backend.loop.training import promote, train
+from ml_backend.loop.training import assess, train
 from ml_backend.storage import RoundRow
 
 
@@ -45,28 +45,28 @@ def run_round(context: RoundContext) -> RoundRow | None:
     # the name is new to Label Studio, also if another store has published to the project
     name = f"apprentice-{number}-{uuid.uuid4().hex[:4]}"
     with context.stage("fit"):
-        candidate = train(context, inputs, number)
+        candidates = train(context, inputs, number)
 
     with context.stage("assess"):
-        promotion = promote(context, inputs, candidate)
+        models = assess(context, inputs, candidates, number)
 
     with context.stage("rank"):
-        queue = rank(store, context.pool, RankingContext.of(context, inputs, promotion.learner, number, name))
+        queue = rank(store, context.pool, RankingContext.of(context, inputs, models.model, number, name))
 
     with context.stage("publish"):
         version = ModelVersion(
             project=project,
             number=number,
             name=name,
-            learner=promotion.learner.number if promotion.learner else None,
-            labelled=len(inputs.labels.tasks),
-            accuracy=promotion.accuracy,
+            learner=models.model.number if models.model else None,
+            labelled=len(inputs.labelled),
+            controls=models.controls,
             created_at=store.clock.now(),
-            remarks=(*inputs.remarks, promotion.remark) if promotion.remark else inputs.remarks,
+            remarks=(*inputs.remarks, *models.remarks),
             acquisition=inputs.options.acquisition,
         )
-        store_version(context, version, promotion.learner if promotion.is_promoted else None, len(queue))
-        publish(context, inputs, version, promotion.learner, queue)
+        store_version(context, version, models.model if models.is_new else None, len(queue))
+        publish(context, inputs, version, models.model, queue)
     round_row = RoundRow(version.name, started_at, store.clock.now(), context.stages)
     propose_reviews(context, inputs)
     return round_row

@@ -1,26 +1,32 @@
-"""The stages "fit" and "assess": fits a candidate, and decides whether it replaces the serving learner."""
+"""The stages "fit" and "assess": fits a candidate for each control, and decides whether it replaces the serving
+learner."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ml_backend.core.arrays import Fit
-from ml_backend.core.types import Estimate, Remark
+from ml_backend.core.arrays import Fit, Ints
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.teacher import distillation
+
+Candidate = tuple[FittedModel, Fit]
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """The result of the promotion gate.
+    """The result of the promotion gate for one control.
 
-    learner      the learner of the new version, None before there is one
+    learner      the learner of the control in the new version, None before there is one
     accuracy     the accuracy of the learner, None if it is unknown
     remark       why the learner serves, None if there is nothing to say
     is_promoted  whether the learner is the candidate of this round
@@ -32,58 +38,123 @@ class Promotion:
     is_promoted: bool = False
 
 
-def train(context: RoundContext, inputs: RoundInputs, number: int) -> tuple[FittedModel, Fit] | None:
-    """Fits the learner of version `number`, and returns the model with its fit. Returns None during a rollback, if the
-    fit would be the same as the serving learner's, or if nothing can be fitted (see `fit_model`)."""
-    pool, labels, schema = context.pool, inputs.labels, inputs.schema
-    labelled = pool.rows_of(labels.tasks)
+@dataclass(frozen=True, slots=True)
+class RoundModels:
+    """The learners of a new version.
+
+    model     the learners of all controls, None before there is one
+    is_new    whether `model` has a learner of this round and needs an artifact
+    controls  what is stored of each control with the version
+    remarks   why the learners serve
+    """
+
+    model: ProjectModel | None
+    is_new: bool
+    controls: Mapping[str, ControlVersion]
+    remarks: tuple[Remark, ...]
+
+
+def train(context: RoundContext, inputs: RoundInputs, number: int) -> dict[str, Candidate]:
+    """Fits the learners of version `number`, and returns the model with its fit for each control, by its name. A
+    control has no candidate during a rollback, if the fit would be the same as the serving learner's, or if nothing can
+    be fitted (see `fit_model`)."""
+    pool = context.pool
+    labelled = pool.rows_of(inputs.labelled)
     pool.encode_missing(labelled, pool.at_once)
+    if inputs.project_row.pinned is not None:
+        return {}
+    candidates = ((control.name, _fit(context, inputs, control, number)) for control in inputs.schema.controls)
+    return {name: candidate for name, candidate in candidates if candidate is not None}
+
+
+def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, number: int) -> Candidate | None:
+    pool, labels = context.pool, inputs.labels[control.name]
+    labelled = pool.rows_of(labels.tasks)
     # after an import of many labels, the other labelled tasks are fitted on when they are encoded
     rows = labelled[pool.encoded[labelled]]
-    priors = distillation.load_priors(
-        context.store, inputs.project_row, inputs.options.learner, pool.space, schema.control
-    )
+    priors = distillation.load_priors(context.store, inputs.project_row, inputs.options.learner, pool.space, control)
     snapshot = TrainingSnapshot(
         plugin=inputs.options.learner,
         space=pool.space,
-        labels=schema.control.labels,
-        multiple=schema.control.multiple,
+        labels=control.labels,
+        multiple=control.multiple,
         tasks=pool.tasks[rows],
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
     )
-    serving = inputs.serving
-    if inputs.project_row.pinned is not None or (serving is not None and serving.snapshot.gives_same_fit(snapshot)):
+    serving = models_of(inputs.serving).get(control.name)
+    if serving is not None and serving.snapshot.gives_same_fit(snapshot):
         return None
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
     model, fit = fitted_model.fit_model(snapshot, pool.vectors_at(rows), serving, number, priors.tensors, selects_prior)
     return None if model is None or fit is None else (model, fit)
 
 
-def promote(context: RoundContext, inputs: RoundInputs, candidate: tuple[FittedModel, Fit] | None) -> Promotion:
-    """Decides which learner serves in the new version: the candidate, or the learner that serves already."""
+def assess(context: RoundContext, inputs: RoundInputs, candidates: Mapping[str, Candidate], number: int) -> RoundModels:
+    """Decides for each control which learner serves in version `number`."""
+    audited = np.array(context.store.versions.audited(context.project), np.int64)
+    promotions = {
+        control.name: promote(context, inputs, control, candidates.get(control.name), audited)
+        for control in inputs.schema.controls
+    }
+    learners = {name: promotion.learner for name, promotion in promotions.items() if promotion.learner}
+    is_new = any(promotion.is_promoted for promotion in promotions.values())
+    kept = inputs.serving.number if inputs.serving else None
+    artifact_number = number if is_new else kept
+    return RoundModels(
+        model=ProjectModel(artifact_number, learners) if learners and artifact_number is not None else None,
+        is_new=is_new,
+        controls={
+            name: ControlVersion(
+                learner=promotion.learner.number if promotion.learner else None,
+                labelled=len(inputs.labels[name].tasks),
+                accuracy=promotion.accuracy,
+            )
+            for name, promotion in promotions.items()
+        },
+        remarks=tuple(
+            of_control(promotion.remark, name, inputs) for name, promotion in promotions.items() if promotion.remark
+        ),
+    )
+
+
+def of_control(remark: Remark, control: str, inputs: RoundInputs) -> Remark:
+    """The remark with the name of its control, if the project has several."""
+    if len(inputs.schema.controls) == 1:
+        return remark
+    return Remark(remark.code, {**remark.values, "control": control})
+
+
+def promote(
+    context: RoundContext, inputs: RoundInputs, control: ControlSchema, candidate: Candidate | None, audited: Ints
+) -> Promotion:
+    """Decides which learner of a control serves: the candidate, or the learner that serves already. `audited` (m,): the
+    tasks of the audit sample"""
+    serving = models_of(inputs.serving).get(control.name)
     if candidate is None:
-        if len(inputs.labels.tasks) == 0 and inputs.project_row.pinned is None:
-            return Promotion(None, None, Remark("no labels left") if inputs.serving else None)
-        return Promotion(inputs.serving, _stored_accuracy(context, inputs))
+        if len(inputs.labels[control.name].tasks) == 0 and inputs.project_row.pinned is None:
+            return Promotion(None, None, Remark("no labels left") if serving else None)
+        return Promotion(serving, _stored_accuracy(context, inputs, control.name))
     model, fit = candidate
     snapshot = model.snapshot
-    audited = np.array(context.store.versions.audited(context.project), np.int64)
     is_real = context.pool.is_not_generated(snapshot.tasks)
     fit, tasks, targets = fit.take(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
     decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
     counts = {name: value for name, value in asdict(decision).items() if name != "promote"}
     if not decision.promote:
-        return Promotion(inputs.serving, _stored_accuracy(context, inputs), Remark("candidate rejected", counts))
+        accuracy = _stored_accuracy(context, inputs, control.name)
+        return Promotion(serving, accuracy, Remark("candidate rejected", counts))
     remark = Remark("candidate promoted", counts) if decision.compared else Remark("first learner")
     accuracy = audit_sample.estimate_accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
     return Promotion(model, accuracy, remark, is_promoted=True)
 
 
-def _stored_accuracy(context: RoundContext, inputs: RoundInputs) -> Estimate | None:
-    """The accuracy of the serving learner, as stored with the version that fitted the learner: all versions that the
-    learner serves have the same accuracy."""
-    fitting_version = context.store.versions.get(context.project, inputs.serving.number) if inputs.serving else None
+def _stored_accuracy(context: RoundContext, inputs: RoundInputs, control: str) -> Estimate | None:
+    """The accuracy of the serving learner of a control, as stored with the version that fitted the learner: all
+    versions that the learner serves have the same accuracy."""
+    serving = models_of(inputs.serving).get(control)
+    fitting_version = context.store.versions.get(context.project, serving.number) if serving else None
     version = fitting_version or inputs.serving_version
-    return version.accuracy if version else None
+    stored = version.controls.get(control) if version else None
+    return stored.accuracy if stored else None

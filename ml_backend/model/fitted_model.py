@@ -1,6 +1,5 @@
-"""The fitted model of a project: the fitted tensors, and the snapshot of the data that the tensors were fitted on.
-
-One artifact holds both, so that a version can be restored, and the promotion gate can compare two models.
+"""The fitted model of one control: the fitted tensors, and the snapshot of the data that the tensors were fitted on, so
+that the promotion gate can compare two models.
 
 `FittedModel.started_from` is the name of one of a learner's priors; `TrainingSnapshot.prior` is a checksum that
 identifies all of the priors together.
@@ -8,7 +7,6 @@ identifies all of the priors together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -17,14 +15,10 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
-from ml_backend.core.exceptions import ApprenticeError, ArtifactError
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import ModelVersion, Remark
-from ml_backend.model.tensor_packing import pack, rounded, unpack
+from ml_backend.model.tensor_packing import rounded
 from ml_backend.model.training_sample import TrainingSample, training_sample
-from ml_backend.storage import Store
 
-_HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 MIN_TARGETS = 2
 """Number of labelled tasks that a fit needs."""
 MAX_CROSS_VALIDATED_AGAIN = 5000
@@ -227,66 +221,3 @@ def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSna
     for rows in np.array_split(new_rows, len(new_rows) // ROWS_PER_BATCH + 1) if len(new_rows) else ():
         held_out[rows] = serving.predict_labels(snapshot.labels, snapshot.multiple, train.vectors[rows])
     return held_out
-
-
-def save(store: Store, project: int, model: FittedModel) -> tuple[str, str]:
-    """Writes the artifact of a model; returns its file name and checksum. Raises StoreError."""
-    snapshot = model.snapshot
-    header = {
-        "plugin": snapshot.plugin, "space": snapshot.space, "labels": snapshot.labels, "multiple": snapshot.multiple,
-        "prior": snapshot.prior, "started_from": model.started_from, "prior_errors": dict(model.prior_errors),
-        "trust": model.trust,
-    }  # fmt: skip
-    snapshot_tensors: Tensors = {
-        _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
-        _TASKS: snapshot.tasks,
-        _TEXTS: np.frombuffer(snapshot.texts, np.uint8),
-        **pack(snapshot.targets, snapshot.multiple),
-        _HELD_OUT: model.held_out.astype(np.float16),
-    }
-    return store.artifacts.write(project, f"{model.number:06d}", {**model.tensors, **snapshot_tensors})
-
-
-def load(store: Store, project: int, number: int) -> FittedModel:
-    """Reads the model that a version fitted. Raises ArtifactError if its artifact is damaged or missing."""
-    artifact = store.versions.artifact(project, number)
-    if artifact is None:
-        raise ArtifactError(f"version {number} of project {project} has no artifact: an older version serves")
-    tensors = store.artifacts.read(*artifact)
-    header = json.loads(tensors.pop(_HEADER).tobytes())
-    snapshot = TrainingSnapshot(
-        plugin=header["plugin"],
-        space=header["space"],
-        labels=tuple(header["labels"]),
-        multiple=header["multiple"],
-        tasks=tensors.pop(_TASKS).astype(np.int64),
-        texts=tensors.pop(_TEXTS).tobytes(),
-        targets=unpack(tensors, len(header["labels"])),
-        prior=header.get("prior", ""),  # older artifacts have no prior
-    )
-    held_out = tensors.pop(_HELD_OUT).astype(np.float32)
-    fit_results = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
-    return FittedModel(number, snapshot, tensors, held_out, **fit_results)
-
-
-def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[FittedModel | None, Remark | None]:
-    """The model that serves in a version and the problem with it, None if there is none.
-
-    If the artifact of that model cannot be read, or the model was fitted in another vector space than `space`, the
-    first value is the newest older model without such a problem, or None. The second value is a remark for `status`.
-    """
-    if version is None or version.learner is None:
-        return None, None
-    problem = None
-    older = (number for number in store.versions.learners(version.project) if number < version.learner)
-    for number in (version.learner, *older):
-        try:
-            model = load(store, version.project, number)
-        except ApprenticeError as error:
-            problem = problem or Remark("learner unreadable", {"problem": str(error)})
-            continue
-        fitted_space = model.snapshot.space
-        if fitted_space == space:
-            return model, problem
-        problem = problem or Remark("space changed", {"version": number, "fitted": fitted_space, "now": space})
-    return None, problem

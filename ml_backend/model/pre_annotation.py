@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask
-from ml_backend.core.ports import RecordEncoder
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.ports import Drafter, RecordEncoder
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft
 from ml_backend.evaluation.metrics import decide_labels
@@ -26,70 +26,99 @@ class DraftedTasks:
 
     texts                  (n,) their texts, or records as text
     vectors                (n, d) their vectors
-    teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
-                           NaN in rows without a teacher label; None without a teacher
+    teacher_probabilities  for each control (n, c) the annotators' labels as expected from the teacher's label and its
+                           confusion model; NaN in rows without a teacher label; no controls without a teacher
     is_generated           (n,) bool: texts that the teacher wrote. They get the teacher's draft if there is one. None
                            without such texts
     """
 
     texts: Sequence[str]
     vectors: Floats
-    teacher_probabilities: Floats | None = None
+    teacher_probabilities: Mapping[str, Floats] = field(default_factory=dict)
     is_generated: Mask | None = None
 
 
 def make_drafts(
     settings: Settings,
     schema: ProjectSchema,
-    learner: FittedModel | None,
+    models: Mapping[str, FittedModel],
     tasks: DraftedTasks,
     record_encoder: RecordEncoder | None = None,
+) -> list[dict[str, Draft]]:
+    """The drafts for each task, by the name of the control.
+
+    models          the learner of each control that has one
+    record_encoder  the encoder of records, with which the learners' drafts are explained
+    """
+    drafts: list[dict[str, Draft]] = [{} for _ in tasks.texts]
+    drafter = None if schema.input.is_record else registry.drafter(registry.encoder(settings.encoder))
+    for control in schema.controls if len(tasks.vectors) else ():
+        of_control = _control_drafts(control, models.get(control.name), tasks, drafter, record_encoder)
+        for task_drafts, draft in zip(drafts, of_control, strict=True):
+            if draft is not None:
+                task_drafts[control.name] = draft
+    return drafts
+
+
+def _control_drafts(
+    control: ControlSchema,
+    learner: FittedModel | None,
+    tasks: DraftedTasks,
+    drafter: Drafter | None,
+    record_encoder: RecordEncoder | None,
 ) -> list[Draft | None]:
-    """A draft for each task: the learner's, or the teacher's where the teacher is more likely to be right.
+    """A draft of one control for each task: the learner's, or the teacher's where the teacher is more likely to be
+    right.
 
     Before there is a learner, the embedded teacher drafts where the teacher has no label. The embedded teacher cannot
     draft records, whose draft is None then.
 
-    record_encoder  the encoder of records, with which the learner's drafts are explained
+    drafter  the embedded teacher, None for records
     """
-    texts, vectors, teacher_probabilities = tasks.texts, tasks.vectors, tasks.teacher_probabilities
-    if not len(vectors):
-        return []
+    texts, vectors = tasks.texts, tasks.vectors
+    teacher_probabilities = tasks.teacher_probabilities.get(control.name)
     if learner:
-        probabilities = learner.predict(schema.control, vectors)
-    elif schema.input.is_record:
-        probabilities = np.zeros((len(vectors), len(schema.control.labels)), np.float32)
+        probabilities = learner.predict(control, vectors)
+    elif drafter is None:
+        probabilities = np.zeros((len(vectors), len(control.labels)), np.float32)
     else:
-        probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema.control)
+        probabilities = drafter.draft(texts, vectors, control)
     by_teacher: Mask = np.zeros(len(vectors), np.bool_)
     if teacher_probabilities is not None:
         has_label = ~np.isnan(teacher_probabilities).any(axis=1)
-        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, schema.control.multiple))
-        is_preferred = teacher_confidence > confidence(probabilities, schema.control.multiple)
+        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, control.multiple))
+        is_preferred = teacher_confidence > confidence(probabilities, control.multiple)
         is_preferred |= (learner is None) | (False if tasks.is_generated is None else tasks.is_generated)
         by_teacher = np.asarray(has_label & is_preferred)
         probabilities = np.where(by_teacher[:, None], np.nan_to_num(teacher_probabilities), probabilities)
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
-    decided = decide_labels(probabilities, schema.control.multiple)
-    chosen = consistent_decisions(decided, probabilities, schema.control)
-    labels, confidences = np.array(schema.control.labels), confidence(probabilities, schema.control.multiple)
+    chosen = consistent_decisions(decide_labels(probabilities, control.multiple), probabilities, control)
+    labels, confidences = np.array(control.labels), confidence(probabilities, control.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:
-        explanations = explain_drafts(learner, schema.control, record_encoder, texts, vectors, chosen)
+        explanations = explain_drafts(learner, control, record_encoder, texts, vectors, chosen)
     rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
         Draft(tuple(labels[mask].tolist()), float(row_confidence), author, explanation if author == "learner" else ())
-        if learner or from_teacher or not schema.input.is_record
+        if learner or from_teacher or drafter is not None
         else None
         for mask, row_confidence, author, explanation, from_teacher in rows
     ]
 
 
-def explanation_text(draft: Draft) -> str:
-    """The explanation of a draft, in words; "" if it has none."""
-    return f" because of {' and '.join(draft.explanation)}" if draft.explanation else ""
+def draft_origin(drafts: Mapping[str, Draft], possessive: str = "'s draft") -> str:
+    """The author of the drafts for a task and their explanations, in words; "no draft" without drafts. `possessive`
+    follows the author."""
+    words = {
+        control: f"{draft.author}{possessive}"
+        + (f" because of {' and '.join(draft.explanation)}" if draft.explanation else "")
+        for control, draft in drafts.items()
+    }
+    if len(set(words.values())) <= 1:
+        return next(iter(words.values()), "no draft")
+    return "; ".join(f"{control}: {text}" for control, text in words.items())
 
 
 def confidence(probabilities: Floats, multiple: bool) -> Floats:
@@ -98,3 +127,8 @@ def confidence(probabilities: Floats, multiple: bool) -> Floats:
     if multiple:
         return np.asarray(np.maximum(probabilities, 1 - probabilities).mean(axis=1))
     return np.asarray(probabilities.max(axis=1))
+
+
+def lowest_confidence(drafts: Mapping[str, Draft]) -> float:
+    """The lowest confidence of the drafts for a task, 0 without drafts."""
+    return min((draft.confidence for draft in drafts.values()), default=0.0)

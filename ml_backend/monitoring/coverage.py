@@ -10,8 +10,8 @@ import numpy as np
 
 from ml_backend.core.arrays import Ints
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.storage import Store
 
 REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
@@ -22,7 +22,7 @@ REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
 class UnreadAnnotations:
     """Annotations of which a part or all cannot be used for training, for the same reason.
 
-    code     the reason, as in `Annotation.unread`
+    code     the reason, as in `Label.unread`
     answers  the number of these annotations
     task     the id of a task that has one
     choices  the values of that annotation that are not labels of the project
@@ -78,24 +78,20 @@ def count_coverage(
     project: int,
     control: ControlSchema,
     aggregated: AggregatedLabels,
-    overlaps: Mapping[int, int],
+    aggregator: LabelAggregator,
     pool_size: PoolSize,
 ) -> Coverage:
-    """Counts a project's tasks by state.
+    """Counts a project's tasks by their state in one control.
 
     aggregated  the targets; tasks without a text have none
-    overlaps    the number of tasks by their number of annotations, which is at least 1
     """
+    overlaps = aggregator.overlaps
     n_tasks, without_text = pool_size.tasks, pool_size.without_text
     annotated = sum(overlaps.values())
     untouched_without_text = len(np.setdiff1d(without_text, aggregated.annotated_or_skipped, assume_unique=True))
     skipped = len(aggregated.annotated_or_skipped) - annotated
     skip_queue, required_annotations = store.serving_rules.get(project)
     served_again = skipped if skip_queue == REQUEUE_FOR_ME else 0
-    unread = [
-        UnreadAnnotations(code, n, annotation.task, _unknown_choices(control, annotation))
-        for code, n, annotation in store.annotations.count_unread(project)
-    ]
     return Coverage(
         labelled=len(aggregated.tasks),
         skipped=skipped,
@@ -104,13 +100,29 @@ def count_coverage(
         half_done=sum(tasks for annotations, tasks in overlaps.items() if annotations < required_annotations),
         to_go=max(n_tasks - len(aggregated.annotated_or_skipped) - untouched_without_text, 0) + served_again,
         skip_queue=skip_queue,
-        unread=tuple(unread),
+        unread=_unread_annotations(store, project, control, aggregator),
         same_answer=_common_labels(control, aggregated),
     )
 
 
-def _unknown_choices(control: ControlSchema, annotation: Annotation) -> tuple[str, ...]:
-    return tuple(choice for choice in annotation.choices if choice not in control.labels)
+def _unread_annotations(
+    store: Store, project: int, control: ControlSchema, aggregator: LabelAggregator
+) -> tuple[UnreadAnnotations, ...]:
+    groups = aggregator.unread(control.name)
+    annotations = store.annotations.with_ids(project, [group.annotation for group in groups])
+    first = {annotation.id: annotation for annotation in annotations}
+    return tuple(
+        UnreadAnnotations(
+            group.code,
+            group.count,
+            first[group.annotation].task,
+            tuple(
+                choice for choice in first[group.annotation].labels[control.name].value if choice not in control.labels
+            ),
+        )
+        for group in groups
+        if group.annotation in first  # it may just have been deleted
+    )
 
 
 def coverage_from_document(document: Mapping[str, Any]) -> Coverage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
@@ -207,7 +207,7 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, projec
     if problems:
         yield finding("wrong", Code.SETTINGS_PROBLEMS, problems=problems)
     timings = PublishTimings(**(project_row.publish_timings or {}))
-    code = publishing_code(timings, schema.control)
+    code = publishing_code(timings, schema)
     yield finding("notice" if code == Code.SPEED_UNKNOWN else "good", code, timings=timings)
 
 
@@ -217,18 +217,22 @@ def check_tasks_and_annotations(
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
     project = project_row.id
-    coverage, check = project_stats.coverage_and_texts(store, project, schema, project_stats.read(store, project))
+    coverage_of, check = project_stats.coverage_and_texts(store, project, schema, project_stats.read(store, project))
     if not check.tasks:
         check = check_first_tasks(client, project, schema)
     if check.has_problems:
         state: HealthState = "wrong" if check.tasks and check.without_text == check.tasks else "notice"
         yield Finding(state, Subject.PROJECT, Code.TEXT_PROBLEMS, {"check": check, "input_spec": schema.input}, project)
-    if coverage.unread:
-        values = {"coverage": coverage, "control": schema.control}
-        yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
     active = store.versions.active(project)
-    if active and active.learner is None and coverage.lacks_second_label:
-        yield Finding("notice", Subject.PROJECT, Code.NO_SECOND_LABEL, {"coverage": coverage}, project)
+    for control in schema.controls:
+        coverage = coverage_of[control.name]
+        if coverage.unread:
+            values = {"coverage": coverage, "control": control}
+            yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
+        stored = active.controls.get(control.name) if active else None
+        if stored and stored.learner is None and coverage.lacks_second_label:
+            values = {"coverage": coverage, "control": control.name if len(schema.controls) > 1 else ""}
+            yield Finding("notice", Subject.PROJECT, Code.NO_SECOND_LABEL, values, project)
 
 
 def _teacher(settings: Settings, store: Store, project_row: ProjectRow) -> Iterator[Finding]:
@@ -247,10 +251,10 @@ def _from_label_studio(project: int, settings: Settings, connection: ConnectionR
         yield Finding("wrong", Subject.PROJECT, Code.UNREACHABLE, values, project)
 
 
-def publishing_code(timings: PublishTimings, control: ControlSchema) -> Code:
+def publishing_code(timings: PublishTimings, schema: ProjectSchema) -> Code:
     """How the queue of a project is published, with its measured times."""
     if timings.bulk is None and timings.single is None:
         return Code.SPEED_UNKNOWN
-    if control.nested:
+    if any(control.nested for control in schema.controls):
         return Code.PUBLISHES_NESTED
     return Code.PUBLISHES_IN_BULK if timings.write_kind(HEAD_PREDICTIONS) == "bulk" else Code.PUBLISHES_ROWS

@@ -6,6 +6,7 @@ changes a queue, and only if the project allows it (`acquisition_fallback`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,7 +26,8 @@ from ml_backend.evaluation.random_baseline import compare_with_random, count_loo
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
 from ml_backend.labels.aggregation import LabelAggregator
-from ml_backend.model import fitted_model
+from ml_backend.model import project_model
+from ml_backend.model.project_model import models_of
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
@@ -94,13 +96,14 @@ def read_monitor_input(
     store: Store, pool: PoolContents, aggregator: LabelAggregator, project_row: ProjectRow, control: ControlSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
-    """Reads the input of the monitor.
+    """Reads the input of the monitor for one control. The labels of the aggregator must be up to date.
 
     None without a learner, if the learner's labels or tasks have changed, or if all of its tasks are synthetic.
     """
     project = project_row.id
     active = store.versions.active(project)
-    learner, _ = fitted_model.load_best(store, active, pool.space)
+    model, _ = project_model.load_best(store, active, pool.space)
+    learner = models_of(model).get(control.name)
     if learner is None or learner.snapshot.labels != control.labels:
         return None
     snapshot = learner.snapshot
@@ -108,7 +111,6 @@ def read_monitor_input(
     if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
     n_synthetic = int(pool.synthetic[rows].sum())
-    aggregator.refresh(control)
     audited_tasks = store.versions.audited(project)
     sample = np.union1d(
         random_rows(snapshot.tasks, MAX_FITTED_TASKS), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
@@ -141,7 +143,7 @@ def read_monitor_input(
         stop_set=np.asarray(pool.vectors_at(stop_set)),
         second_look=options.second_look,
         acquisition=options.acquisition,
-        previous=project_row.monitor_result or {},
+        previous=project_row.monitor_results.get(control.name, {}),
     )
 
 
@@ -153,7 +155,7 @@ def _reviewed_tasks(store: Store, project: int) -> list[int]:
 
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
-    """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_result`. Takes some ten fits."""
+    """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_results`. Takes some ten fits."""
     learner = registry.learner(monitor_input.plugin)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(
@@ -216,17 +218,23 @@ def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, 
 
 
 def apply_acquisition_fallback(
-    options: ProjectSettings, monitor_result: dict[str, Any] | None
+    options: ProjectSettings, monitor_results: Mapping[str, dict[str, Any]]
 ) -> tuple[ProjectSettings, Remark | None]:
     """The options with random order, and a remark, if `acquisition_fallback` is set and the monitor found that the
-    project's query strategy does not win; else the same options and None.
+    project's query strategy does not win for a control that counts in the queue, and wins for none; else the same
+    options and None.
 
     Random order stays until a later look (at twice as many audited annotations) finds otherwise, or until the setting
     or the strategy changes.
     """
-    comparison = (monitor_result or {}).get("comparison") or {}
-    losing = comparison.get("verdict") == "not winning" and comparison.get("acquisition") == options.acquisition
-    if not options.acquisition_fallback or not losing or options.acquisition == RANDOM:
+    comparisons = [
+        result.get("comparison") or {} for name, result in monitor_results.items() if options.control_weight(name) > 0
+    ]
+    verdicts = {
+        comparison.get("verdict") for comparison in comparisons if comparison.get("acquisition") == options.acquisition
+    }
+    is_losing = "not winning" in verdicts and "winning" not in verdicts
+    if not options.acquisition_fallback or not is_losing or options.acquisition == RANDOM:
         return options, None
     remark = Remark("acquisition fallback", {"acquisition": options.acquisition})
     return options.model_copy(update={"acquisition": RANDOM}), remark

@@ -13,6 +13,8 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store
 
+CONTROL_GAUGES = ("accuracy", "teacher_agreement", "learner_agreement")
+"""Gauges with a value for each control."""
 BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
@@ -57,18 +59,20 @@ class _ProjectCollector(Collector):
             "learner_agreement": "How often the cross-validated learner agrees with the annotators",
         }
         families = {
-            name: GaugeMetricFamily(f"apprentice_{name}", text, labels=["project"]) for name, text in gauges.items()
+            name: GaugeMetricFamily(
+                f"apprentice_{name}", text, labels=["project", "control"] if name in CONTROL_GAUGES else ["project"]
+            )
+            for name, text in gauges.items()
         }
         for project_row in self._store.projects.connected():
             try:
                 status = read_status(self._store, project_row.id, counted=False)
             except ApprenticeError:
                 continue
-            teacher = status.teacher
+            teacher = next((control.teacher for control in status.controls.values()), {})
             values = {
                 "labelled": status.labelled,
                 "pool": status.pool,
-                "accuracy": status.accuracy.value if status.accuracy else None,
                 "round_seconds": status.last_round["seconds"] if status.last_round else None,
                 "round_running": status.running,
                 "round_waiting": status.waiting,
@@ -76,11 +80,19 @@ class _ProjectCollector(Collector):
                 "teacher_calls": teacher["spent"]["in all"]["calls"] if teacher else None,
                 "teacher_cost": teacher["spent"]["in all"]["cost"] if teacher else None,
                 "teacher_waiting": teacher["waiting"] if teacher else None,
-                **{f"{author}_agreement": _overall_agreement(teacher, author) for author in ("teacher", "learner")},
             }
             for name, value in values.items():
                 if value is not None:
                     families[name].add_metric([str(project_row.id)], float(value))
+            for control, of_control in status.controls.items():
+                values = {
+                    "accuracy": of_control.accuracy.value if of_control.accuracy else None,
+                    "teacher_agreement": _overall_agreement(of_control.teacher, "teacher"),
+                    "learner_agreement": _overall_agreement(of_control.teacher, "learner"),
+                }
+                for name, value in values.items():
+                    if value is not None:
+                        families[name].add_metric([str(project_row.id), control], float(value))
         workers = GaugeMetricFamily("apprentice_workers", "Worker processes that have reported recently")
         workers.add_metric([], len(self._store.jobs.workers()))
         yield from (*families.values(), workers)

@@ -31,12 +31,32 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlStatus:
+    """One control of a project.
+
+    labelled  number of tasks with a counted human label, as of the last round
+    learner   number of the version for which the serving learner was fitted, None as long as the teacher alone drafts
+    monitor   result of the monitor (see `monitor.run_monitor`), {} before its first run
+    teacher   see `report.read_report`, {} before there is anything to report
+    coverage  how many tasks are in which state, None if it was not counted
+    """
+
+    labelled: int
+    learner: int | None
+    accuracy: Estimate | None
+    monitor: dict[str, Any]
+    teacher: dict[str, Any]
+    coverage: Coverage | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One project at one moment.
 
-    labelled          number of tasks with a counted human label, as of the last round
+    labelled          number of tasks with a counted human label of any control, as of the last round
     pool              number of the other tasks
-    learner           number of the version whose learner serves, None as long as drafts come from the teacher alone
+    learner           number of the version whose artifact has the serving learners, None as long as drafts come from
+                      the teacher alone
     held              number of the version whose learner a rollback holds
     last_round        version, finished_at (seconds since the epoch), age_seconds, seconds, stages {name: seconds}
     last_error        the error of the last round, None if that round succeeded
@@ -45,12 +65,10 @@ class Status:
     remarks           what users should know about the active version
     settings_problems those of the project's own settings, none if these were not checked
     problem           what prevents the next round, None if nothing does
-    monitor           result of the monitor (see `monitor.run_monitor`), {} before its first run
     acquisition       query strategy that ordered the queue of the active version, "" before there is one
-    teacher           see `report.read`, {} before there is anything to report
-    schema            the control that is learnt, None if it cannot be read
-    coverage          how many tasks are in which state, None if `schema` is or if it was not counted
-    texts             check of the tasks' texts, None if `coverage` is
+    schema            the input and the controls, None if they cannot be read
+    controls          each control that is learnt, by its name
+    texts             check of the tasks' texts, None if `schema` is or if it was not counted
     set_aside         reason codes by id of the tasks that the encoder could not encode (see `Store.unusable_tasks`)
     """
 
@@ -62,7 +80,6 @@ class Status:
     learner: int | None
     published_version: str | None
     held: int | None
-    accuracy: Estimate | None
     running: bool
     waiting: bool
     last_round: dict[str, Any] | None
@@ -72,16 +89,21 @@ class Status:
     problem: Problem | None
     remarks: tuple[Remark, ...]
     settings_problems: tuple[SettingProblem, ...]
-    monitor: dict[str, Any]
     acquisition: str
-    teacher: dict[str, Any]
     schema: ProjectSchema | None
-    coverage: Coverage | None
+    controls: dict[str, ControlStatus]
     texts: TextCheck | None
     set_aside: dict[int, str]
 
+    @property
+    def accuracy(self) -> Estimate | None:
+        """The accuracy of the least accurate learner, None as long as none is known."""
+        known = [control.accuracy for control in self.controls.values() if control.accuracy]
+        return min(known, key=lambda estimate: estimate.value, default=None)
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All fields, with `accuracy`."""
+        return {**asdict(self), "accuracy": asdict(self.accuracy) if self.accuracy else None}
 
 
 def read_status(store: Store, project: int, settings: Settings | None = None, *, counted: bool = True) -> Status:
@@ -92,16 +114,15 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     """
     project_row = store.projects.require(project)
     problem: Problem | None = None
-    stats, teacher = project_stats.read(store, project), {}
-    schema, coverage, texts = None, None, None
+    stats, active, job = project_stats.read(store, project), store.versions.active(project), store.jobs.state(project)
+    schema, texts = None, None
+    coverage: dict[str, Coverage] = {}
     try:
         schema = read_schema(project_row.label_config, project_row.choices)
         if counted or stats:
             coverage, texts = project_stats.coverage_and_texts(store, project, schema, stats)
-        teacher = report.read_report(store, project_row, schema.input, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = Problem("unreadable", {"error": str(error)}) if project_row.label_config else Problem("not read")
-    active, job = store.versions.active(project), store.jobs.state(project)
     labelled = stats.get("labelled", active.labelled if active else 0)
     n_tasks = (
         stats["tasks"] if stats.get("tasks_revision") == project_row.tasks_revision else store.tasks.count(project)
@@ -121,7 +142,6 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         learner=active.learner if active else None,
         published_version=project_row.published,
         held=project_row.pinned,
-        accuracy=_accuracy(project_row, active),
         running=job.running,
         waiting=job.waiting,
         last_round=_last_round(store, successful_rounds[0]) if successful_rounds else None,
@@ -131,12 +151,22 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         problem=problem,
         remarks=active.remarks if active else (),
         settings_problems=settings.for_project(project_row.extra_params)[1] if settings else (),
-        monitor=project_row.monitor_result or {},
         acquisition=active.acquisition if active else "",
-        teacher=teacher,
         set_aside=store.unusable_tasks.codes(project),
         schema=schema,
-        coverage=coverage,
+        controls={
+            control.name: ControlStatus(
+                *_in_version(project_row, active, control.name),
+                monitor=project_row.monitor_results.get(control.name, {}),
+                teacher=report.read_report(
+                    store, project_row, control.name, schema.input, _measured_teacher(stats, control.name)
+                ),
+                coverage=coverage.get(control.name),
+            )
+            for control in schema.controls
+        }
+        if schema
+        else {},
         texts=texts,
     )
 
@@ -151,10 +181,21 @@ def _last_round(store: Store, round_row: RoundRow) -> dict[str, Any]:
     }
 
 
-def _accuracy(project_row: ProjectRow, active: ModelVersion | None) -> Estimate | None:
-    """The accuracy on the audit sample in annotation order if the monitor has estimated it and no rollback holds a
-    learner; else the estimate of the round that made the active version."""
-    audit_accuracy = (project_row.monitor_result or {}).get("accuracy")
+def _measured_teacher(stats: Mapping[str, Any], control: str) -> dict[str, Any]:
+    """What the last round measured of the teacher for a control, {} before the first round."""
+    measured: dict[str, Any] = stats.get("controls", {}).get(control, {}).get("teacher", {})
+    return measured
+
+
+def _in_version(
+    project_row: ProjectRow, active: ModelVersion | None, control: str
+) -> tuple[int, int | None, Estimate | None]:
+    """The number of labelled tasks, the learner, and the accuracy of a control: that on the audit sample in annotation
+    order if the monitor has estimated it and no rollback holds a learner; else that of the round that made the active
+    version."""
+    stored = active.controls.get(control) if active else None
+    labelled, learner, accuracy = (stored.labelled, stored.learner, stored.accuracy) if stored else (0, None, None)
+    audit_accuracy = project_row.monitor_results.get(control, {}).get("accuracy")
     if audit_accuracy and project_row.pinned is None:
-        return Estimate(**audit_accuracy)
-    return active.accuracy if active else None
+        accuracy = Estimate(**audit_accuracy)
+    return labelled, learner, accuracy

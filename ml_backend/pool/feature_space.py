@@ -26,6 +26,9 @@ and the learner is fitted again."""
 REPLACEMENT_SAMPLE = 100  # number of records that are checked for a replacement of the whole pool
 CURRENT_PROFILE, PREVIOUS_PROFILE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
+FeaturesByControl = Mapping[str, Mapping[str, Any]]
+"""By control: the field types and descriptions that people have edited, and the scores of fields (see
+`teacher.descriptions.feature_scores`)."""
 
 
 def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
@@ -110,14 +113,14 @@ def update_space(
     return project_row, tuple(Remark(**problem) for problem in problems)
 
 
-def field_descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
+def field_descriptions(options: ProjectSettings, features: FeaturesByControl) -> dict[str, str]:
     """The descriptions of fields that a user has given, by field name."""
     texts = {name: override.get(DESCRIPTION) for name, override in _overrides(options, features).items()}
     return {name: str(text) for name, text in texts.items() if text}
 
 
 def field_type_overrides(
-    input_spec: InputSpec, options: ProjectSettings, features: Mapping[str, Any] | None
+    input_spec: InputSpec, options: ProjectSettings, features: FeaturesByControl
 ) -> dict[str, Any]:
     """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
     The type of fields that a task has beside the record's own field is text, as is that of dialogues and lists."""
@@ -175,10 +178,13 @@ def _sample_records(store: Store, project: int, max_tasks: int) -> tuple[Ints, l
     return tasks, [read_record(text) for text in store.tasks.texts(project, tasks.tolist())]
 
 
-def _overrides(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+def _overrides(options: ProjectSettings, features: FeaturesByControl) -> dict[str, Mapping[str, Any]]:
     """The overrides of each field. Extra params take precedence over edited features; a list is an order of values, a
     text a type."""
     overrides: dict[str, Mapping[str, Any]] = {}
-    for name, value in {**((features or {}).get("fields") or {}), **options.fields}.items():
+    edited = {
+        name: value for of_control in features.values() for name, value in (of_control.get("fields") or {}).items()
+    }
+    for name, value in {**edited, **options.fields}.items():
         overrides[name] = value if isinstance(value, Mapping) else {ORDER if isinstance(value, list) else KIND: value}
     return overrides

@@ -28,21 +28,25 @@ REASONS_NOT_LEARNT = {
 
 
 def question_sentence(schema: ProjectSchema) -> str:
-    """Names the control that is learnt, and those that are not, each with its reason."""
-    control = schema.control
-    kind = "several choices" if control.multiple else "one choice"
+    """Names the controls that are learnt, and those that are not, each with its reason."""
+    learnt = ", ".join(_learnt_control(control) for control in schema.controls[:MAX_LISTED_NAMES])
     data_fields = ", ".join(f"${name}" for name in schema.input.data)
-    learnt = f"learns <{control.tag} name={control.name!r}>: {kind} out of {len(control.labels)} over {data_fields}"
-    others = [(other.tag, other.name, "the setting `choices` can name it") for other in schema.controls[1:]]
-    others += [(other.tag, other.name, REASONS_NOT_LEARNT[other.code]) for other in schema.unlearnt]
-    if not others:
-        return learnt
-    listed = ", ".join(f"<{tag} name={name!r}> ({reason})" for tag, name, reason in others[:MAX_LISTED_NAMES])
-    return f"{learnt}; not learnt: {listed}{and_more(others, MAX_LISTED_NAMES)}"
+    sentence = f"learns {learnt}{and_more(schema.controls, MAX_LISTED_NAMES)} over {data_fields}"
+    if not schema.unlearnt:
+        return sentence
+    others = [
+        f"<{control.tag} name={control.name!r}> ({REASONS_NOT_LEARNT[control.code]})" for control in schema.unlearnt
+    ]
+    return f"{sentence}; not learnt: {', '.join(others[:MAX_LISTED_NAMES])}{and_more(others, MAX_LISTED_NAMES)}"
+
+
+def _learnt_control(control: ControlSchema) -> str:
+    kind = "several choices" if control.multiple else "one choice"
+    return f"<{control.tag} name={control.name!r}>: {kind} out of {len(control.labels)}"
 
 
 def question_and_text_sentences(schema: ProjectSchema, check: TextCheck) -> Iterator[str]:
-    """Names the control that a connected project learns, and describes problems with its texts."""
+    """Names the controls that a connected project learns, and describes problems with its texts."""
     yield question_sentence(schema)
     yield from text_sentences(check, schema.input)
 

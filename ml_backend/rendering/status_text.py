@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ml_backend.monitoring.status import Problem, Status
+from ml_backend.core.types import Estimate
+from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
-from ml_backend.rendering.monitor_text import monitor_lines
+from ml_backend.rendering.monitor_text import MAX_NAME_LETTERS, monitor_lines
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.settings_text import settings_problems_text
-from ml_backend.rendering.teacher_report_text import report_lines
+from ml_backend.rendering.teacher_report_text import report_lines, teacher_lines
 from ml_backend.teacher.evolution.analysis_prompt import source_text
 
 
-def _check_lines(status: Status) -> Iterator[tuple[str, str]]:
-    """Names the tasks and annotations that are not learnt from, and says why."""
-    if status.schema is None or status.coverage is None or status.texts is None:
-        return
-    if status.schema.other_controls:
-        yield "question", project_text.question_sentence(status.schema)
-    if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
-        yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema.input))
-    yield from (
-        ("not used", sentence) for sentence in project_text.unused_sentences(status.coverage, status.schema.control)
+def _check_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
+    """Names the annotations of a control that are not learnt from, and says why."""
+    schema = (
+        next((schema for schema in status.schema.controls if schema.name == control), None) if status.schema else None
     )
-    if status.learner is None and status.coverage.lacks_second_label:
-        yield "learner", project_text.no_learner_sentence(status.coverage)
+    coverage = status.controls[control].coverage
+    if schema is None or coverage is None:
+        return
+    yield from (("not used", sentence) for sentence in project_text.unused_sentences(coverage, schema))
+    if status.controls[control].learner is None and coverage.lacks_second_label:
+        yield "learner", project_text.no_learner_sentence(coverage)
 
 
 def set_aside_sentence(codes: dict[int, str]) -> str:
@@ -39,27 +38,49 @@ def set_aside_sentence(codes: dict[int, str]) -> str:
     )
 
 
-def status_lines(status: Status) -> list[tuple[str, str]]:
-    """The lines of `apprentice status`, as pairs of a name and a sentence."""
-    return list(_lines(status))
+def status_lines(status: Status, control: str = "") -> list[tuple[str, str]]:
+    """The lines of `apprentice status`, as pairs of a name and a sentence. If the project has several controls, each of
+    them has one line, and `control` names the one whose details are shown."""
+    return list(_lines(status, control))
 
 
-def _lines(status: Status) -> Iterator[tuple[str, str]]:
+def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
+    controls = status.controls
+    control = control or (next(iter(controls)) if len(controls) == 1 else "")
     if not status.connected:
         yield "not connected", f"run `apprentice connect --project {status.project}`"
+    coverage = controls[control].coverage if control else None
     counts = f"{status.labelled}, {status.pool} to go"
-    yield "labelled", project_text.progress_sentence(status.coverage) if status.coverage else counts
-    yield from _check_lines(status)
+    yield "labelled", project_text.progress_sentence(coverage) if coverage else counts
+    yield from _input_lines(status)
+    for name in [control] if control else controls:
+        for line, sentence in _check_lines(status, name):
+            yield line, sentence if control else f"{name}: {sentence}"
     version = status.active_version or "none yet: drafts come from the teacher"
     held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
     yield "active version", version + held
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
-    if accuracy := status.accuracy:
-        interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
-        yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {source_text(accuracy)})"
-    yield from monitor_lines(status.monitor)
-    yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
+    if control:
+        yield from _control_lines(controls[control])
+    else:
+        yield from ((name[:MAX_NAME_LETTERS], control_sentence(of_control)) for name, of_control in controls.items())
+        yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
+    yield from _work_lines(status)
+
+
+def _input_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """Names the controls if there are several, and describes problems with the texts of the tasks."""
+    if status.schema is None or status.texts is None:
+        return
+    if len(status.schema.controls) > 1 or status.schema.unlearnt:
+        yield "question", project_text.question_sentence(status.schema)
+    if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
+        yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema.input))
+
+
+def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """The last round, what is under way, and problems."""
     if last_round := status.last_round:
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())
         age, seconds = last_round["age_seconds"], last_round["seconds"]
@@ -80,6 +101,30 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "last error", status.last_error
     if status.problem:
         yield "problem", problem_sentence(status.problem)
+
+
+def _control_lines(status: ControlStatus) -> Iterator[tuple[str, str]]:
+    if status.accuracy:
+        yield "accuracy", _accuracy_sentence(status.accuracy)
+    yield from monitor_lines(status.monitor)
+    yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
+
+
+def control_sentence(status: ControlStatus) -> str:
+    """The labelled tasks of a control, the accuracy of its learner, and the share of drafts that are the learner's."""
+    parts = [f"{status.labelled} labelled"]
+    if status.learner is None:
+        parts.append("no learner yet")
+    if status.accuracy:
+        parts.append(f"accuracy {_accuracy_sentence(status.accuracy)}")
+    if share := status.teacher.get("share"):
+        parts.append(f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own")
+    return "; ".join(parts)
+
+
+def _accuracy_sentence(accuracy: Estimate) -> str:
+    interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+    return f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {source_text(accuracy)})"
 
 
 def problem_sentence(problem: Problem) -> str:

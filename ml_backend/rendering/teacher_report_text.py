@@ -9,6 +9,7 @@ from ml_backend.core.formatting import format_count
 from ml_backend.core.registry import EMBEDDED_TEACHER
 from ml_backend.rendering.formatting import and_more
 
+TROUBLE = "teacher trouble"  # name of a line
 UNUSABLE_OUTCOMES = ("malformed", "refused", "failed")
 SECONDS_PER_MINUTE = 60.0
 MIN_TRUST, HIGH_TRUST = 0.5, 0.75
@@ -19,8 +20,8 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
     """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named."""
     if not report:
         return
-    if report["name"] != EMBEDDED_TEACHER or report["spent"]["in all"]["calls"]:
-        yield "teacher", _activity(report)
+    lines = list(teacher_lines(report))
+    yield from (line for line in lines if line[0] != TROUBLE)
     if any(sum(counts.values()) for counts in report["drafts"].values()):
         yield "drafts", _drafts(report)
     if report["share"]:
@@ -43,8 +44,17 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
         )
     if report["trust"] is not None:
         yield "prior trust", _trust(report["trust"])
+    yield from (line for line in lines if line[0] == TROUBLE)
+
+
+def teacher_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the teacher was asked and what that cost, and its problem if it has one."""
+    if not report:
+        return
+    if report["name"] != EMBEDDED_TEACHER or report["spent"]["in all"]["calls"]:
+        yield "teacher", _activity(report)
     if report["problem"]:
-        yield "teacher trouble", report["problem"]
+        yield TROUBLE, report["problem"]
 
 
 def _activity(report: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ class SimulationConfig:
     strategies  names of query strategies; empty: the one in use
     arms        ways of asking the teacher in addition to the first strategy, each `rounds` times about `per_round` hard
                 texts and as many easy ones
+    control     the name of the control whose labels are learnt; "" for the first one
     features    a file that says which labels the values of record fields are evidence for
     """
 
@@ -41,6 +42,7 @@ class SimulationConfig:
     rounds: int = 3
     per_round: int = 20
     features: Path | None = None
+    control: str = ""
 
 
 def make_plan(

@@ -22,9 +22,10 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.loop.query_selection import select_queries, with_predictions
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
@@ -65,6 +66,7 @@ class SimulationTeacher(Protocol):
 class SimulationPlan:
     """The settings of a simulation.
 
+    schema   with one control
     options  of the tasks' form
     initial  labels drawn at random, the same for every strategy of a seed
     batch    labels between two rounds
@@ -79,6 +81,10 @@ class SimulationPlan:
     batch: int
     budget: int
     priors: Mapping[str, Tensors] = field(default_factory=dict)
+
+    @property
+    def control(self) -> ControlSchema:
+        return self.schema.controls[0]
 
 
 def simulate(
@@ -115,7 +121,7 @@ def simulate(
             priors = teacher_priors
             learner = _serving_learner(plan, pool, rows, learner, number, priors)
         if n:
-            for metric, group, value in _test_metrics(plan.schema.control, learner, pool.targets[labelled], test):
+            for metric, group, value in _test_metrics(plan.control, learner, pool.targets[labelled], test):
                 yield Measurement(strategy, seed, n, metric, group, value)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
@@ -124,7 +130,9 @@ def simulate(
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
         query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering)
-        query_pool = with_predictions(query_pool, learner, plan.schema.control, tasks)
+        query_pool = with_predictions(
+            query_pool, {plan.control.name: learner} if learner else {}, [plan.control], plan.options, tasks
+        )
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -144,8 +152,8 @@ def _serving_learner(
     snapshot = TrainingSnapshot(
         plugin=plan.options.learner,
         space=plan.space,
-        labels=plan.schema.control.labels,
-        multiple=plan.schema.control.multiple,
+        labels=plan.control.labels,
+        multiple=plan.control.multiple,
         tasks=rows,
         texts=b"",  # not needed: the texts of a simulation do not change
         targets=pool.targets[rows],

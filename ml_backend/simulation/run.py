@@ -69,6 +69,8 @@ class Simulator:
     def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
         schema = read_config(config.label_config)
+        control, *_ = schema.selected_controls(config.control)
+        schema = schema.only(control)
 
         def notify_of_export(message: str) -> None:
             notify(Remark("export", {"message": message}))
@@ -84,9 +86,7 @@ class Simulator:
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
         if (tasks.targets == tasks.targets[0]).all():
-            labels = [
-                repr(label) for label, share in zip(schema.control.labels, tasks.targets[0], strict=True) if share
-            ]
+            labels = [repr(label) for label, share in zip(control.labels, tasks.targets[0], strict=True) if share]
             raise ApprenticeError(
                 f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
             )
@@ -111,8 +111,8 @@ class Simulator:
             "pool": pool_size,
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
-            "labels": len(schema.control.labels),
-            "several_labels": schema.control.multiple,
+            "labels": len(control.labels),
+            "several_labels": control.multiple,
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
@@ -135,7 +135,7 @@ class Simulator:
         self._texts = tasks.texts
         self._tasks = self._encode(tasks)
         self._test = self._encode(test) if test else None
-        self._names = distillation.pseudo_labels_of_names(schema.control, self._encoder)
+        self._names = distillation.pseudo_labels_of_names(control, self._encoder)
         self._repetition: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
@@ -211,7 +211,7 @@ class Simulator:
         """The plan, the pool and the test rows, which the runs of a repetition share."""
         if self._repetition is None or self._repetition[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner, self._plan.schema.control.multiple
+            plugin, multiple = self._plan.options.learner, self._plan.control.multiple
             priors = distillation.distil_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
             self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
         return self._repetition[1]
@@ -249,13 +249,16 @@ def _open_encoder(
 ) -> tuple[Encoder, Attributions | None]:
     """The encoder and, for records, the attributions from the file `config.features`. An encoder of records is fitted
     to the fields of all tasks, not to their labels."""
+    control = schema.controls[0]
     if not schema.input.is_record:
         if config.features:
             raise ApprenticeError("The tasks are texts: --features is about the fields of records")
         return registry.encoder(settings.encoder), None
     features_text = read_text(config.features) if config.features else "{}"
     fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
-    field_types = feature_space.field_type_overrides(schema.input, settings.defaults, {"fields": fields})
+    field_types = feature_space.field_type_overrides(
+        schema.input, settings.defaults, {control.name: {"fields": fields}}
+    )
     profile = registry.profile(
         [read_record(text) for text in tasks.texts],
         field_types,
@@ -265,8 +268,8 @@ def _open_encoder(
     for problem in json.loads(profile)["odd"]:
         notify(Remark(**problem))
     encoder = registry.record_encoder(profile, settings.encoder)
-    scores = feature_scores.feature_scores_from_text(features_text, encoder, schema.control)
-    return encoder, encoder.attributions(scores.get("estimates") or [], schema.control.labels)
+    scores = feature_scores.feature_scores_from_text(features_text, encoder, control)
+    return encoder, encoder.attributions(scores.get("estimates") or [], control.labels)
 
 
 def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:

@@ -19,7 +19,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Annotation, TaskContent, content_key
+from ml_backend.core.types import Annotation, Label, TaskContent, content_key
 from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.model.fitted_model import FittedModel
@@ -146,7 +146,7 @@ class SimulatedTeacher:
             with suppress(NoWeaknessError):
                 list(evolution.run(1))
         self._context = self._context.reloaded()
-        aggregated = aggregate_annotations(self._context.schema.control, self._context.store.annotations.of(PROJECT_ID))
+        aggregated = aggregate_annotations(self._context.control, self._context.store.annotations.of(PROJECT_ID))
         return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
 
     def spent(self) -> Mapping[str, float]:
@@ -157,13 +157,13 @@ class SimulatedTeacher:
 
     def _put_annotations(self, rows: Ints) -> None:
         """Stores an annotation for each of the rows of the pool."""
-        schema, targets = self._context.schema, self._pool.targets[rows]
-        chosen = targets >= 0.5 if schema.control.multiple else decide_labels(targets, False)
-        names = np.array(schema.control.labels)
+        control, targets = self._context.control, self._pool.targets[rows]
+        chosen = targets >= 0.5 if control.multiple else decide_labels(targets, False)
+        names = np.array(control.labels)
         self._context.store.annotations.put(
             PROJECT_ID,
             [
-                Annotation(row, row, 1, tuple(names[is_label].tolist()))
+                Annotation(row, row, 1, {control.name: Label(tuple(names[is_label].tolist()))})
                 for row, is_label in zip(rows.tolist(), chosen, strict=True)
             ],
         )
@@ -172,19 +172,19 @@ class SimulatedTeacher:
         """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
         context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
         annotated_or_skipped = aggregate_annotations(
-            context.schema.control, store.annotations.of(PROJECT_ID)
+            context.control, store.annotations.of(PROJECT_ID)
         ).annotated_or_skipped
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
             answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
             tasks = candidates.tasks_to_distil(
-                context, learner, answered_keys, asked_tasks, annotated_or_skipped, remaining
+                context, {context.control.name: learner}, answered_keys, asked_tasks, annotated_or_skipped, remaining
             )
             if not len(tasks):
                 return
             asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow
-            questions = candidates.label_questions(store, context, None, teacher, tasks)
+            questions = candidates.label_questions(store, context, {}, teacher, tasks)
             try:
                 for _ in self._teacher_client.ask(
                     [question for question, _ in questions], [key for _, key in questions]

@@ -16,6 +16,7 @@ from ml_backend.storage import schema
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.artifacts import Artifacts
 from ml_backend.storage.connections import Connections
+from ml_backend.storage.control_documents import ControlDocuments
 from ml_backend.storage.database import Database, check_url, process_name
 from ml_backend.storage.distillations import Distillations
 from ml_backend.storage.erasure import content_keys, count_rows, erase_project
@@ -23,7 +24,6 @@ from ml_backend.storage.evolution_rounds import EvolutionRounds, EvolutionRow
 from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.storage.jobs import Jobs, JobState, Lease
 from ml_backend.storage.ledger import Ledger, Spending
-from ml_backend.storage.project_documents import ProjectDocuments
 from ml_backend.storage.projects import ProjectRow, Projects
 from ml_backend.storage.publications import Publications
 from ml_backend.storage.published_drafts import PublishedDraft, PublishedDrafts
@@ -91,12 +91,12 @@ class Store:
         self.publications = Publications(self.database)
         self.synchronisation = Synchronisation(self.database)
         self.progress = Progress(self.database)
-        self.monitor = ProjectDocuments(self.database, schema.monitor)
+        self.monitor = ControlDocuments(self.database, schema.monitor)
         self.reviews = Reviews(self.database)
         self.teacher_states = TeacherStates(self.database)
-        self.label_descriptions = ProjectDocuments(self.database, schema.label_description)
+        self.label_descriptions = ControlDocuments(self.database, schema.label_description)
         self.record_profiles = RecordProfiles(self.database)
-        self.feature_scores = ProjectDocuments(self.database, schema.feature_score)
+        self.feature_scores = ControlDocuments(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
         self.unusable_tasks = UnusableTasks(self.database)

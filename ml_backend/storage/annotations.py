@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.core.types import Annotation
+from ml_backend.core.types import Annotation, Label
 from ml_backend.storage import revisions
+from ml_backend.storage.columns import label_value
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.revisions import Revision
 from ml_backend.storage.schema import annotation as table
@@ -93,7 +95,7 @@ class Annotations:
                 revision = revisions.lock(connection, self._database, project)
                 stored, deleted = _stored(connection, project, chunk)
                 unknown = [  # tombstones, whose task is not known
-                    Annotation(number, 0, None, (), True) for number in chunk if number not in {*stored, *deleted}
+                    Annotation(number, 0, None, cancelled=True) for number in chunk if number not in {*stored, *deleted}
                 ]
                 if stored or unknown:
                     revision = _next_revision(revision, [], stored.values())
@@ -132,18 +134,6 @@ class Annotations:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def count_unread(self, project: int) -> list[tuple[str, int, Annotation]]:
-        """Counts the current annotations that cannot be learnt from, or only in part, by reason, the most frequent
-        reason first. Each entry is the code of the reason, the number of annotations, and the first annotation."""
-        unread = sa.and_(table.c.project == project, table.c.unread > "", ~table.c.deleted)
-        counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
-        with self._database.read() as connection:
-            rows = connection.execute(counted.group_by(table.c.unread)).all()
-            firsts = sa.select(*_COLUMNS).where(table.c.project == project, table.c.id.in_([row[2] for row in rows]))
-            first = {row.unread: row for row in connection.execute(firsts)} if rows else {}
-        reasons = [(row[0], int(row[1]), _annotation(first[row[0]])) for row in rows]
-        return sorted(reasons, key=lambda reason: (-reason[1], reason[0]))
-
     def count(self, project: int) -> tuple[int, int]:
         """Returns the numbers of current annotations with an answer and of skips, as Label Studio counts them."""
         revision = self.revision(project)
@@ -167,13 +157,21 @@ def _stored(connection: sa.Connection, project: int, ids: Iterable[int]) -> tupl
     return {row.id: _annotation(row[:-1]) for row in rows if not row.deleted}, {row.id for row in rows if row.deleted}
 
 
-def _annotation(row: Iterable[object]) -> Annotation:
-    number, task, annotator, choices, *rest = row
-    return Annotation(number, task, annotator, tuple(choices), *rest)  # type: ignore[arg-type]
+def _annotation(row: Iterable[Any]) -> Annotation:
+    number, task, annotator, stored_labels, *rest = row
+    labels = {
+        control: Label(label_value(stored["value"]), stored.get("unread", ""))
+        for control, stored in stored_labels.items()
+    }
+    return Annotation(number, task, annotator, labels, *rest)
 
 
 def _row(project: int, annotation: Annotation, revision: int, *, deleted: bool = False) -> dict[str, object]:
-    values = {**asdict(annotation), "choices": list(annotation.choices)}
+    values = {field.name: getattr(annotation, field.name) for field in fields(annotation)}
+    values["labels"] = {
+        control: {"value": label.value, **({"unread": label.unread} if label.unread else {})}
+        for control, label in annotation.labels.items()
+    }
     return {**values, "project": project, "deleted": deleted, "revision": revision}
 
 

@@ -68,9 +68,9 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
         names_task = sa.and_(project_column == project_id, table.c.task.in_(tasks))
         if table is annotation:
             empty = sa.update(table).where(names_task, table.c.deleted)
-            connection.execute(empty.values(choices=[], annotator=None, lead_time=None, revision=revision.number))
+            connection.execute(empty.values(labels={}, annotator=None, lead_time=None, revision=revision.number))
         elif table is shown:
-            values: dict[str, Any] = {"version": NO_VERSION, "author": None, "choices": [], "confidence": None}
+            values: dict[str, Any] = {"version": NO_VERSION, "drafts": {}}
             connection.execute(sa.update(table).where(names_task).values(**values, revision=revision.number))
         else:
             connection.execute(sa.delete(table).where(names_task))

@@ -21,10 +21,11 @@ LOCK_TRIES = 25
 
 @dataclass(frozen=True, slots=True)
 class EvolutionRow:
-    """One round. `way`, `teacher` and `done` are those of `teacher.evolution.generated_texts.EvolutionRound`; its other
-    fields are in `body`."""
+    """One round. `control`, `way`, `teacher` and `done` are those of
+    `teacher.evolution.generated_texts.EvolutionRound`; its other fields are in `body`."""
 
     number: int
+    control: str
     way: str
     teacher: str
     done: bool

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from ml_backend.core.exceptions import StoreError
 from ml_backend.storage import connections, schema
-from ml_backend.storage.database import Database
+from ml_backend.storage.database import Database, chunks
 
 table = schema.project
+PROJECTS_PER_QUERY = 500
 _PROJECT_TABLES = (
-    schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.monitor,
-    schema.teacher_state, schema.label_description, schema.record_profile, schema.feature_score, schema.distillation,
+    schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.teacher_state,
+    schema.record_profile,
 )  # fmt: skip
+_CONTROL_TABLES = {
+    "monitor_results": schema.monitor,
+    "label_descriptions": schema.label_description,
+    "feature_scores": schema.feature_score,
+    "distillations": schema.distillation,
+}
+"""The attributes of `ProjectRow` that have a row for each control, with their tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
-    """A project at one moment: its row in each of the tables that have one row for each project.
+    """A project at one moment: its row in each of the tables that have one row for each project, and its rows in the
+    tables that have one for each control, by the name of the control.
 
     `schema` describes the columns. Each table is changed through another attribute of `Store`, such as `connections`.
     """
@@ -41,12 +51,12 @@ class ProjectRow:
     reconciled_at: float = 0.0
     publish_timings: dict[str, float] | None = None
     progress: dict[str, Any] | None = None
-    monitor_result: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
-    label_descriptions: dict[str, Any] | None = None
     record_profile: dict[str, Any] | None = None
-    feature_scores: dict[str, Any] | None = None
-    distillation: dict[str, Any] | None = None
+    monitor_results: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    label_descriptions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    feature_scores: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    distillations: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def choices(self) -> str:
@@ -123,10 +133,30 @@ class Projects:
         query = sa.select(table, *_PROJECT_TABLES).select_from(source).where(condition).order_by(table.c.id)
         query = query.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
         with self._database.read() as connection:
-            return [_project_row(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings().all()
+            ids = [row[f"{table.name}_id"] for row in rows]
+            of_controls = {name: _rows_by_control(connection, of, ids) for name, of in _CONTROL_TABLES.items()}
+        return [
+            _project_row(row, {name: by_project.get(project, {}) for name, by_project in of_controls.items()})
+            for row, project in zip(rows, ids, strict=True)
+        ]
 
 
-def _project_row(row: sa.RowMapping) -> ProjectRow:
+def _rows_by_control(
+    connection: sa.Connection, control_table: sa.Table, projects: Sequence[int]
+) -> dict[int, dict[str, dict[str, Any]]]:
+    """Returns the rows of a table by project and control. A row with a single column besides is its value."""
+    rows: dict[int, dict[str, dict[str, Any]]] = {}
+    for chunk in chunks(projects, PROJECTS_PER_QUERY):
+        query = sa.select(control_table).where(control_table.c.project.in_(chunk)).order_by(control_table.c.control)
+        for row in connection.execute(query).mappings():
+            values = {name: value for name, value in row.items() if name not in ("project", "control")}
+            content = next(iter(values.values())) if len(values) == 1 else values
+            rows.setdefault(row["project"], {})[row["control"]] = content
+    return rows
+
+
+def _project_row(row: sa.RowMapping, by_control: dict[str, dict[str, dict[str, Any]]]) -> ProjectRow:
     def row_of(source: sa.Table) -> dict[str, Any]:
         """Returns the row of one table, or {} if the table has none for the project."""
         values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}
@@ -141,7 +171,7 @@ def _project_row(row: sa.RowMapping) -> ProjectRow:
     synchronisation = row_of(schema.synchronisation)
     counts = values_of(schema.synchronisation, "tasks", "annotations", "skips")
     timings = values_of(schema.publication, "bulk_seconds", "single_seconds")
-    profile, distillation = row_of(schema.record_profile), row_of(schema.distillation)
+    profile = row_of(schema.record_profile)
     return ProjectRow(
         **row_of(table),
         connection=connections.compose(connection) if connection else None,
@@ -150,14 +180,7 @@ def _project_row(row: sa.RowMapping) -> ProjectRow:
         counts=counts or None,
         publish_timings={name.removesuffix("_seconds"): seconds for name, seconds in timings.items()},
         progress=values_of(schema.progress, "worker", "encoded", "tasks", "read"),
-        monitor_result=row_of(schema.monitor).get("results"),
         teacher=values_of(schema.teacher_state, "name", "model", "problem", "until") or None,
-        label_descriptions=row_of(schema.label_description).get("descriptions"),
-        record_profile=_without_project(profile) or None,
-        feature_scores=row_of(schema.feature_score).get("scores"),
-        distillation=_without_project(distillation) or None,
+        record_profile={name: value for name, value in profile.items() if name != "project"} or None,
+        **by_control,  # type: ignore[arg-type]
     )
-
-
-def _without_project(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != "project"}

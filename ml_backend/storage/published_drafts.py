@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.core.types import Prediction
+from ml_backend.core.types import Draft, Prediction
 from ml_backend.storage import revisions
+from ml_backend.storage.columns import label_value
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.schema import NO_VERSION
 from ml_backend.storage.schema import shown as table
@@ -18,15 +20,13 @@ TASKS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class PublishedDraft:
-    """The last draft that was published for one task. `author` is None, and `choices` are empty, if the task was
+    """The drafts that were last published for one task, by control, without their explanations; none if the task was
     published without a draft. `place` is the position in the queue, from 0."""
 
     task: int
     version: str
     place: int
-    author: str | None
-    choices: tuple[str, ...]
-    confidence: float | None
+    drafts: Mapping[str, Draft]
 
 
 class PublishedDrafts:
@@ -65,7 +65,11 @@ class PublishedDrafts:
         )
         with self._database.read() as connection:
             rows = connection.execute(query.where(condition).order_by(table.c.place)).mappings().all()
-        return [PublishedDraft(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+        return [PublishedDraft(**{**row, "drafts": _drafts(row["drafts"])}) for row in rows]
+
+
+def _drafts(stored: dict[str, Any]) -> dict[str, Draft]:
+    return {control: Draft(**{**draft, "value": label_value(draft["value"])}) for control, draft in stored.items()}
 
 
 def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
@@ -73,9 +77,10 @@ def put(connection: sa.Connection, database: Database, project: int, version: st
     rows = [
         {
             "project": project, "task": prediction.task, "version": version, "place": place,
-            "author": prediction.draft.author if prediction.draft else None,
-            "choices": list(prediction.draft.choices) if prediction.draft else [],
-            "confidence": prediction.draft.confidence if prediction.draft else None,
+            "drafts": {
+                control: {"value": draft.value, "confidence": draft.confidence, "author": draft.author}
+                for control, draft in prediction.drafts.items()
+            },
         }
         for place, prediction in enumerate(queue)
     ]  # fmt: skip

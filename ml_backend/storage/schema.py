@@ -46,6 +46,17 @@ def _project_table(name: str, *columns: Column[Any]) -> Table:
     return Table(name, metadata, Column("project", Integer, primary_key=True, autoincrement=False), *columns)
 
 
+def _control_table(name: str, *columns: Column[Any]) -> Table:
+    """Returns a table with at most one row for each control of a project."""
+    return Table(
+        name,
+        metadata,
+        Column("project", Integer, primary_key=True, autoincrement=False),
+        Column("control", String(), primary_key=True),  # name of the control
+        *columns,
+    )
+
+
 connection = _project_table(
     "connection",  # ids of the objects that `connect` created in Label Studio, for `disconnect` to remove
     Column("webhook", Integer, nullable=True),
@@ -84,7 +95,7 @@ progress = _project_table(
     Column("read", Integer, nullable=True),  # number of tasks listed so far; NULL: no listing is under way
 )
 
-monitor = _project_table("monitor", Column("results", JSON, nullable=False))  # last results of the monitor
+monitor = _control_table("monitor", Column("results", JSON, nullable=False))  # last results of the monitor
 
 review_proposal = Table(
     "review_proposal",  # annotations that are proposed for a second look
@@ -113,7 +124,7 @@ teacher_state = _project_table(
     Column("until", Float, nullable=False, default=0.0),  # time at which it is asked again
 )
 
-label_description = _project_table(
+label_description = _control_table(
     "label_description",
     Column("descriptions", JSON, nullable=False),  # with key phrases; written by the teacher or edited
 )
@@ -128,12 +139,12 @@ record_profile = _project_table(
     Column("seen", BigInteger, nullable=False),  # the `tasks_revision` with which the profile was last compared
 )
 
-feature_score = _project_table(
+feature_score = _control_table(
     "feature_score",
     Column("scores", JSON, nullable=False),  # scores of the fields of records; from the teacher or edited
 )
 
-distillation = _project_table(
+distillation = _control_table(
     "distillation",  # artifact of the learner that was fitted on teacher labels alone
     Column("file", String(200), nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -188,18 +199,16 @@ annotation = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("task", BigInteger, nullable=False),
     Column("annotator", Integer, nullable=True),
-    Column("choices", JSON, nullable=False),
+    Column("labels", JSON, nullable=False, server_default="{}"),  # by control: see `types.Label`
     Column("cancelled", Boolean, nullable=False),
     Column("ground_truth", Boolean, nullable=False),
     Column("updated_at", String(40), nullable=False),
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # a tombstone, because events arrive out of order
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
-    Column("unread", String(20), nullable=False, server_default=""),  # a code: see `types.Annotation`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),
-    Index("annotation_unread", "project", "unread"),
 )
 
 annotation_revision = Table(
@@ -220,7 +229,7 @@ version = Table(
     Column("name", PortableText, nullable=False),
     Column("learner", Integer, nullable=True),
     Column("labelled", Integer, nullable=False),
-    Column("accuracy", JSON, nullable=True),
+    Column("controls", JSON, nullable=False, server_default="{}"),  # by control: see `types.ControlVersion`
     Column("created_at", Float, nullable=False),
     Column("remarks", JSON, nullable=False, server_default="[]"),  # codes and values, see `core.types.Remark`
     Column("artifact", String(200), nullable=True),  # file of its own fit; NULL: another version's fit, or removed
@@ -349,6 +358,7 @@ evolution_round = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("control", String(), nullable=False, server_default=""),  # the control that its texts are about
     Column("way", String(10), nullable=False),  # use of its texts: tasks, taught, pool
     Column("teacher", PortableText, nullable=False),
     Column("done", Boolean, nullable=False),
@@ -364,9 +374,7 @@ shown = Table(
     Column("task", BigInteger, primary_key=True, autoincrement=False),
     Column("version", PortableText, nullable=False),
     Column("place", Integer, nullable=False),  # position in the queue, from 0
-    Column("author", String(10), nullable=True),  # NULL: published without a draft
-    Column("choices", JSON, nullable=False),
-    Column("confidence", Float, nullable=True),
+    Column("drafts", JSON, nullable=False, server_default="{}"),  # by control; {}: published without a draft
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
     Index("shown_changed", "project", "revision"),
     Index("shown_version", "project", "version"),
@@ -381,10 +389,8 @@ stats = Table(
     Column("document", JSON, nullable=False),  # numbers and codes
 )
 
-confusion = Table(
+confusion = _control_table(
     "confusion",
-    metadata,
-    Column("project", Integer, primary_key=True, autoincrement=False),
     Column("teacher", PortableText, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("multiple", Boolean, nullable=False),

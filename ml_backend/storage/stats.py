@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +27,20 @@ class Confusion:
 
 
 class Stats:
-    """The tables `stats` and `confusion`. Each has one row for each project, which the owner of the lease replaces."""
+    """The tables `stats` and `confusion`. The owner of the lease replaces their rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def write(
-        self, project: int, inputs_digest: str, document: dict[str, Any], confusion: Confusion | None,
+        self, project: int, inputs_digest: str, document: dict[str, Any], confusions: Mapping[str, Confusion],
         lease: Lease | None = None,
     ) -> None:  # fmt: skip
         """Replaces the rows of the previous round. Raises LeaseLostError if another worker has claimed the project.
 
         inputs_digest  digest of the inputs of the numbers
         document       the numbers
+        confusions     the confusion matrix of the teacher for each control that has one, by the name of the control
         """
         row = {"project": project, "basis": inputs_digest, "made_at": self._database.clock.now(), "document": document}
         delete = sa.delete(confusion_table).where(confusion_table.c.project == project)
@@ -46,10 +48,11 @@ class Stats:
             check_lease(connection, lease)
             connection.execute(self._database.upsert(table), [row])
             connection.execute(delete)
-            if confusion is not None:
+            for control, confusion in confusions.items():
                 values = {
-                    "project": project, "teacher": confusion.teacher, "labels": list(confusion.labels),
-                    "multiple": confusion.multiple, "matrix": np.ascontiguousarray(confusion.matrix, "<f8").tobytes(),
+                    "project": project, "control": control, "teacher": confusion.teacher,
+                    "labels": list(confusion.labels), "multiple": confusion.multiple,
+                    "matrix": np.ascontiguousarray(confusion.matrix, "<f8").tobytes(),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
 
@@ -63,9 +66,10 @@ class Stats:
         with self._database.read() as connection:
             return connection.execute(sa.select(table.c.document).where(table.c.project == project)).scalar() or {}
 
-    def confusion(self, project: int) -> Confusion | None:
-        """Returns the confusion matrix of the teacher; None if there is none."""
-        query = sa.select(confusion_table).where(confusion_table.c.project == project)
+    def confusion(self, project: int, control: str) -> Confusion | None:
+        """Returns the confusion matrix of the teacher for a control; None if there is none."""
+        of_control = sa.and_(confusion_table.c.project == project, confusion_table.c.control == control)
+        query = sa.select(confusion_table).where(of_control)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         if row is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from ml_backend.core.exceptions import LeaseLostError
-from ml_backend.core.types import Estimate, ModelVersion, Remark
+from ml_backend.core.types import ControlVersion, Estimate, ModelVersion, Remark
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
@@ -134,7 +135,7 @@ class Versions:
             ModelVersion(
                 **{
                     **row,
-                    "accuracy": Estimate(**row["accuracy"]) if row["accuracy"] else None,
+                    "controls": {name: _control_version(stored) for name, stored in row["controls"].items()},
                     "remarks": tuple(Remark(**remark) for remark in row["remarks"]),
                 }
             )
@@ -181,6 +182,10 @@ class Versions:
         if rows:
             with self._database.begin() as connection:
                 connection.execute(self._database.insert_or_ignore(audit), rows)
+
+
+def _control_version(stored: dict[str, Any]) -> ControlVersion:
+    return ControlVersion(**{**stored, "accuracy": Estimate(**stored["accuracy"]) if stored["accuracy"] else None})
 
 
 def activate(connection: sa.Connection, project: int, number: int) -> None:

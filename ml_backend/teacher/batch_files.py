@@ -4,7 +4,7 @@ without a network."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Literal
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.label_studio.label_config import read_schema
@@ -81,7 +81,7 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     if not waiting:
         if options.teacher != registry.BATCH_TEACHER:
             return BatchExport("asked at once", options.teacher)
-        labels_left, labelled = remaining_labels(store, options, [schema.control], project, teacher.name)
+        labels_left, labelled = remaining_labels(store, options, schema.controls, project, teacher.name)
         outcome: Literal["all labels given", "no questions yet"]
         outcome = "all labels given" if labels_left <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
@@ -120,10 +120,11 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
                 # for records, `feature_scores.adopt_answers` adopts the answers
                 is_description = questions[answer.question].purpose == "describe" and not schema.input.is_record
                 if outcome == "answered" and answer.content and is_description:
-                    try:
-                        label_descriptions.adopt_reply(store, project, answer.content, schema.control)
-                    except ApprenticeError as error:  # the labels have changed since the question
-                        problems[str(error)] += 1
+                    for control in _described_controls(questions[answer.question], schema.controls):
+                        try:
+                            label_descriptions.adopt_reply(store, project, answer.content, control)
+                        except ApprenticeError as error:  # the labels have changed since the question
+                            problems[str(error)] += 1
     except OSError as error:
         raise ApprenticeError(f"{file} cannot be read ({error.strerror}): give the file with the replies") from error
     if counts["answered"] or counts["dropped"]:
@@ -158,11 +159,19 @@ def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
     return settings.for_project(store.projects.require(project).extra_params)[0]
 
 
+def _described_controls(question: Question, controls: Sequence[ControlSchema]) -> Sequence[ControlSchema]:
+    """The controls whose labels a question asks to describe; if there are none, the first one, whose labels may have
+    changed since."""
+    item = question.reply["properties"]["labels"]["items"]
+    names = tuple(item["properties"]["label"]["enum"])
+    return [control for control in controls if control.labels == names] or controls[:1]
+
+
 def _is_present(question: Question, schema: ProjectSchema) -> bool:
     """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question about
     a generated text asks for the labels of one control, and may be refused."""
-    present_fields = label_fields([schema.control]), label_fields([schema.control], REFUSAL)
-    return question.purpose != "label" or question.fields in present_fields
+    about_texts = [label_fields([control], REFUSAL) for control in schema.controls]
+    return question.purpose != "label" or question.fields in (label_fields(schema.controls), *about_texts)
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

@@ -17,8 +17,8 @@ from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
-from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.storage import ProjectRow, Store
@@ -35,10 +35,15 @@ QuestionsWithKeys = list[tuple[Question, bytes | None]]
 
 
 def description_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
-    """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
-    written them by hand, or all are answered."""
-    project_row, pool, schema = project.project_row, project.pool, project.schema
-    if (project_row.label_descriptions is not None and not schema.input.is_record) or not len(pool.tasks):
+    """The open questions for label descriptions, one for each control, or those for field scores of records. Empty if
+    people have written them by hand, or all are answered."""
+    controls = project.schema.controls
+    return [pair for control in controls for pair in _control_questions(store, project.with_control(control), teacher)]
+
+
+def _control_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
+    project_row, pool, schema, control = project.project_row, project.pool, project.schema, project.control
+    if (project.label_descriptions is not None and not schema.input.is_record) or not len(pool.tasks):
         return []
     rng = np.random.default_rng(project_row.id)  # a fixed seed: the question has the same tasks each time
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
@@ -48,10 +53,10 @@ def description_questions(store: Store, project: LoadedProject, teacher: str) ->
             return []
         descriptions = field_descriptions(project.options, project_row.feature_scores)
         questions = feature_scores.score_questions(
-            project_row, project.record_encoder, schema.control, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+            project_row, project.record_encoder, control, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
-        questions = [description_prompts.description_question(schema.control, texts, teacher)]
+        questions = [description_prompts.description_question(control, texts, teacher)]
     answers = store.questions.answers(project_row.id, [question.id for question in questions])
     return [(question, None) for question in questions if question.id not in answers]
 
@@ -61,7 +66,7 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
     if not project_row.published:
         return np.empty(0, np.int64)
     drafts = store.published_drafts.of(project_row.id, project_row.published)
-    tasks = [draft.task for draft in drafts if draft.author is not None]
+    tasks = [published.task for published in drafts if published.drafts]
     return np.array(tasks[: options.teacher_ahead], np.int64)
 
 
@@ -81,7 +86,7 @@ def remaining_labels(
 
 def tasks_to_distil(
     project: LoadedProject,
-    learner: FittedModel | None,
+    models: Mapping[str, FittedModel],
     labelled_keys: list[bytes],
     excluded: Ints,
     annotated_or_skipped: Ints,
@@ -89,6 +94,7 @@ def tasks_to_distil(
 ) -> Ints:
     """The ids of the next tasks to label for distillation, at most `left`. The teacher's query strategy chooses them.
 
+    models                the learner of each control that has one
     labelled_keys         content keys of the tasks that the teacher has labelled, which count as labelled
     excluded              ids of tasks that are not chosen
     annotated_or_skipped  ids of tasks with an annotation or a skip, which count as labelled
@@ -101,40 +107,38 @@ def tasks_to_distil(
     tasks = pool.tasks[view.rows]
     is_labelled = np.isin(tasks, annotated_or_skipped) | np.isin(view.rows, labelled_rows)
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
-    predictions = None
-    if learner is not None:
-        predictions = ChoicePredictions(learner.predict(schema.control, view.vectors), schema.control.multiple)
     strategy_pool = Pool(
         vectors=view.vectors,
-        predictions=predictions,
+        predictions=None,
         labelled=is_labelled,
         available=~(is_labelled | is_excluded),
     )
+    strategy_pool = with_predictions(strategy_pool, models, schema.controls, project.options, tasks)
     strategy = registry.acquisition(project.options.teacher_acquisition)
     selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))
     return np.asarray(tasks[selection.rows])
 
 
 def label_questions(
-    store: Store, project: LoadedProject, learner: FittedModel | None, teacher: str, tasks: Ints
+    store: Store, project: LoadedProject, models: Mapping[str, FittedModel], teacher: str, tasks: Ints
 ) -> QuestionsWithKeys:
-    """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
-    annotators' labels that `learner` was trained on. A teacher label that was given with examples is used as a draft
-    and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
+    """The unanswered questions for the labels of tasks, each for the labels of all controls. A question about an
+    encoded task has few-shot examples from the annotators' labels that `models` were trained on. A teacher label that
+    was given with examples is used as a draft and never distilled. Tasks that the teacher wrote are left out, because
+    it labelled them before they became tasks.
+
+    models  the learner of each control that has one
     """
-    pool, project_row, schema = project.pool, project.project_row, project.schema
+    pool, project_row, controls = project.pool, project.project_row, project.schema.controls
     tasks = tasks[pool.is_not_generated(tasks)]
-    controls = [schema.control]
-    descriptions = {control.name: label_descriptions(project_row.label_descriptions, control) for control in controls}
+    descriptions = {
+        control.name: label_descriptions(project_row.label_descriptions.get(control.name), control)
+        for control in controls
+    }
     texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
         return []
-    if learner is not None and (learner.snapshot.labels, learner.snapshot.multiple) != (
-        schema.control.labels,
-        schema.control.multiple,
-    ):
-        learner = None  # it was trained on other labels
     questions: dict[int, tuple[Question, bytes]] = {}
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         if text.strip():
@@ -143,7 +147,13 @@ def label_questions(
     answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
-    examples = labelled_examples(store, project, learner, np.asarray(pool.vectors_at(encoded_rows)))
+    current = {  # without learners that were trained on other labels
+        control.name: model
+        for control in controls
+        if (model := models.get(control.name))
+        and (model.snapshot.labels, model.snapshot.multiple) == (control.labels, control.multiple)
+    }
+    examples = labelled_examples(store, project, current, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
         (replace(question, examples=prompts.as_examples(controls, examples_of_row.get(row, []))), key)
@@ -151,32 +161,40 @@ def label_questions(
     ]
 
 
+LabelledExample = tuple[str, Mapping[str, list[str]]]
+"""The text of a few-shot example and the annotators' labels, by the name of the control."""
+
+
 def labelled_examples(
-    store: Store, loaded: LoadedProject, learner: FittedModel | None, vectors: Floats
-) -> list[list[tuple[str, Mapping[str, list[str]]]]]:
-    """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, by the
-    name of the control, from the training data of `learner`; none without a learner. Tasks of the audit sample are left
-    out, because they must not influence a draft."""
-    no_examples: list[list[tuple[str, Mapping[str, list[str]]]]] = [[] for _ in vectors]
-    if learner is None:
+    store: Store, loaded: LoadedProject, models: Mapping[str, FittedModel], vectors: Floats
+) -> list[list[LabelledExample]]:
+    """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, from the
+    training data of `models`; none without a model. Tasks of the audit sample are left out, because they must not
+    influence a draft."""
+    no_examples: list[list[LabelledExample]] = [[] for _ in vectors]
+    pool, project = loaded.pool, loaded.project_row.id
+    audited = np.array(store.versions.audited(project), np.int64)
+    labels_of_task: dict[int, dict[str, list[str]]] = {}
+    for control, model in models.items():
+        for task, labels in _certain_labels(model).items():
+            labels_of_task.setdefault(task, {})[control] = labels
+    tasks = np.array(sorted(labels_of_task), np.int64)
+    tasks = tasks[~np.isin(tasks, audited) & np.isin(tasks, pool.tasks)]
+    tasks = tasks[random_rows(tasks, MAX_FITTED_TASKS)]
+    rows = pool.rows_of(tasks)
+    if not len(tasks) or not pool.encoded[rows].all():
         return no_examples
-    snapshot, pool, project = learner.snapshot, loaded.pool, loaded.project_row.id
-    control = loaded.schema.control.name
-    is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple  # no tie between annotators
-    is_certain &= ~np.isin(snapshot.tasks, np.array(store.versions.audited(project), np.int64))
-    snapshot_rows = pool.rows_of(snapshot.tasks)
-    usable = np.flatnonzero(is_certain & np.isin(snapshot.tasks, pool.tasks))
-    if len(snapshot_rows) != len(snapshot.tasks) or not len(usable):
-        return no_examples
-    usable = usable[random_rows(snapshot.tasks[usable], MAX_FITTED_TASKS)]
-    tasks, has_label = snapshot.tasks[usable], snapshot.targets[usable] > 0.5
-    if not pool.encoded[snapshot_rows[usable]].all():
-        return no_examples
-    candidate_vectors, error_rates = np.asarray(pool.vectors_at(snapshot_rows[usable])), learner.errors(tasks)
-    names = np.array(snapshot.labels)
+    candidate_vectors = np.asarray(pool.vectors_at(rows))
+    error_rates = np.fmax.reduce([model.errors(tasks) for model in models.values()])
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
-    texts = dict(zip(rows.tolist(), store.tasks.texts(project, tasks[rows].tolist()), strict=True))
-    return [
-        [(texts[row], {control: names[has_label[row]].tolist()}) for row in selection.tolist()] for selection in chosen
-    ]
+    used = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
+    texts = dict(zip(used.tolist(), store.tasks.texts(project, tasks[used].tolist()), strict=True))
+    return [[(texts[row], labels_of_task[int(tasks[row])]) for row in selection.tolist()] for selection in chosen]
+
+
+def _certain_labels(model: FittedModel) -> dict[int, list[str]]:
+    """The labels of each task that a model was trained on, without tasks on which the annotators are evenly split."""
+    snapshot, names = model.snapshot, np.array(model.snapshot.labels)
+    is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple
+    has_label = snapshot.targets > 0.5
+    return {int(snapshot.tasks[row]): names[has_label[row]].tolist() for row in np.flatnonzero(is_certain)}

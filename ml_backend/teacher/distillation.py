@@ -2,7 +2,7 @@
 teacher's labels.
 
 A learner has several priors, for example one from the teacher's labels and one from the descriptions; its fit chooses
-one of them or none. The priors of a project are one artifact, called *the prior* of the project. A thread beside the
+one of them or none. The priors of a control are one artifact, called *the prior* of the control. A thread beside the
 rounds makes the artifact, and each round loads it.
 """
 
@@ -86,16 +86,18 @@ class DistillationOrigin:
         return self.plugin, self.space, self.labels, self.multiple
 
 
-def origin_of(project_row: ProjectRow) -> DistillationOrigin | None:
-    """The origin of the project's prior, None if the project has no prior."""
-    origin: dict[str, Any] | None = (project_row.distillation or {}).get("made_of")
+def origin_of(project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:
+    """The origin of a control's prior, None if the control has no prior."""
+    origin: dict[str, Any] | None = project_row.distillations.get(control.name, {}).get("made_of")
     return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
 
 
-def usable_origin(store: Store, project_row: ProjectRow) -> DistillationOrigin | None:
-    """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
-    prior = project_row.distillation
-    return origin_of(project_row) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
+def usable_origin(store: Store, project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:
+    """The origin of a control's prior, None if there is no prior or its artifact is missing or damaged."""
+    prior = project_row.distillations.get(control.name)
+    return (
+        origin_of(project_row, control) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def collect_distillation_input(
     plugin     the name of the learner
     generated  pseudo-labels of texts that the teacher wrote and that are no tasks
     """
-    pool, schema, record_encoder = project.pool, project.schema, project.record_encoder
+    pool, control, record_encoder = project.pool, project.control, project.record_encoder
     rows = pool.rows_of(teacher_labels.tasks)
     is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
     targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
@@ -155,23 +157,21 @@ def collect_distillation_input(
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
     pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
-    attributions = (
-        feature_scores.attributions(project.project_row, record_encoder, schema.control) if record_encoder else None
-    )
-    phrases = _phrases(project.project_row.label_descriptions or {}, schema.control, record_encoder)
+    attributions = feature_scores.attributions(project.project_row, record_encoder, control) if record_encoder else None
+    phrases = _phrases(project.label_descriptions or {}, control, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
     fields_digest = _digest(attributions) if attributions else ""
     phrases_digest = phrases.digest if phrases.texts or not attributions else ""
     origin = DistillationOrigin(
         plugin,
         pool.space,
-        schema.control.labels,
+        control.labels,
         taught=len(targets),
         cues=len(phrases.texts) + scored_fields,
         pool=int(pool.encoded.sum()),
         compared=teacher_labels.compared,
         wording=fields_digest + phrases_digest,
-        multiple=schema.control.multiple,
+        multiple=control.multiple,
     )
     return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
@@ -240,19 +240,19 @@ def update_prior(
     tensors[TAUGHT_KEYS] = _key_prefixes(data.keys)
     if not is_still_served(store, project_row):
         return
-    old = store.projects.ensure(project_row.id).distillation or {}
+    old = store.projects.ensure(project_row.id).distillations.get(control.name, {})
     old_number = int(old.get("number", 0))
-    file, digest = store.artifacts.write(project_row.id, f"prior-{old_number + 1}", tensors)
-    is_stored = store.distillations.replace(project_row.id, old_number, file, digest, asdict(data.origin))
+    artifact = store.artifacts.write(project_row.id, f"prior-{old_number + 1}", tensors)
+    is_stored = store.distillations.replace(project_row.id, control.name, old_number, artifact, asdict(data.origin))
     if not is_stored or old:
-        store.artifacts.remove(old["file"] if is_stored else file)
+        store.artifacts.remove(old["file"] if is_stored else artifact[0])
 
 
 def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, control: ControlSchema) -> Priors:
     """Loads the priors of the learner `plugin` in a vector space. There are none if the project's prior was made for
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
-    origin, row = origin_of(project_row), project_row.distillation or {}
+    origin, row = origin_of(project_row, control), project_row.distillations.get(control.name, {})
     if origin is None or origin.learner_key != (plugin, space, control.labels, control.multiple):
         return no_priors
     try:

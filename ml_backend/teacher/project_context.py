@@ -24,7 +24,7 @@ class ProjectContext(LoadedProject):
     store: Store
 
     def reloaded(self) -> ProjectContext:
-        return _load(self.settings, self.store, self.pool, self.project_row.id)
+        return _load(self.settings, self.store, self.pool, self.project_row.id, self.control.name)
 
     def teacher_client(self) -> TeacherClient:
         """The client of the project's teacher. Raises ApprenticeError if it has no teacher that can be asked."""
@@ -40,15 +40,16 @@ class ProjectContext(LoadedProject):
         return TeacherClient(self.store, self.project_row.id, teacher, Budget.of(self.options))
 
 
-def load_project_context(settings: Settings, store: Store, project: int) -> ProjectContext:
-    """Loads the state of a project. Raises ApprenticeError if the project is unknown or has had no round, or if its
-    label configuration cannot be read."""
+def load_project_context(settings: Settings, store: Store, project: int, control: str = "") -> ProjectContext:
+    """Loads the state of a project, with the control of this name or, for "", its first one. Raises ApprenticeError if
+    the project is unknown or has had no round, if its label configuration cannot be read, or if it learns no such
+    control."""
     project_row = store.projects.get(project) or ProjectRow(project)
     pool = ProjectPool(store, project, feature_space.project_encoder(settings, project_row))
-    return _load(settings, store, pool, project)
+    return _load(settings, store, pool, project, control)
 
 
-def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> ProjectContext:
+def _load(settings: Settings, store: Store, pool: ProjectPool, project: int, control_name: str) -> ProjectContext:
     project_row = store.projects.get(project)
     schema = (
         read_schema(project_row.label_config, project_row.choices) if project_row and project_row.label_config else None
@@ -58,8 +59,9 @@ def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
+    control, *_ = schema.selected_controls(control_name)
     encoder = feature_space.project_encoder(settings, project_row)
     options = settings.for_project(project_row.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
-    return ProjectContext(project_row, options, schema, pool, encoder, settings, store)
+    return ProjectContext(project_row, options, schema, control, pool, encoder, settings, store)

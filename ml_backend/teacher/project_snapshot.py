@@ -43,7 +43,9 @@ def take_snapshot(
     """Takes a snapshot in a time that does not depend on the size of the vectors."""
     schema = read_schema(project_row.label_config, project_row.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    return ProjectSnapshot(project_row, options, schema, pool.snapshot(), encoder, teacher_client, change_marker)
+    return ProjectSnapshot(
+        project_row, options, schema, schema.controls[0], pool.snapshot(), encoder, teacher_client, change_marker
+    )
 
 
 def is_still_served(store: Store, project_row: ProjectRow) -> bool:

@@ -58,10 +58,11 @@ def measure_teacher(
 
 
 def read_report(
-    store: Store, project_row: ProjectRow, input_spec: InputSpec, measured: Mapping[str, Any]
+    store: Store, project_row: ProjectRow, control: str, input_spec: InputSpec, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The report as JSON. `measured`: the measurements of the last round, {} before the first round. Returns {} as long
-    as no teacher has been asked and no draft was shown.
+    """The report on the teacher of a control as JSON; the calls and what they cost are those for all controls.
+    `measured`: the measurements of the last round, {} before the first round. Returns {} as long as no teacher has been
+    asked and no draft was shown.
 
     name, model, problem  of the teacher; the embedded teacher has no model and no problem
     spent                 calls, tokens, cost and seconds: `in all`, `today` (UTC) and `by purpose`
@@ -84,7 +85,7 @@ def read_report(
     project, state = project_row.id, project_row.teacher or {}
     if not measured:
         no_agreement = {"teacher": Agreement(), "learner": Agreement()}
-        measured = measure_teacher(AcceptanceCounts().without(()), None, no_agreement, None, 0, JudgedAnnotations())
+        measured = measure_teacher(AcceptanceCounts("").without(()), None, no_agreement, None, 0, JudgedAnnotations())
     if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED_TEACHER)
@@ -102,7 +103,7 @@ def read_report(
         "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
-        "cues": bool(project_row.label_descriptions),
+        "cues": bool(project_row.label_descriptions.get(control)),
         "records": input_spec.is_record,
     }
 

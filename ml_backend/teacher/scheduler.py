@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints
-from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.project_model import load_best, models_of
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
+Models = Mapping[str, FittedModel]
+"""The learner of each control that has one."""
 NO_TASKS: Ints = np.empty(0, np.int64)
 
 
@@ -37,19 +39,20 @@ class QuestionScheduler:
         annotated_or_skipped  ids of the tasks with an annotation or a skip
         """
         project_row, store, project = snapshot.project_row, self._store, snapshot.project_row.id
-        learner, _ = fitted_model.load_best(store, store.versions.active(project), snapshot.pool.space)
+        model, _ = load_best(store, store.versions.active(project), snapshot.pool.space)
+        models = models_of(model)
         cues = candidates.description_questions(store, snapshot, teacher)
         if snapshot.options.teacher == registry.BATCH_TEACHER:
             if ("describe", "waiting") in store.questions.counts(project, teacher):
                 cues = []
-            return cues + self._for_distillation(snapshot, learner, teacher, annotated_or_skipped)
+            return cues + self._for_distillation(snapshot, models, teacher, annotated_or_skipped)
         if about_head := self._label(
-            snapshot, learner, teacher, candidates.queue_head(store, project_row, snapshot.options)
+            snapshot, models, teacher, candidates.queue_head(store, project_row, snapshot.options)
         ):
             return about_head
         if self._clock.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
-        return cues or self._for_distillation(snapshot, learner, teacher, annotated_or_skipped)
+        return cues or self._for_distillation(snapshot, models, teacher, annotated_or_skipped)
 
     def forget_all_but(self, projects: Collection[int]) -> None:
         """Forgets the chosen tasks and the pauses of all other projects."""
@@ -63,13 +66,13 @@ class QuestionScheduler:
         self._no_cues_before[project] = self._clock.monotonic() + seconds
 
     def _for_distillation(
-        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, annotated_or_skipped: Ints
+        self, snapshot: ProjectSnapshot, models: Models, teacher: str, annotated_or_skipped: Ints
     ) -> QuestionsWithKeys:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
         options, project = snapshot.options, snapshot.project_row.id
         left, labelled_keys = candidates.remaining_labels(
-            self._store, options, [snapshot.schema.control], project, teacher
+            self._store, options, snapshot.schema.controls, project, teacher
         )
         if left <= 0:
             return []
@@ -77,17 +80,15 @@ class QuestionScheduler:
         excluded = np.concatenate([annotated_or_skipped, audited])
         tasks = self._chosen.pop(project, NO_TASKS)
         tasks = tasks[~np.isin(tasks, excluded)]
-        # without a learner, and so without examples: see `TeacherLabels.may_be_distilled`
-        while not (questions := self._label(snapshot, None, teacher, tasks)):
+        # without learners, and so without examples: see `TeacherLabels.may_be_distilled`
+        while not (questions := self._label(snapshot, {}, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
-            tasks = candidates.tasks_to_distil(snapshot, learner, labelled_keys, excluded, annotated_or_skipped, left)
+            tasks = candidates.tasks_to_distil(snapshot, models, labelled_keys, excluded, annotated_or_skipped, left)
             if not len(tasks):
                 return []
         if options.teacher != registry.BATCH_TEACHER:  # by file, all of the questions are stored at once
             self._chosen[project] = tasks
         return questions[:left]
 
-    def _label(
-        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints
-    ) -> QuestionsWithKeys:
-        return candidates.label_questions(self._store, snapshot, learner, teacher, tasks)
+    def _label(self, snapshot: ProjectSnapshot, models: Models, teacher: str, tasks: Ints) -> QuestionsWithKeys:
+        return candidates.label_questions(self._store, snapshot, models, teacher, tasks)

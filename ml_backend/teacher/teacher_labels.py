@@ -136,7 +136,7 @@ def expected_labels_of_texts(
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:
         probabilities = _normalized(shares_of_rows[[newest[keys[i]] for i in labelled]], control.multiple)
-        stored = store.stats.confusion(project)
+        stored = store.stats.confusion(project, control.name)
         if stored and (stored.teacher, stored.labels, stored.multiple) == (teacher, control.labels, control.multiple):
             matrix = stored.matrix
         else:  # no round has compared the teacher with the annotators yet

@@ -107,7 +107,7 @@ class ActiveLearningBackend(LabelStudioMLBase):
         task_ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
         predictions = predictor.predict(self.project, self.config, task_ids, [texts[row] for row in rows])
         results = [dict(empty) for _ in tasks]
-        for row, prediction in zip(rows, write_predictions(predictions, schema.control, version), strict=True):
+        for row, prediction in zip(rows, write_predictions(predictions, schema, version), strict=True):
             results[row] = {name: prediction[name] for name in ("result", "score", "model_version")}
         return results
 

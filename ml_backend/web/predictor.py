@@ -6,20 +6,20 @@ The web process loads a version once and reloads it when another learner becomes
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import Encoder
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, ModelVersion, Prediction, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
-from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import DraftedTasks, explanation_text, make_drafts
+from ml_backend.model import project_model
+from ml_backend.model.pre_annotation import DraftedTasks, draft_origin, lowest_confidence, make_drafts
+from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.storage import ProjectRow, Store, Vectors
@@ -30,13 +30,13 @@ MAX_SPACES_IN_MEMORY = 32  # learners with their vectors, by project and feature
 
 
 class _LoadedSpace:
-    """The learner and the vectors of one project in one feature space. Each instance has its own lock, so that no
+    """The learners and the vectors of one project in one feature space. Each instance has its own lock, so that no
     project waits for another one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.version: ModelVersion | None = None  # the version that `learner` was loaded for
-        self.learner: FittedModel | None = None
+        self.version: ModelVersion | None = None  # the version that `model` was loaded for
+        self.model: ProjectModel | None = None
         self.vectors: Vectors | None = None
 
 
@@ -62,62 +62,67 @@ class Predictor:
         """
         project_row = self._store.projects.ensure(project)
         schema = read_schema(label_config or project_row.label_config, project_row.choices)
-        drafts: Sequence[Draft | None] = [None] * len(texts)
+        drafts: Sequence[Mapping[str, Draft]] = [{} for _ in texts]
         if feature_space.has_feature_space(project_row, schema.input):
-            encoder, learner = self._serving(project_row)
-            teacher_labels = self._teacher_labels(project_row, schema.control, texts)
+            encoder, model = self._serving(project_row)
+            teacher_labels = self._teacher_labels(project_row, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
             drafted = DraftedTasks(texts, vectors, teacher_labels)
-            made = make_drafts(self._settings, schema, learner, drafted, record_encoder)
+            made = make_drafts(self._settings, schema, models_of(model), drafted, record_encoder)
             drafts = [
-                row_draft if has_vector else None
-                for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
+                task_drafts if has_vector else {}
+                for task_drafts, has_vector in zip(made, is_encoded.tolist(), strict=True)
             ]
         name, audited = project_row.published or INITIAL_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,
-                score=MAX_QUEUE_SCORE + (1 - MAX_QUEUE_SCORE) * (task_draft.confidence if task_draft else 0.0),
-                draft=None if task in audited else task_draft,
-                reason=_reason(task_draft, name),
+                score=MAX_QUEUE_SCORE + (1 - MAX_QUEUE_SCORE) * lowest_confidence(task_drafts),
+                drafts={} if task in audited else task_drafts,
+                reason=_reason(task_drafts, name),
             )
-            for task, task_draft in zip(tasks, drafts, strict=True)
+            for task, task_drafts in zip(tasks, drafts, strict=True)
         ]
 
-    def _serving(self, project_row: ProjectRow) -> tuple[Encoder, FittedModel | None]:
-        """Returns the learner that serves, with the encoder of its feature space. If the feature space of
+    def _serving(self, project_row: ProjectRow) -> tuple[Encoder, ProjectModel | None]:
+        """Returns the learners that serve, with the encoder of their feature space. If the feature space of
         records has changed, the previous one serves until a round in the new one is complete."""
         encoder = feature_space.project_encoder(self._settings, project_row)
-        learner = self._learner(project_row.id, encoder.name)
+        model = self._model(project_row.id, encoder.name)
         previous_encoder = (
             None
-            if learner
+            if model
             else feature_space.project_record_encoder(self._settings, project_row, feature_space.PREVIOUS_PROFILE)
         )
-        if previous_encoder and (previous_learner := self._learner(project_row.id, previous_encoder.name)):
-            return previous_encoder, previous_learner
-        return encoder, learner
+        if previous_encoder and (previous_model := self._model(project_row.id, previous_encoder.name)):
+            return previous_encoder, previous_model
+        return encoder, model
 
-    def _learner(self, project: int, space_name: str) -> FittedModel | None:
+    def _model(self, project: int, space_name: str) -> ProjectModel | None:
         active = self._store.versions.active(project)
         if active is None:
             return None
         loaded = self._loaded_space(project, space_name)
         with loaded.lock:
-            if loaded.version is None or not _is_current(loaded.learner, loaded.version, active):
-                learner, _ = fitted_model.load_best(self._store, active, space_name)
-                loaded.learner = learner.without_training_data() if learner else None
+            if loaded.version is None or not _is_current(loaded.model, loaded.version, active):
+                model, _ = project_model.load_best(self._store, active, space_name)
+                loaded.model = model.without_training_data() if model else None
             loaded.version = active
-            return loaded.learner
+            return loaded.model
 
-    def _teacher_labels(self, project_row: ProjectRow, control: ControlSchema, texts: Sequence[str]) -> Floats | None:
-        """Returns the stored teacher labels of these texts (n, c), without asking the teacher. None if the project has
-        no teacher that can be asked."""
+    def _teacher_labels(
+        self, project_row: ProjectRow, schema: ProjectSchema, texts: Sequence[str]
+    ) -> dict[str, Floats]:
+        """Returns the stored teacher labels of these texts (n, c) for each control, without asking the teacher. None
+        are returned if the project has no teacher that can be asked."""
         teacher = (project_row.teacher or {}).get("name")
         if not teacher:
-            return None
-        return expected_labels_of_texts(self._store, teacher, control, project_row.id, texts)
+            return {}
+        return {
+            control.name: expected_labels_of_texts(self._store, teacher, control, project_row.id, texts)
+            for control in schema.controls
+        }
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
         """Returns the vectors (n, d) of the texts, cached ones if possible, and a mask (n,) of the texts that have a
@@ -150,15 +155,15 @@ class Predictor:
         return loaded
 
 
-def _is_current(learner: FittedModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
-    """Whether the learner that was loaded for the version `loaded` also serves the version `active`. It does if the
-    versions are the same, or if `active` is a later version with the same learner. An active version with a lower
+def _is_current(model: ProjectModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
+    """Whether the learners that were loaded for the version `loaded` also serve the version `active`. They do if the
+    versions are the same, or if `active` is a later version with the same learners. An active version with a lower
     number belongs to another project, which has got the same number."""
-    same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
-    return active.name == loaded.name or same_learner
+    same_model = model is not None and model.number == active.learner and active.number > loaded.number
+    return active.name == loaded.name or same_model
 
 
-def _reason(draft: Draft | None, version: str) -> str:
-    """Returns the author, the explanation and the confidence of a draft, and the version that made it; "" without a
-    draft."""
-    return f"{draft.author}{explanation_text(draft)}, confidence {draft.confidence:.2f} ({version})" if draft else ""
+def _reason(drafts: Mapping[str, Draft], version: str) -> str:
+    """Returns the author, the explanation and the confidence of the drafts, and the version that made them; "" without
+    drafts."""
+    return f"{draft_origin(drafts, '')}, confidence {lowest_confidence(drafts):.2f} ({version})" if drafts else ""

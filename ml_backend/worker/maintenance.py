@@ -110,8 +110,9 @@ class Maintenance:
             pool.flush()  # now, because vectors that are written later are not checked again
             if self._store.remove_unused_vectors(project):
                 return True
+            priors = [prior["file"] for prior in project_row.distillations.values()]
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
-            self._store.artifacts.remove_orphans(project, {*needed, (project_row.distillation or {}).get("file", "")})
+            self._store.artifacts.remove_orphans(project, {*needed, *priors})
             return self._wipe(project, project_row.tasks_revision)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = self._clock.monotonic() + RETRY_SECONDS

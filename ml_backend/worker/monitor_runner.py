@@ -8,23 +8,23 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import structlog
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.settings import Settings
+from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.monitoring.monitor import MonitorInput, read_monitor_input, run_monitor
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.worker.process_priority import lower_thread_priority
 
 PAUSE_SECONDS = 15.0  # between two runs, because a run takes seconds of a core, and one annotation changes little
-MAX_PROJECTS_REMEMBERED = 1000
+MAX_CONTROLS_REMEMBERED = 1000
 
 log = structlog.get_logger()
 
 
 class MonitorRunner:
-    """Monitors one project at a time, when its learner or its options have changed since the last run."""
+    """Monitors one control at a time, when its learner or its options have changed since the last run."""
 
     def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
@@ -34,10 +34,11 @@ class MonitorRunner:
         self._thread = ThreadPoolExecutor(1, "monitor", lower_thread_priority)
         self._running: Future[None] | None = None
         self._not_before = 0.0
-        self._monitored: dict[int, tuple[object, ...]] = {}  # project -> learner and options of the last run
+        self._monitored: dict[tuple[int, str], tuple[object, ...]] = {}
+        """By project and control: learner and options of the last run."""
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
-        """Starts a run for the first project with changes, if no run is under way."""
+        """Starts a run for the first control with changes, if no run is under way."""
         if self._clock.monotonic() < self._not_before or (self._running and not self._running.done()):
             return
         self._not_before = self._clock.monotonic() + PAUSE_SECONDS
@@ -46,25 +47,38 @@ class MonitorRunner:
             if project_row is None or active is None or active.learner is None:
                 continue
             options, _ = self._settings.for_project(project_row.extra_params)
-            state = (active.learner, options.group_by, options.second_look, options.acquisition)
-            if state == self._monitored.get(project):
-                continue
-            try:
-                schema = read_schema(project_row.label_config, project_row.choices)
-                form = feature_space.task_form(feature_space.project_encoder(self._settings, project_row))
-                aggregator = self._aggregators.of(project)
-                monitor_input = read_monitor_input(
-                    self._store, pool, aggregator, project_row, schema.control, options.with_form_defaults(form)
+            for control, of_control in active.controls.items():
+                state = (of_control.learner, options.group_by, options.second_look, options.acquisition)
+                if of_control.learner is None or state == self._monitored.get((project, control)):
+                    continue
+                try:
+                    monitor_input = self._read_input(pool, project_row, options, control)
+                except ApprenticeError as error:
+                    log.warning("monitor failed", project=project, error=str(error))
+                    continue
+                if monitor_input is not None:
+                    self._remember((project, control), state)
+                    self._running = self._thread.submit(self._run, project_row, control, monitor_input)
+                    return
+
+    def _read_input(
+        self, pool: ProjectPool, project_row: ProjectRow, options: ProjectSettings, control: str
+    ) -> MonitorInput | None:
+        schema = read_schema(project_row.label_config, project_row.choices)
+        form = feature_space.task_form(feature_space.project_encoder(self._settings, project_row))
+        aggregator = self._aggregators.of(project_row.id)
+        aggregator.refresh(schema.controls)
+        for learnt in schema.controls:
+            if learnt.name == control:
+                return read_monitor_input(
+                    self._store, pool, aggregator, project_row, learnt, options.with_form_defaults(form)
                 )
-            except ApprenticeError as error:
-                log.warning("monitor failed", project=project, error=str(error))
-                continue
-            if monitor_input is not None:
-                self._monitored[project] = state
-                while len(self._monitored) > MAX_PROJECTS_REMEMBERED:  # one without an entry is monitored again
-                    self._monitored.pop(next(iter(self._monitored)))
-                self._running = self._thread.submit(self._run, project, monitor_input, project_row.made_at)
-                return
+        return None
+
+    def _remember(self, key: tuple[int, str], state: tuple[object, ...]) -> None:
+        self._monitored[key] = state
+        while len(self._monitored) > MAX_CONTROLS_REMEMBERED:  # one without an entry is monitored again
+            self._monitored.pop(next(iter(self._monitored)))
 
     def wait(self) -> None:
         """Waits for the current run."""
@@ -74,11 +88,12 @@ class MonitorRunner:
         """Waits for the current run."""
         self._thread.shutdown()
 
-    def _run(self, project: int, monitor_input: MonitorInput, made_at: str) -> None:
+    def _run(self, project_row: ProjectRow, control: str, monitor_input: MonitorInput) -> None:
+        project = project_row.id
         try:
-            result, project_row = run_monitor(monitor_input), self._store.projects.get(project)
-            if project_row is not None and project_row.is_connected and project_row.made_at == made_at:
-                self._store.monitor.put(project, result)
+            result, current = run_monitor(monitor_input), self._store.projects.get(project)
+            if current is not None and current.is_connected and current.made_at == project_row.made_at:
+                self._store.monitor.put(project, control, result)
                 # a round may then switch the queue to random order, or propose tasks for review
                 self._store.jobs.request_unless_waiting(project)
         except Exception as error:  # a failed run must not stop the worker

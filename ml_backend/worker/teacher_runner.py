@@ -12,7 +12,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import LabelAggregators
+from ml_backend.labels.aggregation import LabelAggregators, LabelSnapshot
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRow, Store
@@ -122,7 +122,8 @@ class TeacherRunner:
         )
         change_marker = (
             project_row.published, project_row.tasks_revision, project_row.label_descriptions,
-            project_row.feature_scores, pool.space, distillation.usable_origin(self._store, project_row),
+            project_row.feature_scores, pool.space,
+            [distillation.usable_origin(self._store, project_row, control) for control in schema.controls],
             self._store.evolution_rounds.finished(project), options, int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
         if self._idle_marks.get(project) == change_marker:
@@ -148,23 +149,19 @@ class TeacherRunner:
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
         that can be asked, only the labels' names and descriptions written by people are distilled."""
-        store, project_row = self._store, snapshot.project_row
-        teacher_client, schema = snapshot.teacher_client, snapshot.schema
+        store, project_row, teacher_client = self._store, snapshot.project_row, snapshot.teacher_client
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
         questions: QuestionsWithKeys = []
-        teacher_labels = no_teacher_labels(schema.control)
+        labels: LabelSnapshot | None = None
         if teacher_client:
-            answers = self._aggregators.of(project_row.id).refresh(schema.control).aggregated
-            teacher_labels = load_teacher_labels(
-                store, teacher_client.teacher, schema.control, snapshot.pool, project_row.id, answers
-            )
+            labels = self._aggregators.of(project_row.id).refresh(snapshot.schema.controls)
             problem = teacher_client.exhausted_cap()
             # the answers of a file are stored under the model's name, so that has to be set first
             if snapshot.options.teacher == registry.BATCH_TEACHER:
                 problem = missing_model_problem(snapshot.options, project_row.id) or problem
             if not problem and (
-                questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.annotated_or_skipped)
+                questions := self._scheduler.questions(snapshot, teacher_client.teacher, labels.annotated_or_skipped)
             ):
                 first, _ = questions[0]
                 problem = teacher_client.exhausted_cap(first)
@@ -174,47 +171,70 @@ class TeacherRunner:
             if problem or not questions:
                 self._report(project_row, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
+        for control in snapshot.schema.controls:
+            of_control = snapshot.with_control(control)
+            distillation_input = self._distillation_input(of_control, labels)
+            origin = distillation.usable_origin(store, project_row, control)
+            if distillation_input.origin.is_due(origin, idle=not questions):
+                self._distil(of_control, distillation_input)
+                return True
+        if teacher_client and questions:
+            self._ask_or_store(snapshot, teacher_client, questions)
+            return True
+        self._idle_marks[project_row.id] = snapshot.change_marker
+        return False
+
+    def _ask_or_store(
+        self, snapshot: ProjectSnapshot, teacher_client: TeacherClient, questions: QuestionsWithKeys
+    ) -> None:
+        """Asks the first of the questions. For a teacher that answers by file, stores all of them for an export."""
+        if snapshot.options.teacher == registry.BATCH_TEACHER:
+            self._store.questions.add(snapshot.project_row.id, teacher_client.teacher, questions)
+            return
+        # a small portion, because the next annotation changes the head of the queue
+        portion = questions[: QUESTIONS_PER_CALL * self._settings.teacher_concurrency]
+        about_labels = [question for question, _ in portion if question.purpose == "describe"]
+        if about_labels:
+            self._scheduler.postpone_descriptions(snapshot.project_row.id, MAX_RETRY_SECONDS)
+        self._ask(teacher_client, snapshot.project_row, portion)
+        if about_labels and len(teacher_client.stored_answers(about_labels)) == len(about_labels):
+            # records may have so many fields that more questions about them follow
+            self._scheduler.postpone_descriptions(snapshot.project_row.id, 0.0)
+
+    def _distillation_input(self, snapshot: ProjectSnapshot, labels: LabelSnapshot | None) -> DistillationInput:
+        """The data for the next prior of the snapshot's control. `labels`: those of the annotators, None without a
+        teacher that can be asked"""
+        project_row, control, teacher_labels = (
+            snapshot.project_row,
+            snapshot.control,
+            no_teacher_labels(snapshot.control),
+        )
+        if labels is not None:
+            teacher_labels = load_teacher_labels(
+                self._store, snapshot.teacher, control, snapshot.pool, project_row.id, labels.by_control[control.name]
+            )
         generated = generated_texts.pseudo_labels_of_texts(
-            store, snapshot.encoder, project_row, schema.control, teacher_labels, snapshot.teacher
+            self._store, snapshot.encoder, project_row, control, teacher_labels, snapshot.teacher
         )
-        distillation_input = distillation.collect_distillation_input(
-            snapshot, snapshot.options.learner, teacher_labels, generated
-        )
-        if distillation_input.origin.is_due(distillation.usable_origin(store, project_row), idle=not questions):
-            self._distil(snapshot, distillation_input)
-        elif teacher_client and questions and snapshot.options.teacher == registry.BATCH_TEACHER:
-            store.questions.add(project_row.id, teacher_client.teacher, questions)  # they wait for an export
-        elif teacher_client and questions:
-            # a small portion, because the next annotation changes the head of the queue
-            portion = questions[: QUESTIONS_PER_CALL * self._settings.teacher_concurrency]
-            about_labels = [question for question, _ in portion if question.purpose == "describe"]
-            if about_labels:
-                self._scheduler.postpone_descriptions(project_row.id, MAX_RETRY_SECONDS)
-            self._ask(teacher_client, project_row, portion)
-            if about_labels and len(teacher_client.stored_answers(about_labels)) == len(about_labels):
-                # records may have so many fields that more questions about them follow
-                self._scheduler.postpone_descriptions(project_row.id, 0.0)
-        else:
-            self._idle_marks[project_row.id] = snapshot.change_marker
-            return False
-        return True
+        return distillation.collect_distillation_input(snapshot, snapshot.options.learner, teacher_labels, generated)
 
     def _adopt_descriptions(self, snapshot: ProjectSnapshot, teacher: str) -> bool:
         """Stores the teacher's descriptions of the labels, or its scores of a table's fields; False if there are no new
         ones."""
-        if snapshot.record_encoder:
-            return feature_scores.adopt_answers(
-                self._store, snapshot.project_row, snapshot.record_encoder, snapshot.schema.control, teacher
-            )
-        return label_descriptions.adopt_earlier_answer(
-            self._store, snapshot.project_row, snapshot.schema.control, teacher
-        )
+        store, project_row, encoder = self._store, snapshot.project_row, snapshot.record_encoder
+        adopted = [
+            feature_scores.adopt_answers(store, project_row, encoder, control, teacher)
+            if encoder
+            else label_descriptions.adopt_earlier_answer(store, project_row, control, teacher)
+            for control in snapshot.schema.controls
+        ]
+        return any(adopted)
 
     def _distil(self, snapshot: ProjectSnapshot, distillation_input: DistillationInput) -> None:
         project = snapshot.project_row.id
         try:
             distillation.update_prior(
-                self._store, snapshot.project_row, distillation_input, snapshot.schema.control, snapshot.encoder
+                self._store, snapshot.project_row, distillation_input, snapshot.control, snapshot.encoder
             )
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior

@@ -13,11 +13,13 @@ from fake_label_studio import SINGLE, FakeLabelStudio
 from patient_records import SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound
+from schemas import first_of
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions import feature_scores
@@ -60,7 +62,7 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
     fields = {"age": {"kind": "numeric", "description": "in years"}}
     code, output = run("--file", write_file(tmp_path, fields=fields, scores=SCORES))
     assert (code, output) == (0, "Kept: 1 of 2 labels have scores. The next learner starts from them.\n")
-    stored = store.projects.ensure(5).feature_scores
+    stored = first_of(store.projects.ensure(5).feature_scores)
     assert stored == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
     output = run()[1]
@@ -70,11 +72,11 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
 
 def test_the_json_output_can_be_imported_again(run: Run, tmp_path: Path, store: Store) -> None:
     run("--file", write_file(tmp_path, scores=SCORES))
-    before, text = store.projects.ensure(5).feature_scores, run("--json")[1]
+    before, text = first_of(store.projects.ensure(5).feature_scores), run("--json")[1]
     assert json.loads(text)["scores"] == {"no": {}, **SCORES}
     (tmp_path / "again.json").write_text(text)
     assert run("--file", str(tmp_path / "again.json")) == (0, "Nothing has changed.\n")
-    assert store.projects.ensure(5).feature_scores == before
+    assert first_of(store.projects.ensure(5).feature_scores) == before
 
 
 @pytest.mark.parametrize(
@@ -102,14 +104,14 @@ def test_an_error_in_the_file_is_explained_and_changes_nothing(
     run: Run, store: Store, tmp_path: Path, content: dict[str, Any], words: str
 ) -> None:
     code, output = run("--file", write_file(tmp_path, **content))
-    assert store.projects.ensure(5).feature_scores is None
+    assert first_of(store.projects.ensure(5).feature_scores) is None
     assert code == 1 and words in output
 
 
 def test_scores_can_be_changed_in_an_editor(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click, "edit", lambda text, extension: text.replace('"yes": {}', '"yes": {"age": 4}'))
     assert run("--edit")[0] == 0
-    stored = store.projects.ensure(5).feature_scores
+    stored = first_of(store.projects.ensure(5).feature_scores)
     assert stored is not None and stored["estimates"] == [{"yes": {"age": 4}}]
 
 
@@ -142,23 +144,23 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     text["fields"]["age"]["description"] = "in years"
     (tmp_path / "again.json").write_text(json.dumps(text))
     run("--file", str(tmp_path / "again.json"))
-    stored = store.projects.ensure(5).feature_scores
+    stored = first_of(store.projects.ensure(5).feature_scores)
     assert stored is not None and stored["fields"]["noise"] == {"kind": "categorical"}
 
 
 def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, store: Store) -> None:
     run("--file", write_file(tmp_path, fields={"age": {"description": "in years"}}, scores=SCORES))
-    before = store.projects.ensure(5).feature_scores
+    before = first_of(store.projects.ensure(5).feature_scores)
     assert run("--file", write_file(tmp_path)) == (0, "Nothing has changed.\n")
     code, output = run("--file", write_file(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
     assert code == 0 and "Kept: 1 of 2 labels have scores" in output
-    stored = store.projects.ensure(5).feature_scores
+    stored = first_of(store.projects.ensure(5).feature_scores)
     assert stored == {
         **(before or {}),
         "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}},
     }
     run("--file", write_file(tmp_path, scores={}))
-    assert store.projects.ensure(5).feature_scores == {"fields": stored["fields"]}, (
+    assert first_of(store.projects.ensure(5).feature_scores) == {"fields": stored["fields"]}, (
         "unless it says that there is nothing"
     )
 
@@ -171,10 +173,13 @@ def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tm
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
     shown["fields"]["age"]["description"] = "in years"
     run("--file", write_file(tmp_path, **shown))
-    assert store.projects.ensure(5).feature_scores == {**features, "fields": {"age": {"description": "in years"}}}
+    assert first_of(store.projects.ensure(5).feature_scores) == {
+        **features,
+        "fields": {"age": {"description": "in years"}},
+    }
     shown["scores"]["yes"]["age"] = 2
     run("--file", write_file(tmp_path, **shown))
-    stored = store.projects.ensure(5).feature_scores
+    stored = first_of(store.projects.ensure(5).feature_scores)
     assert stored is not None and stored["by"] == "hand" and stored["estimates"] == [{"yes": {"age": 2}}]
 
 
@@ -201,14 +206,16 @@ def test_the_scores_of_a_renamed_label_can_be_moved_to_its_new_name(
     document["scores"]["ill"] = document["scores"].pop("yes")
     code, output = run("--file", write_file(tmp_path, **document))
     assert code == 0 and "Kept: 1 of 2 labels have scores" in output
-    assert feature_scores.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
+    assert feature_scores.estimates(
+        store.projects.ensure(5), read_schema(store.projects.require(5).label_config).controls[0]
+    ) == [{"ill": SCORES["yes"]}]
 
 
 def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     context = load_project_context(settings, store, 5)
     assert context.record_encoder is not None
     questions = feature_scores.score_questions(
-        context.project_row, context.record_encoder, context.schema.control, {}, (), "small"
+        context.project_row, context.record_encoder, context.schema.controls[0], {}, (), "small"
     )
     store.questions.add(5, "small", [(question, None) for question in questions])
     for question in questions:

@@ -14,6 +14,7 @@ import click
 import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
+from schemas import first_of
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
@@ -50,7 +51,7 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def add_questions(store: Store, *texts: str) -> list[Question]:
-    questions = [prompts.label_question([SCHEMA.control], content_key(text), text, TEACHER, {}) for text in texts]
+    questions = [prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {}) for text in texts]
     store.questions.add(5, TEACHER, [(question, content_key(question.text)) for question in questions])
     return questions
 
@@ -135,7 +136,7 @@ def test_a_useful_reply_is_stored_after_a_useless_one(run: Run, store: Store, tm
 
 
 def test_teacher_labels_of_a_batch_are_counted_as_in_the_loop(run: Run, store: Store, tmp_path: Path) -> None:
-    refusable = prompts.label_question([SCHEMA.control], content_key("written"), "written", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question([SCHEMA.controls[0]], content_key("written"), "written", TEACHER, {}, REFUSAL)
     store.questions.add(5, TEACHER, [(refusable, content_key("written"))])
     (one,) = add_questions(store, "one")
     file = tmp_path / "responses.jsonl"
@@ -170,13 +171,13 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 
 
 def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> None:
-    question = description_prompts.description_question(SCHEMA.control, ["a text"], TEACHER)
+    question = description_prompts.description_question(SCHEMA.controls[0], ["a text"], TEACHER)
     store.questions.add(5, TEACHER, [(question, None)])
     descriptions = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(question.id, {"labels": descriptions}))
     assert run("teach", "--import", str(file)) == (0, "1 answered.\n")
-    assert store.projects.ensure(5).label_descriptions == {"fruit": {"description": "sweet", "cues": []}}
+    assert first_of(store.projects.ensure(5).label_descriptions) == {"fruit": {"description": "sweet", "cues": []}}
 
 
 @pytest.mark.parametrize(("probabilities", "replies"), [("auto", 1), ("samples", 5), ("stated", 1)])
@@ -196,7 +197,7 @@ def test_an_export_reserves_the_cost_of_its_requests(
 
 
 def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:
-    control = SCHEMA.control
+    control = SCHEMA.controls[0]
     others = [
         replace(control, labels=control.labels[:-1]),
         replace(control, labels=(*control.labels, "stone")),
@@ -207,7 +208,7 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
     file = tmp_path / "some.jsonl"
     code, output = run("teach", "--export", str(file))
     assert code == 0 and output.startswith("Nothing is written. 3 are passed over") and not file.exists()
-    refusable = prompts.label_question([SCHEMA.control], content_key("new"), "new", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question([SCHEMA.controls[0]], content_key("new"), "new", TEACHER, {}, REFUSAL)
     store.questions.add(5, TEACHER, [(refusable, None)])
     (fresh,) = add_questions(store, "one")
     code, output = run("teach", "--export", str(file))
@@ -276,7 +277,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     assert not store.jobs.state(5).waiting
     file.write_text(text.replace("an apple", "an apple tree"))
     assert run("cues", "--file", str(file))[1].startswith("Kept: 1 of 3 labels have cues.")
-    assert (store.projects.ensure(5).label_descriptions or {})["fruit"]["cues"][0] == ["an apple tree", 10]
+    assert (first_of(store.projects.ensure(5).label_descriptions) or {})["fruit"]["cues"][0] == ["an apple tree", 10]
     assert store.jobs.state(5).waiting
 
 
@@ -298,7 +299,7 @@ def test_an_error_in_cues_is_located_and_changes_nothing(
         file.write_text(text)
     code, output = run("cues", "--file", str(file))
     assert code == 1 and words in output
-    assert store.projects.ensure(5).label_descriptions == CUES
+    assert first_of(store.projects.ensure(5).label_descriptions) == CUES
 
 
 def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
@@ -322,7 +323,7 @@ def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
     code, output = run("cues", "--edit", answers="y\n")
     assert code == 0 and "at line" in output and "Kept: 2 of 3" in output
     assert "oops" in shown[1], "what was written is not lost"
-    assert store.projects.ensure(5).label_descriptions == {
+    assert first_of(store.projects.ensure(5).label_descriptions) == {
         **CUES,
         "metal": {"description": "hard and shiny", "cues": []},
     }
@@ -334,7 +335,7 @@ def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkey
     monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
     code, output = run("cues", "--edit", answers="n\n")
     assert code == 1 and "not JSON" in output
-    assert store.projects.ensure(5).label_descriptions == CUES
+    assert first_of(store.projects.ensure(5).label_descriptions) == CUES
 
 
 def test_a_missing_editor_is_an_error_with_advice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def choice(page: Page, label: str) -> Locator:
 
 
 def drafted(page: Page, project: Project) -> list[str]:
-    return [label for label in project.schema.control.labels if choice(page, label).is_checked()]
+    return [label for label in project.schema.controls[0].labels if choice(page, label).is_checked()]
 
 
 def answer(page: Page, project: Project, text: str) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas import chosen
+
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings, as_environment
@@ -84,9 +86,9 @@ class Project:
 
     def region(self, *choices: str) -> dict[str, Any]:
         return {
-            "from_name": self.schema.control.name,
-            "to_name": self.schema.control.source,
-            **write_region_value(choices, self.schema.control),
+            "from_name": self.schema.controls[0].name,
+            "to_name": self.schema.controls[0].source,
+            **write_region_value(choices, self.schema.controls[0]),
         }
 
     def seen(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Project:
         return next_task(client or self.client, self.number, self.schema)
 
     def answer(self, task: int, *choices: str, client: LabelStudioClient | None = None) -> int:
-        return submit_annotation(client or self.client, task, self.schema.control, choices)
+        return submit_annotation(client or self.client, task, self.schema.controls[0], choices)
 
     def answer_rightly(self, served: ServedTask, client: LabelStudioClient | None = None) -> int:
         return self.answer(served.task, self.truth[served.text], client=client)
@@ -309,7 +311,7 @@ class Backend:
 
     def check_consistency(self, project: Project, labels: dict[int, str]) -> None:
         """Asserts that each annotation is stored once, and that Label Studio serves the one active version."""
-        stored = {annotation.id: annotation.choices for annotation in self.store.annotations.of(project.number)}
+        stored = {annotation.id: chosen(annotation) for annotation in self.store.annotations.of(project.number)}
         assert stored == {number: (label,) for number, label in labels.items()}
         assert self.active_versions(project) == [self.published(project)]
         assert project.seen()["model_version"] == self.published(project)

@@ -23,6 +23,7 @@ from browser import (
 )
 from playwright.sync_api import Page, expect
 from running_backend import Backend, Project, until
+from schemas import chosen, only
 from texts import LABELS, messages
 
 from ml_backend.core.settings import ProjectSettings
@@ -65,7 +66,7 @@ def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
     (stored,) = [
         annotation for annotation in backend.store.annotations.of(project.number) if annotation.task == head["task"]
     ]
-    assert stored.choices == (project.truth[first],)
+    assert chosen(stored) == (project.truth[first],)
     assert version.labelled == 7
 
 
@@ -112,7 +113,8 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
     with browser_page(label_studio) as page:
         with backend.held_queue(project, labelled=6) as version:
             drafts = {
-                draft.task: draft.choices for draft in backend.store.published_drafts.of(project.number, version.name)
+                draft.task: only(draft.drafts).value
+                for draft in backend.store.published_drafts.of(project.number, version.name)
             }
             task = project.predictions(version.name)[0]["task"]
             (draft,) = drafts[task]
@@ -126,7 +128,7 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
         submit_button(page).click()
         backend.wait_for_queue(project, labelled=7)
     assert [
-        annotation.choices for annotation in backend.store.annotations.of(project.number) if annotation.task == task
+        chosen(annotation) for annotation in backend.store.annotations.of(project.number) if annotation.task == task
     ] == [(draft,)]
 
 

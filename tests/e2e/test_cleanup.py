@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from running_backend import Backend, Project, label_config, until
+from schemas import first_of, only
 from scripted_server import Reply, Request, choice, completion, serving
 from texts import LABELS, messages
 
@@ -60,7 +61,9 @@ def drafted_by_teacher(backend: Backend, project: Project) -> list[int]:
     if backend.store.questions.counts(project.number, TEACHER).get(("label", "answered"), 0) < 12:
         return []
     drafts = backend.store.published_drafts.of(project.number, backend.published(project))
-    return [draft.task for draft in drafts if draft.author == "teacher"] if backend.follows(project) else []
+    return (
+        [draft.task for draft in drafts if only(draft.drafts).author == "teacher"] if backend.follows(project) else []
+    )
 
 
 def rows(backend: Backend) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -228,7 +231,7 @@ def test_after_27_answers_in_a_row_no_more_drafts_and_learners_stay_than_the_cei
             name = f"apprentice-{number}-earlier"
             row = {"task": task, "model_version": name, "score": 0.5, "result": []}
             project.client.call("POST", "api/predictions/", body=row)
-            earlier = ModelVersion(project.number, number, name, None, 0, None, backend.store.clock.now())
+            earlier = ModelVersion(project.number, number, name, None, 0, {}, backend.store.clock.now())
             backend.store.versions.add(earlier, None, rows=1)
     versions = set()
     for labelled in range(1, 28):
@@ -248,7 +251,7 @@ def check_ceilings(backend: Backend, project: Project, labelled: int) -> None:
         learners = backend.store.versions.learners(project.number)
         assert len(learners) <= 3 and version.learner in learners
         artifacts = [backend.store.versions.artifact(project.number, learner) for learner in learners]
-        prior = (backend.store.projects.ensure(project.number).distillation or {}).get("file")
+        prior = (first_of(backend.store.projects.ensure(project.number).distillations) or {}).get("file")
         names = {Path(name).name for name in [*(name for name, _ in filter(None, artifacts)), prior] if name}
         files = (backend.settings.data_dir / "artifacts").rglob("*.safetensors")
         assert {path.name for path in files} == names

@@ -77,7 +77,7 @@ def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(
             assert (task["id"], prediction["model_version"]) == (row["task"], version.name)
             for region in prediction["result"]:
                 drafted += 1
-                assert region["value"]["choices"][0] in project.schema.control.labels
+                assert region["value"]["choices"][0] in project.schema.controls[0].labels
                 assert 0 < region["score"] <= 1
                 (reason,) = region["meta"]["text"]
                 assert "cluster" in reason and version.name in reason

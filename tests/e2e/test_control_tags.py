@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prediction_validation import validation_errors
 from running_backend import Backend, Project
+from schemas import only
 from texts import messages
 
 from ml_backend.label_studio.client import LabelStudioClient
@@ -71,6 +72,6 @@ def test_a_control_is_learnt_and_its_drafts_are_served(
     for _ in range(10):
         served = project.next()
         assert served is not None
-        right += {*served.draft} == {*truth[served.text]}
+        right += {*only(served.drafts)} == {*truth[served.text]}
         project.answer(served.task, *truth[served.text])
     assert right >= 5, "most drafts are right"

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from running_backend import Backend, Project, running_backend, until
+from schemas import chosen
 
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account
@@ -130,7 +131,7 @@ def test_a_label_studio_that_dies_in_the_middle_of_a_publish_is_waited_for(
 
     label_studio.start()
     backend.wait_for_queue(project, labelled=4)
-    labels = {annotation.id: annotation.choices[0] for annotation in backend.store.annotations.of(project.number)}
+    labels = {annotation.id: chosen(annotation)[0] for annotation in backend.store.annotations.of(project.number)}
     assert len(labels) == 4
     check_that_the_queue_goes_on(backend, project, labels)
     assert backend.status(project).last_error is None

@@ -63,7 +63,7 @@ def test_every_kind_of_answer_is_counted_as_it_should_be(
     backend.connect(project)
     backend.wait_for_queue(project)
     anna, ben = annotators
-    a, b, _ = project.schema.control.labels
+    a, b, _ = project.schema.controls[0].labels
     majority, tie, updated, deleted, skipped, truth, one_skips, unanimous = (
         task["id"] for task in project.tasks()[:8]
     )  # fmt: skip
@@ -86,7 +86,7 @@ def test_every_kind_of_answer_is_counted_as_it_should_be(
     project.answer(unanimous, b, client=ben)
 
     def targets() -> dict[int, list[float]]:
-        labels = aggregate_annotations(project.schema.control, backend.store.annotations.of(project.number))
+        labels = aggregate_annotations(project.schema.controls[0], backend.store.annotations.of(project.number))
         return dict(zip(labels.tasks.tolist(), np.round(labels.targets, 2).tolist(), strict=True))
 
     expected = {
@@ -106,7 +106,7 @@ def test_annotations_imported_with_their_tasks_are_found(
     backend: Backend, make_project: Callable[..., Project]
 ) -> None:
     project = make_project(40)
-    everything = list(messages(70, project.schema.control.labels, seed=1).items())
+    everything = list(messages(70, project.schema.controls[0].labels, seed=1).items())
     fresh = [(text, label) for text, label in everything if text not in project.truth]
     project.add(dict(fresh[:5]), annotated=True)
     backend.connect(project)
@@ -179,11 +179,13 @@ def test_several_choices_at_once_are_drafted_and_learnt(backend: Backend, make_p
         served = project.next()
         assert served is not None
         label = project.truth[served.text]
-        choices_by_task.append(() if place == 9 else tuple(dict.fromkeys([label, project.schema.control.labels[0]])))
+        choices_by_task.append(
+            () if place == 9 else tuple(dict.fromkeys([label, project.schema.controls[0].labels[0]]))
+        )
         project.answer(served.task, *choices_by_task[-1])
     version = backend.wait_for_queue(project, labelled=10)
     assert version.learner is not None
-    labels = aggregate_annotations(project.schema.control, backend.store.annotations.of(project.number))
+    labels = aggregate_annotations(project.schema.controls[0], backend.store.annotations.of(project.number))
     assert sorted(labels.targets.sum(axis=1).tolist()) == sorted(float(len(task)) for task in choices_by_task)
     drafts = [row["result"][0]["value"]["choices"] for row in project.predictions(version.name) if row["result"]]
-    assert any(project.schema.control.labels[0] in choices and len(choices) > 1 for choices in drafts)
+    assert any(project.schema.controls[0].labels[0] in choices and len(choices) > 1 for choices in drafts)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from running_backend import Backend, Project, label_config, until
+from schemas import only
 from texts import LABELS
 
 from ml_backend.label_studio.label_config import read_schema
@@ -39,7 +40,7 @@ def test_answers_that_are_not_understood_and_skipped_tasks_are_counted_as_label_
     until(lambda: backend.active(project).labelled == 7, "a version that knows all answers")
 
     def skipped() -> int:
-        coverage = backend.status(project).coverage
+        coverage = only(backend.status(project).controls).coverage
         assert coverage is not None
         return coverage.skipped
 

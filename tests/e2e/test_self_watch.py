@@ -36,7 +36,7 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
     numbers = list(texts)
     for task in numbers[:45]:
         right = project.truth[texts[task]]
-        wrong = next(label for label in project.schema.control.labels if label != right)
+        wrong = next(label for label in project.schema.controls[0].labels if label != right)
         annotation = project.answer(task, wrong if task == numbers[20] else right)
         if task == numbers[20]:
             mistaken = annotation

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 from playwright.sync_api import expect
 from running_backend import Backend, Project, until
+from schemas import first_of, only
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
@@ -77,7 +78,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
     status = backend.printed_status(project)
     assert status["teacher"]["name"] == f"openai:{MODEL}"
-    until(lambda: backend.store.projects.ensure(project.number).distillation, "what it has taught", LONG)
+    until(lambda: first_of(backend.store.projects.ensure(project.number).distillations), "what it has taught", LONG)
 
     tasks = [row["task"] for row in project.predictions(backend.published(project))][:6]
     texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
@@ -111,7 +112,7 @@ def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
     until(lambda: (backend.store.projects.ensure(project.number).teacher or {}).get("problem"), "the problem", LONG)
     assert "cannot be reached" in backend.cli("status", "--project", str(project.number)).stdout
     for task in [task["id"] for task in project.tasks()][:4]:
-        project.answer(task, next(iter(project.schema.control.labels)))
+        project.answer(task, next(iter(project.schema.controls[0].labels)))
     backend.wait_for_queue(project, labelled=4)
 
 
@@ -127,7 +128,11 @@ def test_the_screen_with_a_draft_of_the_teacher_is_saved(
         drafts = backend.store.published_drafts.of(project.number, backend.published(project))
         texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
         return (
-            [texts[draft.task] for draft in drafts if draft.author == "teacher" and draft.confidence]
+            [
+                texts[draft.task]
+                for draft in drafts
+                if only(draft.drafts).author == "teacher" and only(draft.drafts).confidence
+            ]
             if (asked(backend, project) >= 6 and backend.follows(project))
             else []
         )

@@ -11,6 +11,7 @@ from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit
 from plugin_overrides import UseTeacher
 from projects import set_up, synthetic_tasks
 from round_fixtures import MakeRound, active, queue
+from schemas import only
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
@@ -95,7 +96,14 @@ def test_generated_tasks_are_never_in_the_audit_sample_and_the_queue_is_full(
 
 def _loaded(store: Store, context: RoundContext, schema: ProjectSchema) -> LoadedProject:
     """The project of a round, as the teacher's code gets it."""
-    return LoadedProject(store.projects.ensure(5), ProjectSettings(), schema, context.pool, registry.encoder("minilm"))
+    return LoadedProject(
+        store.projects.ensure(5),
+        ProjectSettings(),
+        schema,
+        schema.controls[0],
+        context.pool,
+        registry.encoder("minilm"),
+    )
 
 
 def test_the_teacher_is_not_asked_to_label_its_own_texts(
@@ -103,7 +111,7 @@ def test_the_teacher_is_not_asked_to_label_its_own_texts(
 ) -> None:
     context, written = mixed
     tasks = context.pool.tasks[-20:]
-    questions = candidates.label_questions(store, _loaded(store, context, single), None, "scripted", tasks)
+    questions = candidates.label_questions(store, _loaded(store, context, single), {}, "scripted", tasks)
     assert written < set(tasks.tolist()) and len(questions) == 20 - len(written)
 
 
@@ -134,7 +142,7 @@ def test_the_monitor_leaves_generated_tasks_out(
         context.pool,
         context.aggregator,
         store.projects.ensure(5),
-        single.control,
+        single.controls[0],
         ProjectSettings(second_look=50),
     )
     assert monitor_input is not None and len(monitor_input.tasks) == 42
@@ -160,7 +168,7 @@ def test_without_annotations_of_real_tasks_there_is_no_input_for_the_monitor(
     assert active(store).learner and active(store).accuracy is None
     assert (
         read_monitor_input(
-            store, context.pool, context.aggregator, store.projects.ensure(5), single.control, ProjectSettings()
+            store, context.pool, context.aggregator, store.projects.ensure(5), single.controls[0], ProjectSettings()
         )
         is None
     )
@@ -186,7 +194,7 @@ def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
 ) -> None:
     context, written = mixed
     teacher = ScriptedTeacher()
-    answers = aggregate_annotations(single.control, store.annotations.of(5))
+    answers = aggregate_annotations(single.controls[0], store.annotations.of(5))
     queue = [draft.task for draft in store.published_drafts.of(5, store.projects.ensure(5).published)]
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
     free = [
@@ -198,9 +206,9 @@ def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
     ask(
         store,
         teacher,
-        [prompts.label_question([single.control], content_key(text), text, teacher.name, {}) for text in texts],
+        [prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {}) for text in texts],
     )
-    teacher_labels = load_teacher_labels(store, teacher.name, single.control, context.pool, 5, answers)
+    teacher_labels = load_teacher_labels(store, teacher.name, single.controls[0], context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
     assert teacher_labels.compared == len(answered) == 8
     project = _loaded(store, context, single)
@@ -235,7 +243,7 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
         store,
         teacher,
         [
-            prompts.label_question([single.control], content_key(text), text, teacher.name, {})
+            prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {})
             for text in texts.values()
         ],
     )
@@ -245,11 +253,9 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     predictions = Predictor(settings, store).predict(
         5, server.label_config, free, [server.tasks[t]["data"]["text"] for t in free]
     )
-    authors = [prediction.draft.author for prediction in predictions if prediction.draft]
+    authors = [only(prediction.drafts).author for prediction in predictions]
     assert authors == ["teacher"] * 5 + ["learner"] * 25
-    assert [prediction.draft.choices for prediction in predictions[:5] if prediction.draft] == [
-        (taught[task],) for task in free[:5]
-    ]
+    assert [only(prediction.drafts).value for prediction in predictions[:5]] == [(taught[task],) for task in free[:5]]
 
 
 def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_of_the_learner(
@@ -264,9 +270,12 @@ def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_o
     ask(
         store,
         teacher,
-        [prompts.label_question([single.control], content_key(text), text, teacher.name, {}) for text in texts],
+        [prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {}) for text in texts],
     )
     run_round(make_round(server))
     shown = {draft.task: draft for draft in store.published_drafts.of(5)}
-    assert all(shown[task].author == "teacher" and shown[task].choices == ("metal",) for task in written)
-    assert {shown[task].author for task in list(taught)[60:66]} == {"learner"}
+    assert all(
+        only(shown[task].drafts).author == "teacher" and only(shown[task].drafts).value == ("metal",)
+        for task in written
+    )
+    assert {only(shown[task].drafts).author for task in list(taught)[60:66]} == {"learner"}

@@ -27,47 +27,47 @@ def choices(inner: str = TWO, name: str = "label", to: str = "text", rest: str =
 
 def test_a_single_choice_is_read() -> None:
     schema = read_schema(SINGLE)
-    assert schema.control.labels == ("fruit", "metal", "animal")
-    assert not schema.control.multiple
-    assert (schema.control.name, schema.control.source, schema.input.text_field) == ("label", "text", "text")
-    assert schema.control.hints == ()
+    assert schema.controls[0].labels == ("fruit", "metal", "animal")
+    assert not schema.controls[0].multiple
+    assert (schema.controls[0].name, schema.controls[0].source, schema.input.text_field) == ("label", "text", "text")
+    assert schema.controls[0].hints == ()
 
 
 def test_several_choices_are_read() -> None:
-    assert read_schema(MULTIPLE).control.multiple
-    assert not read_schema(view(TEXT, choices(rest='choice="single-radio"'))).control.multiple
+    assert read_schema(MULTIPLE).controls[0].multiple
+    assert not read_schema(view(TEXT, choices(rest='choice="single-radio"'))).controls[0].multiple
 
 
 def test_control_source_and_field_have_the_names_in_the_configuration() -> None:
     config = view('<Text name="t1" value="$question"/>', choices(name="topic", to="t1"))
     schema = read_schema(config)
-    assert (schema.control.name, schema.control.source, schema.input.text_field) == ("topic", "t1", "question")
+    assert (schema.controls[0].name, schema.controls[0].source, schema.input.text_field) == ("topic", "t1", "question")
 
 
 def test_a_label_is_the_name_that_annotators_read_and_its_alias_is_stored() -> None:
     schema = read_schema(view(TEXT, choices('<Choice value="Positive" alias="pos"/><Choice value="neg"/>')))
-    assert schema.control.labels == ("Positive", "neg")
-    assert schema.control.stored == (("pos",), ("neg",))
+    assert schema.controls[0].labels == ("Positive", "neg")
+    assert schema.controls[0].stored == (("pos",), ("neg",))
 
 
 def test_hints_belong_to_their_labels() -> None:
     schema = read_schema(view(TEXT, choices('<Choice value="a" hint="first"/><Choice value="b"/>')))
-    assert schema.control.hints == ("first", "")
+    assert schema.controls[0].hints == ("first", "")
 
 
 def test_a_duplicate_label_counts_once() -> None:
-    assert read_schema(view(TEXT, choices(TWO + '<Choice value="a"/>'))).control.labels == ("a", "b")
+    assert read_schema(view(TEXT, choices(TWO + '<Choice value="a"/>'))).controls[0].labels == ("a", "b")
 
 
 def test_the_first_choices_over_a_text_is_taken() -> None:
     image = '<Image name="image" value="$image"/>'
     config = view(image, TEXT, choices(name="other", to="image"), choices(name="topic"), choices(name="third"))
-    assert read_schema(config).control.name == "topic"
+    assert read_schema(config).controls[0].name == "topic"
 
 
 def test_controls_of_other_kinds_are_ignored() -> None:
     config = view(TEXT, '<TextArea name="note" toName="text"/>', choices())
-    assert read_schema(config).control.name == "label"
+    assert read_schema(config).controls[0].name == "label"
 
 
 def test_a_project_with_a_rating_goes_on_with_its_choices_as_the_first_control() -> None:
@@ -77,7 +77,7 @@ def test_a_project_with_a_rating_goes_on_with_its_choices_as_the_first_control()
 
 def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
     one = '<Choice value="spam"/>'
-    assert read_schema(view(TEXT, choices(one, rest='choice="multiple"'))).control.labels == ("spam",)
+    assert read_schema(view(TEXT, choices(one, rest='choice="multiple"'))).controls[0].labels == ("spam",)
     with pytest.raises(UnsupportedConfigError, match="too few"):
         read_schema(view(TEXT, choices(one)))
 
@@ -110,7 +110,7 @@ def test_an_error_tells_nothing_of_the_file_system(tmp_path: Path) -> None:
         TEXT, choices('<Choice value="a"/><Choice value="&x;"/>')
     )
     try:
-        labels = read_schema(config).control.labels
+        labels = read_schema(config).controls[0].labels
     except UnsupportedConfigError as error:
         assert "TOP-SECRET" not in str(error)
     else:
@@ -153,5 +153,5 @@ def test_any_configuration_is_read_or_refused(config: str) -> None:
         schema = read_schema(config)
     except UnsupportedConfigError:
         return
-    assert len(set(schema.control.labels)) == len(schema.control.labels) >= 1
-    assert len(schema.control.hints) in (0, len(schema.control.labels))
+    assert len(set(schema.controls[0].labels)) == len(schema.controls[0].labels) >= 1
+    assert len(schema.controls[0].hints) in (0, len(schema.controls[0].labels))

@@ -8,6 +8,7 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
 from manual_clock import ManualClock
 from projects import set_up
+from schemas import labelled
 
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
@@ -37,8 +38,8 @@ class AnnotatedProject:
             self.annotate(task, "a")
 
     def annotate(self, task: int, moment: str, *, number: int | None = None, ground_truth: bool = False) -> None:
-        label = self.schema.control.labels[0]
-        annotation = Annotation(number or task, task, 1, (label,), ground_truth=ground_truth, updated_at=moment)
+        label = self.schema.controls[0].labels[0]
+        annotation = Annotation(number or task, task, 1, labelled(label), ground_truth=ground_truth, updated_at=moment)
         self.store.annotations.put(5, [annotation])
 
     def call(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
@@ -54,13 +55,13 @@ class AnnotatedProject:
         return {"deleted_predictions": 1}
 
     def suspect(self, *tasks: int) -> None:
-        other = self.schema.control.labels[1]
+        other = self.schema.controls[0].labels[1]
         errors = [{"task": task, "instead": [other], "confidence": 0.9} for task in tasks]
         set_up(self.store, 5, monitor_result={"second_look": errors})
 
     def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()
-        update_proposals(self.client, self.store, self.schema.control, self.store.projects.ensure(5), budget)
+        update_proposals(self.client, self.store, self.schema, self.store.projects.ensure(5), budget)
         return sorted(row["task"] for row in self.rows.values())
 
     def reviewable(self) -> set[int]:
@@ -79,7 +80,7 @@ def test_each_suspected_error_gets_one_prediction_with_the_other_label_and_its_p
     assert project.propose() == [1, 3]
     row = next(iter(project.rows.values()))
     assert (row["model_version"], row["score"]) == (SECOND_LOOK_VERSION, 0.9)
-    assert row["result"][0]["value"]["choices"] == [project.schema.control.labels[1]]
+    assert row["result"][0]["value"]["choices"] == [project.schema.controls[0].labels[1]]
     assert "meta" not in row["result"][0], "it would be copied into an annotation"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
 from manual_clock import ManualClock
+from schemas import by_control
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
@@ -27,7 +28,10 @@ def publish(server: FakeLabelStudio, single: ProjectSchema, clock: ManualClock) 
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
         tasks = list(add_labelled_tasks(server, n))
         client = FakeClient(server)
-        queue = [Prediction(task, place / n, Draft(("fruit",), 0.9, "learner")) for place, task in enumerate(tasks)]
+        queue = [
+            Prediction(task, place / n, by_control(Draft(("fruit",), 0.9, "learner")))
+            for place, task in enumerate(tasks)
+        ]
         return Publisher(client, 5, single, "v1", check_lease, pace, clock=clock), client, queue
 
     return make

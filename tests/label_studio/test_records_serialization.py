@@ -48,7 +48,7 @@ def test_a_table_or_several_fields_in_texts_make_a_task_a_record(
     config: str, source: str, record_field: str, fields: tuple[str, ...]
 ) -> None:
     schema = read_schema(config)
-    assert (schema.control.source, schema.input.record_field, schema.input.fields) == (source, record_field, fields)
+    assert (schema.controls[0].source, schema.input.record_field, schema.input.fields) == (source, record_field, fields)
     assert schema.input.is_record and schema.input.text_field == ""
 
 
@@ -119,7 +119,7 @@ def test_a_long_name_is_always_shortened_in_the_same_way() -> None:
     record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema.input))
     assert question_field(schema.input) == "a" * MAX_FIELD_CHARACTERS and record[question_field(schema.input)] == 1
     mixed = read_schema(MIXED.replace("$note", f"${name}"))
-    assert field_type_overrides(mixed.input, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
+    assert field_type_overrides(mixed.input, ProjectSettings(), {}) == {"a" * MAX_FIELD_CHARACTERS: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from malformed_requests import any_json
+from schemas import by_control, chosen, labelled, text_schema
 
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, content_key
 from ml_backend.label_studio.label_config import read_schema
@@ -28,7 +29,6 @@ from ml_backend.label_studio.serialization import (
     read_timestamp,
     write_predictions,
 )
-from tests.support.schemas import text_schema
 
 SCHEMA = read_schema(SINGLE)
 Capture = Callable[[str], dict[str, Any]]
@@ -126,10 +126,10 @@ def test_an_annotation_is_read_as_label_studio_sends_it(capture: Capture) -> Non
     body = capture("10_annotation_created")["requests_to_ml"][0]["json"]
     schema = read_schema(body["project"]["label_config"])
     assert read_annotation(body["annotation"], schema) == Annotation(
-        3, 13, 1, ("neg",), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2
+        3, 13, 1, labelled("neg"), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2
     )
     skipped = read_annotation(capture("13_")["requests_to_ml"][0]["json"]["annotation"], schema)
-    assert skipped == Annotation(4, 14, 1, (), cancelled=True, updated_at="2026-11-22T00:37:46.945440Z")
+    assert skipped == Annotation(4, 14, 1, cancelled=True, updated_at="2026-11-22T00:37:46.945440Z")
 
 
 def test_the_task_list_of_the_data_manager_is_read(capture: Capture) -> None:
@@ -152,7 +152,7 @@ def test_only_regions_of_the_control_count_and_a_choice_once() -> None:
     other = {**region, "from_name": "mood", "value": {"choices": ["sad"]}}
     read = read_annotation(annotation(result=[other, region, region, {"id": "relation"}, "x", None]), SCHEMA)
     assert read is not None
-    assert read.choices == ("fruit",)
+    assert chosen(read) == ("fruit",)
 
 
 def test_the_annotator_and_the_task_may_be_objects_or_missing() -> None:
@@ -209,9 +209,11 @@ def assert_storable(examples: list[TaskContent], annotations: list[Annotation]) 
 
 
 def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> None:
-    prediction = Prediction(16, 0.12, Draft(("pos",), 0.87654321, "learner"), "cluster 3, uncertainty 0.20 (v1)")
+    prediction = Prediction(
+        16, 0.12, by_control(Draft(("pos",), 0.87654321, "learner")), "cluster 3, uncertainty 0.20 (v1)"
+    )
     schema = text_schema(("pos", "neg", "neu"))
-    [row] = write_predictions([prediction], schema.control, "v1")
+    [row] = write_predictions([prediction], schema, "v1")
     taken = capture("25_prediction_create")["ls_response"]
     assert row.keys() <= taken.keys()
     assert (row["task"], row["score"], row["model_version"]) == (16, 0.12, "v1")
@@ -224,20 +226,20 @@ def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> N
 def test_a_prediction_is_valid_to_label_studios_own_checker() -> None:
     from label_studio_sdk.label_interface.interface import LabelInterface
 
-    rows = write_predictions([Prediction(1, 0.5, Draft(("fruit",), 0.5, "teacher"), "why")], SCHEMA.control, "v1")
+    rows = write_predictions([Prediction(1, 0.5, by_control(Draft(("fruit",), 0.5, "teacher")), "why")], SCHEMA, "v1")
     for row in rows:
         assert LabelInterface(SINGLE).validate_prediction(row)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("draft", [None, Draft((), 0.9, "learner")])
 def test_a_prediction_without_choices_has_no_region(draft: Draft | None) -> None:
-    [row] = write_predictions([Prediction(1, 0.5, draft)], SCHEMA.control, "v1")
+    [row] = write_predictions([Prediction(1, 0.5, by_control(draft))], SCHEMA, "v1")
     assert row["result"] == []
 
 
 @given(score=st.floats(allow_nan=False), confidence=st.floats(0, 1))
 def test_any_score_is_written_as_one_that_label_studio_keeps(score: float, confidence: float) -> None:
     draft = Draft(("fruit",), float(np.float32(confidence)), "learner")
-    [row] = write_predictions([Prediction(1, score, draft)], SCHEMA.control, "v1")
+    [row] = write_predictions([Prediction(1, score, by_control(draft))], SCHEMA, "v1")
     assert 0 <= row["score"] <= 1
     assert json.loads(json.dumps(row, allow_nan=False)) == row

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 from reconciliation import assert_agree, server_annotations, settle
+from schemas import chosen
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.label_studio.label_config import read_schema
@@ -120,7 +121,7 @@ def test_annotations_are_read_again_when_another_control_comes_first(
     deliver(store, server.project_updated())
     settle(server, store)
     assert_agree(server, store)
-    assert [annotation.choices for annotation in store.annotations.of(5)] == [("animal",), ("animal",), ()]
+    assert [chosen(annotation) for annotation in store.annotations.of(5)] == [("animal",), ("animal",), ()]
 
 
 def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lost(

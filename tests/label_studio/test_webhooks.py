@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from malformed_requests import any_json
 from projects import set_up
+from schemas import chosen, labelled
 
 from ml_backend.core.exceptions import InvalidEventError
 from ml_backend.core.types import Annotation, TaskContent, content_key
@@ -71,9 +72,9 @@ def test_new_tasks_are_read(capture: Capture) -> None:
 def test_an_annotation_and_its_change_are_read_with_their_task(capture: Capture) -> None:
     created, updated = read_event(body(capture, "10_")), read_event(body(capture, "11_"))
     assert created.annotations == (
-        Annotation(3, 13, 1, ("neg",), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2),
+        Annotation(3, 13, 1, labelled("neg"), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2),
     )
-    assert updated.annotations[0].choices == ("pos",)
+    assert chosen(updated.annotations[0]) == ("pos",)
     assert updated.annotations[0].updated_at > created.annotations[0].updated_at
     assert created.contents == (example(13, "t0", prio="0"),)
     assert created.counts == counts(6, 1, 0)

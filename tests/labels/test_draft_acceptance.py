@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
+from schemas import CONTROL, by_control, labelled
 from stats_row import write_stats_row
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, EstimateSource, TaskContent, content_key
+from ml_backend.core.types import Annotation, Draft, EstimateSource, TaskContent, content_key
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
@@ -29,20 +30,23 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import PublishedDraft, Store
 from ml_backend.teacher import prompts
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
+SCHEMA = ProjectSchema(
+    InputSpec(text_field="text"), (ControlSchema(CONTROL, "text", ("fruit", "metal", "animal"), False),)
+)
 
 
 def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:
-    return PublishedDraft(task, "v1", 0, author, choices, 0.5 if author else None)
+    draft = Draft(choices, 0.5, "teacher" if author == "teacher" else "learner") if author else None
+    return PublishedDraft(task, "v1", 0, by_control(draft))
 
 
 def answer(task: int, *choices: str, number: int = 0, seconds: float | None = None, skip: bool = False) -> Annotation:
-    return Annotation(number or task, task, 1, choices, skip, lead_time=seconds)
+    return Annotation(number or task, task, 1, labelled(*choices), skip, lead_time=seconds)
 
 
 def acceptance_of(*annotated: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
     """The counts of tasks with one published draft and one annotation each."""
-    counts = AcceptanceCounts()
+    counts = AcceptanceCounts(CONTROL)
     for draft, annotation in annotated:
         counts.update(draft.task, draft, [annotation])
     return counts
@@ -64,13 +68,13 @@ def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> N
 
 
 def test_an_annotation_that_could_not_be_read_is_not_counted() -> None:
-    unread = replace(answer(1, "obst"), unread="label")
+    unread = replace(answer(1), labels=labelled("obst", unread="label"))
     received = acceptance_of((shown(1, "teacher", "fruit"), unread)).without(()).acceptance
     assert received == {"teacher": DraftAcceptance(), "learner": DraftAcceptance()}
 
 
 def test_the_first_annotation_is_compared_with_the_draft() -> None:
-    counts = AcceptanceCounts()
+    counts = AcceptanceCounts(CONTROL)
     annotations = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
     counts.update(1, shown(1, "teacher", "fruit"), annotations)
     counts.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
@@ -111,15 +115,17 @@ def test_with_few_timed_annotations_only_their_number_is_returned(short: str) ->
 
 
 def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
-    share = learner_draft_share([shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")])
+    share = learner_draft_share(
+        [shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")], CONTROL
+    )
     assert share is not None and (share.value, share.n) == (2 / 3, 3)
-    assert learner_draft_share([shown(2, None)]) is None
+    assert learner_draft_share([shown(2, None)], CONTROL) is None
 
 
 def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
-    measured = agreement(probabilities, targets, SCHEMA.control.labels, False, EstimateSource.TEACHER_LABELS)
+    measured = agreement(probabilities, targets, SCHEMA.controls[0].labels, False, EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(3, 4, EstimateSource.TEACHER_LABELS)
     assert measured.by_class == {
         "fruit": wilson_interval(1, 2, EstimateSource.TEACHER_LABELS),
@@ -130,7 +136,7 @@ def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
-    measured = agreement(probabilities, targets, SCHEMA.control.labels, True, EstimateSource.TEACHER_LABELS)
+    measured = agreement(probabilities, targets, SCHEMA.controls[0].labels, True, EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(2, 3, EstimateSource.TEACHER_LABELS), "split annotators accept both"
     assert measured.by_class == {
         "fruit": wilson_interval(1, 1, EstimateSource.TEACHER_LABELS),
@@ -146,16 +152,16 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
         question = replace(
-            prompts.label_question([SCHEMA.control], content_key(text), text, teacher, {}), id=f"q{number}"
+            prompts.label_question([SCHEMA.controls[0]], content_key(text), text, teacher, {}), id=f"q{number}"
         )
         store.questions.add(5, teacher, [(question, content_key(text))])
-        probabilities = np.array([label == name for name in SCHEMA.control.labels], np.float32)
+        probabilities = np.array([label == name for name in SCHEMA.controls[0].labels], np.float32)
         store.questions.store_answer(5, Answer(question.id, {"label": label}, {"label": probabilities}), [])
 
     def measured_agreement(teacher: str) -> Any:
         set_up(store, 5, teacher={"name": teacher})
         write_stats_row(store)
-        return store.stats.document(5)["teacher"]["agreement"]["teacher"]
+        return store.stats.document(5)["controls"][CONTROL]["teacher"]["agreement"]["teacher"]
 
     assert measured_agreement("scripted") == {"overall": None, "by_class": {}}
     store.annotations.put(5, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
@@ -171,7 +177,7 @@ def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     no_tasks = np.empty(0, np.int64)
     assert learner_agreement(None, no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.control.labels, False, np.arange(3), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.controls[0].labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
     result = learner_agreement(model, no_tasks)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
+from schemas import CONTROL
 
 from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.core.schema import ProjectSchema
@@ -96,7 +97,7 @@ def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.Mo
     return lambda: None
 
 
-@pytest.mark.parametrize("stage", ["train", "promote", "rank"])
+@pytest.mark.parametrize("stage", ["train", "assess", "rank"])
 def test_a_worker_that_wakes_after_a_takeover_leaves_the_newer_version_and_its_artifact_alone(
     stage: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +201,7 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(
     store, client = workers.store, FakeClient(workers.server)
     connect_again(workers)
     task = store.annotations.of(5)[0].task
-    store.monitor.put(5, {"second_look": [{"task": task, "instead": ["metal"], "confidence": 0.9}]})
+    store.monitor.put(5, CONTROL, {"second_look": [{"task": task, "instead": ["metal"], "confidence": 0.9}]})
     project_row = store.projects.ensure(5)
 
     def disconnect_at_the_tab(method: str, path: str, _body: Any) -> None:
@@ -208,6 +209,6 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(
             disconnect(FakeClient(workers.server), store, 5, lambda _: None)
 
     client.after = disconnect_at_the_tab
-    update_proposals(client, store, single.control, project_row, max_proposals=3)
+    update_proposals(client, store, single, project_row, max_proposals=3)
     assert store.projects.ensure(5).connection is None
     assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"

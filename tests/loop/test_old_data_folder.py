@@ -17,6 +17,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, submit_labels
 from round_fixtures import active
+from schemas import only
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
@@ -59,8 +60,7 @@ def test_an_earlier_data_folder_serves_the_learner_that_it_holds(
     assert (version.name, version.learner) == (earlier["active"], earlier["learner"])
     assert store.projects.ensure(5).is_connected
     [prediction] = Predictor(settings, store).predict(5, server.label_config, [999], ["n1 apple"])
-    assert prediction.draft is not None
-    assert prediction.draft.author == "learner"
+    assert only(prediction.drafts).author == "learner"
 
 
 def test_a_learner_is_fitted_in_an_earlier_data_folder(

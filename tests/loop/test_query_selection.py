@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_overrides import OverridePlugins
 from pools import choices_of, clustered, make_pool, unit_vectors
+from schemas import by_control, text_schema
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.loop.query_selection import select_queries, with_predictions
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from tests.support.schemas import text_schema
+from ml_backend.model.pool_predictions import with_predictions
 
 LABELS = ("fruit", "metal", "animal")
 STRATEGIES = sorted(registry.installed("acquisition"))
@@ -91,7 +92,7 @@ def schema(*labels: str, multiple: bool = False) -> ProjectSchema:
 def test_before_a_learner_the_strategy_gets_no_predictions() -> None:
     source = make_pool(6, clusters=2, cold=True)
     assert source.predictions is None and source.errors is None
-    assert with_predictions(source, None, schema(*LABELS).control, np.arange(6)) is source
+    assert with_predictions(source, {}, schema(*LABELS).controls, ProjectSettings(), np.arange(6)) is source
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -100,7 +101,13 @@ def test_the_strategy_gets_the_learners_predictions_and_errors(multiple: bool) -
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
     source = Pool(vectors, None, done, ~done)
-    pool = with_predictions(source, model_of([3, 7, 8], multiple), schema(*LABELS, multiple=multiple).control, tasks)
+    pool = with_predictions(
+        source,
+        by_control(model_of([3, 7, 8], multiple)),
+        schema(*LABELS, multiple=multiple).controls,
+        ProjectSettings(),
+        tasks,
+    )
     assert pool.vectors is vectors and pool.labelled is done and choices_of(pool).multiple == multiple
     assert choices_of(pool).probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
@@ -113,7 +120,13 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = with_predictions(Pool(vectors, None, done, ~done), model_of([1, 2, 3]), new.control, np.array([1, 2, 3]))
+    pool = with_predictions(
+        Pool(vectors, None, done, ~done),
+        by_control(model_of([1, 2, 3])),
+        new.controls,
+        ProjectSettings(),
+        np.array([1, 2, 3]),
+    )
     assert choices_of(pool).probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 
 

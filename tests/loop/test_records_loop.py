@@ -11,6 +11,8 @@ from fake_label_studio import FakeLabelStudio, submit_labels
 from patient_records import MIXED, SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
+from schemas import first_of, only
+from stored_models import load_best_learner
 
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError
@@ -49,7 +51,7 @@ def teach(
 def learner(store: Store) -> fitted_model.FittedModel:
     version = active(store)
     encoder = feature_space.project_encoder(Settings(), store.projects.ensure(5))
-    model, _ = fitted_model.load_best(store, version, encoder.name)
+    model, _ = load_best_learner(store, version, encoder.name)
     assert model is not None
     return model
 
@@ -76,15 +78,11 @@ def test_the_predictor_uses_the_vector_space_of_the_round(
     predictor = Predictor(settings, store)
     text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
     (before,) = predictor.predict(5, TABLE, [1], [text])
-    assert before.draft is None, "the project of records has no vector space yet"
+    assert first_of(before.drafts) is None, "the project of records has no vector space yet"
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 60)
     (prediction,) = predictor.predict(5, TABLE, [999], [text])
-    assert (
-        prediction.draft is not None
-        and prediction.draft.choices == ("yes",)
-        and prediction.draft.explanation[0] == "age 88"
-    )
+    assert only(prediction.drafts).value == ("yes",) and only(prediction.drafts).explanation[0] == "age 88"
     assert "learner because of age 88" in prediction.reason
 
 
@@ -141,7 +139,7 @@ def test_records_with_a_text_have_pseudo_labels_from_label_names_and_other_recor
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
         encoder = feature_space.project_encoder(Settings(), store.projects.ensure(5))
-        pseudo_labels = distillation.pseudo_labels_of_names(schema.control, encoder)
+        pseudo_labels = distillation.pseudo_labels_of_names(schema.controls[0], encoder)
         assert pseudo_labels.vectors.shape == (named, encoder.dim) and pseudo_labels.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
 
@@ -335,10 +333,14 @@ def test_the_previous_vector_space_serves_until_the_round_completes(
     with pytest.raises(ApprenticeError):
         run_round(context)
     (prediction,) = predictor.predict(5, TABLE, [999], [text])
-    assert prediction.draft is not None and before.draft is not None and prediction.draft == before.draft
+    assert (
+        first_of(prediction.drafts) is not None
+        and first_of(before.drafts) is not None
+        and first_of(prediction.drafts) == first_of(before.drafts)
+    )
     run_round(make_round(server))
     (after,) = predictor.predict(5, TABLE, [999], [text])
-    assert after.draft is not None and after.draft.author == "learner"
+    assert only(after.drafts).author == "learner"
 
 
 def _busy(method: str, path: str) -> None:
@@ -353,7 +355,7 @@ def test_texts_get_no_draft_from_the_vector_space_of_earlier_records(
     teach(server, make_round, clinic, SCHEMA, 30)
     texts = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
     one, other = Predictor(settings, store).predict(5, texts, [998, 999], ["cough", "all well"])
-    assert one.draft is None and other.draft is None
+    assert first_of(one.drafts) is None and first_of(other.drafts) is None
 
 
 def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
@@ -365,7 +367,7 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
     project_row = store.projects.ensure(5)
     encoder = feature_space.project_record_encoder(settings, project_row)
     assert encoder is not None
-    attributions = encoder.attributions([SCORES], schema.control.labels)
+    attributions = encoder.attributions([SCORES], schema.controls[0].labels)
     context = make_round(server)
     run_round(context)
     no_labels = PseudoLabels(
@@ -376,7 +378,7 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
     )
     rows = np.arange(60)
     targets = np.eye(3, dtype=np.float32)[
-        [schema.control.labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
+        [schema.controls[0].labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
     ]
     fit = Laat().fit(
         TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), False, priors=priors), 0

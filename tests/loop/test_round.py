@@ -11,18 +11,18 @@ from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, c
 from plugin_overrides import OverridePlugins
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
+from schemas import first_of
+from stored_models import load_best_learner
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskContent, content_key
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE, RankingContext, rank
 from ml_backend.loop.round import run_round
-from ml_backend.model.fitted_model import load_best
 from ml_backend.monitoring.status import read_status
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.rendering.remarks_text import remarks_text
@@ -107,7 +107,7 @@ def test_an_added_label_can_be_drafted_once_it_has_annotations(
         server.annotate(task, "other")
     run_round(make_round(server))
     assert active(store).learner == active(store).number == 4
-    assert read_schema(store.projects.ensure(5).label_config).control.labels[-1] == "other"
+    assert read_schema(store.projects.ensure(5).label_config).controls[0].labels[-1] == "other"
 
 
 def test_a_label_that_is_renamed_is_never_drafted_by_its_old_name(
@@ -285,11 +285,11 @@ def test_the_share_of_audit_places_is_right_on_average(
         pool = ProjectPool(store, project, fake_encoder)
         pool.refresh(1)
         ranking_context = RankingContext(
-            settings, options, single, aggregate_annotations(single.control, []), None, project, 1, "v"
+            settings, options, single, pool.tasks[:0], pool.tasks[:0], None, project, 1, "v"
         )
         predictions = rank(store, pool, ranking_context)
         served += len(predictions)
-        blind += sum(prediction.draft is None for prediction in predictions)
+        blind += sum(first_of(prediction.drafts) is None for prediction in predictions)
     assert served == 40 * 50
     # 2000 places at 10 %: four standard deviations are 54
     assert abs(blind - 0.1 * served) < 54
@@ -352,7 +352,7 @@ def test_an_unusable_text_stops_no_round_and_is_named(
     learn(server, truth, single, 30)
     context = make_round(server)
     assert run_round(context) is not None
-    learner, _ = load_best(store, active(store), context.pool.space)
+    learner, _ = load_best_learner(store, active(store), context.pool.space)
     assert learner is not None and len(learner.snapshot.tasks) == 29
     assert not {answered, waiting} & {*learner.snapshot.tasks.tolist(), *queue(server)}
     status = read_status(store, 5)

@@ -56,7 +56,7 @@ def model_with(weight: Floats) -> FittedModel:
         "multiple": np.array([False]),
     }
     snapshot = TrainingSnapshot(
-        "head", "records", SCHEMA.control.labels, False, np.empty(0, np.int64), b"", np.empty((0, 2), np.float32)
+        "head", "records", SCHEMA.controls[0].labels, False, np.empty(0, np.int64), b"", np.empty((0, 2), np.float32)
     )
     return FittedModel(1, snapshot, tensors, np.empty((0, 2), np.float32))
 
@@ -69,9 +69,9 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field() -> None:
     weight = np.random.default_rng(1).normal(size=encoder.dim).astype(np.float32) * 3
     weight[-1] = 0
     learner = model_with(weight)
-    probabilities = learner.predict(SCHEMA.control, vectors)
+    probabilities = learner.predict(SCHEMA.controls[0], vectors)
     chosen = probabilities >= probabilities.max(axis=1, keepdims=True)
-    explanations = explain_drafts(learner, SCHEMA.control, encoder, texts, vectors, chosen)
+    explanations = explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, chosen)
     for row, explanation in enumerate(explanations):
         sign = 1 if chosen[row, 1] else -1
         by_field: dict[str, float] = {}
@@ -101,7 +101,7 @@ def test_missing_and_long_values_are_shortened() -> None:
         learner = model_with(weight)
         chosen = np.array([[False, True]])
         assert explain_drafts(
-            learner, SCHEMA.control, encoder, texts[row : row + 1], vectors[row : row + 1], chosen
+            learner, SCHEMA.controls[0], encoder, texts[row : row + 1], vectors[row : row + 1], chosen
         ) == [(expected,)]
 
 
@@ -111,5 +111,9 @@ def test_a_draft_that_no_field_supports_has_no_explanation() -> None:
     texts = [record_text(record) for record in records[:3]]
     vectors = encoder.encode(texts)
     learner = model_with(np.zeros(encoder.dim, np.float32))
-    assert explain_drafts(learner, SCHEMA.control, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
-    assert explain_drafts(learner, SCHEMA.control, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []
+    assert explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [
+        (),
+        (),
+        (),
+    ]
+    assert explain_drafts(learner, SCHEMA.controls[0], encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from schemas import text_schema
+from stored_models import load_best_learner, load_learner, save_learner
 
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, Remark, content_key
-from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import Store
-from tests.support.schemas import text_schema
 
 LABELS = ("fruit", "metal", "animal")
 
@@ -51,47 +51,47 @@ def snapshot(**values: Any) -> TrainingSnapshot:
 
 
 def add(store: Store, fitted: FittedModel, learner: int | None = None) -> ModelVersion:
-    version = ModelVersion(5, fitted.number, f"v{fitted.number}", learner or fitted.number, 4, None, 0.0)
-    store.versions.add(version, fitted_model.save(store, 5, fitted), rows=1)
+    version = ModelVersion(5, fitted.number, f"v{fitted.number}", learner or fitted.number, 4, {}, 0.0)
+    store.versions.add(version, save_learner(store, 5, fitted), rows=1)
     return version
 
 
 def test_a_model_is_loaded_as_it_was_saved(store: Store) -> None:
     add(store, model())
-    loaded = fitted_model.load(store, 5, 1)
+    loaded = load_learner(store, 5, 1)
     assert loaded.number == 1
     assert loaded.snapshot.gives_same_fit(model().snapshot)
     assert loaded.tensors.keys() == model().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    control = schema(*LABELS).control
+    control = schema(*LABELS).controls[0]
     assert np.array_equal(loaded.predict(control, vectors), model().predict(control, vectors))
 
 
 def test_a_version_without_an_artifact_cannot_be_loaded(store: Store) -> None:
     with pytest.raises(ArtifactError, match="no artifact"):
-        fitted_model.load(store, 5, 1)
+        load_learner(store, 5, 1)
 
 
 def test_probabilities_follow_the_order_of_the_labels() -> None:
-    out = model().predict(schema("animal", "fruit", "metal").control, np.eye(3, dtype=np.float32))
+    out = model().predict(schema("animal", "fruit", "metal").controls[0], np.eye(3, dtype=np.float32))
     assert out.argmax(axis=1).tolist() == [1, 2, 0]
     assert np.allclose(out.sum(axis=1), 1)
 
 
 def test_an_added_label_is_never_the_most_probable_and_a_removed_one_is_gone() -> None:
-    out = model().predict(schema("fruit", "new", "metal").control, np.eye(3, dtype=np.float32)[:2])
+    out = model().predict(schema("fruit", "new", "metal").controls[0], np.eye(3, dtype=np.float32)[:2])
     assert out.argmax(axis=1).tolist() == [0, 2]
     assert np.allclose(out.sum(axis=1), 1)
     assert (out[:, 1] < 0.01).all()
 
 
 def test_without_any_fitted_label_all_labels_are_equally_likely() -> None:
-    out = model().predict(schema("x", "y").control, np.eye(3, dtype=np.float32))
+    out = model().predict(schema("x", "y").controls[0], np.eye(3, dtype=np.float32))
     assert np.allclose(out, 0.5)
 
 
 def test_with_several_choices_a_label_that_was_never_seen_is_not_likely() -> None:
-    out = model(multiple=True).predict(schema("new", *LABELS, multiple=True).control, np.eye(3, dtype=np.float32))
+    out = model(multiple=True).predict(schema("new", *LABELS, multiple=True).controls[0], np.eye(3, dtype=np.float32))
     assert (out[:, 0] == 0).all()
     assert out[:, 1:].argmax(axis=1).tolist() == [0, 1, 2]
 
@@ -129,12 +129,12 @@ def test_a_snapshot_is_the_same_only_if_everything_in_it_is(other: dict[str, Any
 def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None:
     for number in (1, 2, 3):
         add(store, model(number))
-    version = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
-    loaded, problem = fitted_model.load_best(store, version, "fake")
+    version = ModelVersion(5, 9, "v9", 2, 4, {}, 0.0)
+    loaded, problem = load_best_learner(store, version, "fake")
     assert loaded is not None
     assert (loaded.number, problem) == (2, None)
-    assert fitted_model.load_best(store, None, "fake") == (None, None)
-    assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, None)
+    assert load_best_learner(store, None, "fake") == (None, None)
+    assert load_best_learner(store, ModelVersion(5, 9, "v9", None, 0, {}, 0.0), "fake") == (None, None)
 
 
 def test_a_damaged_model_is_replaced_by_the_newest_older_one_that_is_intact(store: Store, settings: Settings) -> None:
@@ -143,7 +143,7 @@ def test_a_damaged_model_is_replaced_by_the_newest_older_one_that_is_intact(stor
     [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")
     third.write_bytes(b"broken")
     second.unlink()
-    loaded, problem = fitted_model.load_best(store, versions[2], "fake")
+    loaded, problem = load_best_learner(store, versions[2], "fake")
     assert loaded is not None
     assert loaded.number == 1
     assert problem is not None and problem.code == "learner unreadable"
@@ -152,6 +152,6 @@ def test_a_damaged_model_is_replaced_by_the_newest_older_one_that_is_intact(stor
 
 def test_a_model_of_another_encoder_is_not_loaded(store: Store) -> None:
     version = add(store, model(space="old"))
-    loaded, problem = fitted_model.load_best(store, version, "fake")
+    loaded, problem = load_best_learner(store, version, "fake")
     assert loaded is None
     assert problem == Remark("space changed", {"version": version.number, "fitted": "old", "now": "fake"})

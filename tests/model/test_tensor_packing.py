@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schemas import by_control
+from stored_models import load_learner, save_learner
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion
-from ml_backend.model import fitted_model
+from ml_backend.core.types import ControlVersion, ModelVersion
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.storage import Store
@@ -43,7 +44,7 @@ def test_an_artifact_of_many_targets_takes_less_than_half_of_the_unpacked_size(
     n, c = 2000, 77
     targets = np.eye(c, dtype=np.float32)[rng.integers(c, size=n)]
     model = model_of(targets, rng.random((n, c)).astype(np.float32), multiple)
-    name, _ = fitted_model.save(store, 5, model)
+    name, _ = save_learner(store, 5, model)
     dense = 2 * 4 * n * c
     limit = 0.45 if multiple else 0.32
     assert (settings.data_dir / "artifacts" / name).stat().st_size < limit * dense
@@ -52,20 +53,21 @@ def test_an_artifact_of_many_targets_takes_less_than_half_of_the_unpacked_size(
 def test_the_loaded_model_is_the_one_that_was_saved(store: Store, rng: np.random.Generator) -> None:
     targets = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
     model = model_of(targets, rng.random((3, 3)).astype(np.float32))
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, model), rows=1)
-    loaded = fitted_model.load(store, 5, 1)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, {}, 0.0), save_learner(store, 5, model), rows=1)
+    loaded = load_learner(store, 5, 1)
     assert loaded.snapshot.gives_same_fit(model.snapshot)
     assert np.array_equal(loaded.held_out, model.held_out)
     assert loaded.tensors.keys() == model.tensors.keys()
 
 
-def test_an_artifact_with_unpacked_targets_is_still_read(store: Store, rng: np.random.Generator) -> None:
+def test_an_artifact_of_one_control_with_unpacked_targets_is_still_read(store: Store, rng: np.random.Generator) -> None:
     targets, held_out = np.eye(3, dtype=np.float32), rng.random((3, 3)).astype(np.float32)
     model = replace(model_of(targets, held_out), held_out=held_out)
-    written = store.artifacts.read(*fitted_model.save(store, 5, model))
-    dense = {key: value for key, value in written.items() if key not in ("snapshot.classes", "snapshot.soft")}
+    written = store.artifacts.read(*save_learner(store, 5, model))
+    of_model = {key.removeprefix("0/"): value for key, value in written.items() if key.startswith("0/")}
+    dense = {key: value for key, value in of_model.items() if key not in ("snapshot.classes", "snapshot.soft")}
     old = store.artifacts.write(5, "000001", {**dense, "snapshot.targets": targets, "snapshot.held_out": held_out})
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), old, rows=1)
-    loaded = fitted_model.load(store, 5, 1)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, by_control(ControlVersion(1, 3, None)), 0.0), old, rows=1)
+    loaded = load_learner(store, 5, 1)
     assert loaded.snapshot.gives_same_fit(model.snapshot)
     assert np.array_equal(loaded.held_out, held_out), "in the precision of the older artifact"

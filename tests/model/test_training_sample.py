@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from schemas import text_schema
 
 from ml_backend.core.arrays import Fit, Floats, Ints, TrainingSet
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, training_sample
 from plugins.learners.logistic import Logistic
-from tests.support.schemas import text_schema
 
 LABELS = ("a", "b", "c")
 SCHEMA = text_schema(LABELS)
@@ -72,7 +72,7 @@ def test_a_rare_label_is_not_predicted_more_often_because_it_is_over_represented
     for number, n in enumerate((10_000, 50_000), 1):
         snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
         learners.append(fitted_model.fit_model(snapshot, vectors[:n], None, number)[0])
-    predictions = [learner.predict(SCHEMA.control, vectors[50_000:]) for learner in learners if learner is not None]
+    predictions = [learner.predict(SCHEMA.controls[0], vectors[50_000:]) for learner in learners if learner is not None]
     assert [probabilities[:, 1].mean() for probabilities in predictions] == pytest.approx([0.03, 0.03], abs=0.01)
     true_labels = targets[50_000:].argmax(axis=1)
     accuracies = [(probabilities.argmax(axis=1) == true_labels).mean() for probabilities in predictions]

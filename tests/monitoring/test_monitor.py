@@ -12,6 +12,7 @@ import pytest
 from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
+from schemas import by_control
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -42,7 +43,9 @@ def read_input(
     def read_input(**options: Any) -> MonitorInput:
         context = make_round(server)
         project, settings = store.projects.ensure(5), ProjectSettings(**options)
-        monitor_input = read_monitor_input(store, context.pool, context.aggregator, project, single.control, settings)
+        monitor_input = read_monitor_input(
+            store, context.pool, context.aggregator, project, single.controls[0], settings
+        )
         assert monitor_input is not None
         return monitor_input
 
@@ -60,7 +63,7 @@ def test_the_tasks_are_in_the_order_of_their_annotations(
     tasks = [annotation.task for annotation in by_time]
     monitor_input = read_input()
     assert monitor_input.tasks.tolist() == tasks
-    assert [single.control.labels[row.argmax()] for row in monitor_input.train.targets] == [
+    assert [single.controls[0].labels[row.argmax()] for row in monitor_input.train.targets] == [
         taught[task] for task in tasks
     ]
     assert (monitor_input.version, len(monitor_input.held_out)) == (active(store).learner, 30)
@@ -161,7 +164,7 @@ def test_without_a_learner_the_monitor_has_no_input(
     run_round(context)
     assert (
         read_monitor_input(
-            store, context.pool, context.aggregator, store.projects.ensure(5), single.control, ProjectSettings()
+            store, context.pool, context.aggregator, store.projects.ensure(5), single.controls[0], ProjectSettings()
         )
         is None
     )
@@ -172,17 +175,16 @@ LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncer
 
 def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> None:
     allowed = ProjectSettings(acquisition_fallback=True).with_form_defaults("text")
-    assert apply_acquisition_fallback(allowed, LOSING)[0].acquisition == "random"
+    assert apply_acquisition_fallback(allowed, by_control(LOSING))[0].acquisition == "random"
     for options, result in (
         (ProjectSettings(), LOSING),
-        (allowed, None),
         (allowed, {}),
         (allowed, {"comparison": {"verdict": "winning"}}),
         (allowed, {"comparison": {"verdict": "not enough evidence"}}),
         (allowed.model_copy(update={"acquisition": "random"}), LOSING),
         (allowed.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
-        assert apply_acquisition_fallback(options, result) == (options, None)
+        assert apply_acquisition_fallback(options, by_control(result)) == (options, None)
 
 
 def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back(
@@ -238,4 +240,4 @@ def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., Moni
     assert lines_by_name["against random"].startswith("not enough evidence: with ")
     assert lines_by_name["enough labels?"].startswith("too early to say")
     assert "task 7 (rather metal)" in lines_by_name["second look"]
-    assert read_status(store, 5).as_dict()["monitor"] == result
+    assert read_status(store, 5).as_dict()["controls"]["label"]["monitor"] == result

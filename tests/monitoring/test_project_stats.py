@@ -12,8 +12,10 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from projects import remove_rows, set_up, synthetic_tasks
 from round_fixtures import MakeRound, active, learn
+from schemas import CONTROL, by_control, labelled, only
 from statements import read_all_annotations
 from stats_row import write_stats_row
+from stored_models import load_learner
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.teacher_types import Answer
@@ -31,7 +33,6 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import agreement, learner_agreement, learner_draft_share
 from ml_backend.loop.round import run_round
-from ml_backend.model import fitted_model
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import read_status
@@ -75,12 +76,12 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         queue = []
         for task in tasks:
             author = AUTHORS[random.integers(3)]
-            draft = Draft((SCHEMA.control.labels[random.integers(3)],), 0.5, author) if author else None
-            queue.append(Prediction(task, 0.1, draft))
+            draft = Draft((SCHEMA.controls[0].labels[random.integers(3)],), 0.5, author) if author else None
+            queue.append(Prediction(task, 0.1, by_control(draft)))
         store.published_drafts.put(project, version, queue)
     probabilities = {}
     for task in range(1, teacher_labels + 1):
-        question = prompts.label_question([SCHEMA.control], content_key(text_of(task)), text_of(task), TEACHER, {})
+        question = prompts.label_question([SCHEMA.controls[0]], content_key(text_of(task)), text_of(task), TEACHER, {})
         store.questions.add(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
         store.questions.store_answer(
@@ -88,10 +89,12 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         )
     annotations = []
     for number, task in enumerate(random.integers(1, n + 1, n).tolist()):
-        label = SCHEMA.control.labels[random.integers(3)]
+        label = SCHEMA.controls[0].labels[random.integers(3)]
         seconds = float(random.integers(1, 900))
         time = f"2026-01-01T00:00:{number % 60:02}"
-        annotations.append(Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, time, seconds))
+        annotations.append(
+            Annotation(number + 1, task, number % 3, labelled(label), number % 11 == 0, False, time, seconds)
+        )
     store.annotations.put(project, annotations)
     return probabilities
 
@@ -101,25 +104,25 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     aggregator = LabelAggregator(store, 5)
     write_stats_row(store, 5, aggregator)
     first = store.annotations.of(5)[0]
-    store.annotations.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
+    store.annotations.put(5, [Annotation(first.id, first.task, 1, labelled("metal"), updated_at="2027", lead_time=3.0)])
     store.annotations.delete(5, [5, 6, 7])
-    store.published_drafts.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    store.published_drafts.put(5, "v2", [Prediction(3, 0.1, by_control(Draft(("fruit",), 0.5, "learner")))])
     write_stats_row(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
 
     annotations, published = store.annotations.of(5), store.published_drafts.of(5)
     synthetic = np.array(synthetic_tasks(store, 5))
-    aggregated = aggregate_annotations(SCHEMA.control, annotations)
+    aggregated = aggregate_annotations(SCHEMA.controls[0], annotations)
     evaluated = aggregated.without_tasks(synthetic)
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(teacher_labels, targets, SCHEMA.control.labels, False, EstimateSource.TEACHER_LABELS)
+    teacher = agreement(teacher_labels, targets, SCHEMA.controls[0].labels, False, EstimateSource.TEACHER_LABELS)
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
-    share = learner_draft_share(store.published_drafts.of(5, "v2"))
+    share = learner_draft_share(store.published_drafts.of(5, "v2"), CONTROL)
 
     document = store.stats.document(5)
     assert (document["labelled"], document["tasks"]) == (len(aggregated.tasks), 120)
-    report = document["teacher"]
+    report = document["controls"]["label"]["teacher"]
     assert report["served"] == len(published)
     assert report["drafts"] == {author: asdict(acceptance) for author, acceptance in received(annotated).items()}
     assert report["saved"] == asdict(saved(annotated))
@@ -134,9 +137,9 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
 def test_the_learners_numbers_are_those_of_the_serving_version(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
-    learner = fitted_model.load(store, 5, 2)
+    learner = load_learner(store, 5, 2)
     expected = learner_agreement(learner, np.empty(0, np.int64))
-    report = store.stats.document(5)["teacher"]
+    report = store.stats.document(5)["controls"]["label"]["teacher"]
     assert expected.overall is not None
     assert report["agreement"]["learner"]["overall"] == asdict(expected.overall)
     assert (report["started_from"], report["priors"]) == (learner.started_from, dict(learner.prior_errors))
@@ -174,7 +177,7 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
     fill_by_hand(store, 40, teacher_labels=5)
     write_stats_row(store)
     before = store.stats.inputs_digest(5)
-    question = prompts.label_question([SCHEMA.control], content_key("text 9"), "text 9", TEACHER, {})
+    question = prompts.label_question([SCHEMA.controls[0]], content_key("text 9"), "text 9", TEACHER, {})
     store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.store_answer(
         5, Answer(question.id, {"label": "fruit"}, {"label": np.eye(3, dtype=np.float32)[0]}), []
@@ -191,7 +194,7 @@ def test_a_queue_that_the_round_published_is_counted(
     document = store.stats.document(5)
     assert document["labelled"] == 35
     queue = store.published_drafts.of(5, active(store).name)
-    assert document["teacher"]["share"]["n"] == len([draft for draft in queue if draft.author])
+    assert document["controls"]["label"]["teacher"]["share"]["n"] == len([row for row in queue if row.drafts])
 
 
 def test_a_store_without_a_document_still_has_a_status(
@@ -200,11 +203,11 @@ def test_a_store_without_a_document_still_has_a_status(
     set_up(store, 5, connection={"ml": 1})
     remove_rows(store, 5, schema.stats, schema.confusion)
     status = read_status(store, 5)
-    assert (status.labelled, status.pool, status.teacher) == (30, 60, {})
+    assert (status.labelled, status.pool, only(status.controls).teacher) == (30, 60, {})
     set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
     status = read_status(store, 5)
     assert dict(status_lines(status))["teacher trouble"] == "no key"
-    assert status.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
+    assert only(status.controls).teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
     assert b'apprentice_labelled{project="5"} 30.0' in Metrics(store).render()
 
 
@@ -219,9 +222,9 @@ def test_tasks_that_were_added_after_the_round_are_counted(
 def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
     fill_by_hand(store, 20, teacher_labels=10)
     write_stats_row(store)
-    assert store.stats.document(5) and store.stats.inputs_digest(5) and store.stats.confusion(5)
+    assert store.stats.document(5) and store.stats.inputs_digest(5) and store.stats.confusion(5, CONTROL)
     store.forget(5)
-    assert (store.stats.document(5), store.stats.inputs_digest(5), store.stats.confusion(5)) == ({}, "", None)
+    assert (store.stats.document(5), store.stats.inputs_digest(5), store.stats.confusion(5, CONTROL)) == ({}, "", None)
 
 
 def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
@@ -229,9 +232,9 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     write_stats_row(any_store)
     write_stats_row(any_store)
     assert any_store.stats.document(5)["tasks"] == 20
-    confusion = any_store.stats.confusion(5)
+    confusion = any_store.stats.confusion(5, CONTROL)
     assert confusion is not None
-    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.control.labels, (3, 3))
+    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.controls[0].labels, (3, 3))
     assert np.allclose(confusion.matrix.sum(axis=1), 1)
 
 

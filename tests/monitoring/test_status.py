@@ -6,6 +6,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from fake_label_studio import SINGLE
 from projects import set_up
 
 from ml_backend.core.types import Estimate
@@ -46,7 +47,7 @@ def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
 
 def test_the_accuracy_is_that_of_the_audit_sample_unless_a_rollback_holds(store: Store) -> None:
     estimate: dict[str, Any] = {"value": 0.75, "low": 0.53, "high": 0.89, "n": 20, "source": "audit sample, in order"}
-    set_up(store, 5, monitor_result={"accuracy": estimate})
+    set_up(store, 5, label_config=SINGLE, monitor_result={"accuracy": estimate})
     assert read_status(store, 5).accuracy == Estimate(**estimate)
     set_up(store, 5, pinned=3)
     assert read_status(store, 5).accuracy is None

@@ -9,6 +9,7 @@ import pytest
 from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, add_labelled_tasks, config_with, text_about
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
+from schemas import chosen
 from statements import read_all_annotations
 
 from ml_backend.core.schema import UNLEARNT_CODES
@@ -169,20 +170,20 @@ def test_a_tree_is_learnt_by_its_leaves(server: FakeLabelStudio, store: Store, m
     assert "'thing' holds other labels" in lines_by_name(store)["not used"]
 
 
-def test_the_question_is_learnt_and_the_other_controls_are_named(
+def test_each_of_several_controls_has_a_line(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
 ) -> None:
     server.label_config = FLAGGED
     truth = add_labelled_tasks(server, 40)
     messages = connect_messages(server, store, settings)
-    assert any(
-        "learns <Choices name='label'>" in line and "not learnt: <Choices name='flag'>" in line for line in messages
-    )
+    assert any("learns <Choices name='label'>" in line and "<Choices name='flag'>" in line for line in messages)
     for task in list(truth)[:20]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
     assert active(store).labelled == 20 and active(store).learner == 1
-    assert "not learnt: <Choices name='flag'>" in lines_by_name(store)["question"]
+    assert "<Choices name='flag'>" in lines_by_name(store)["question"]
+    assert lines_by_name(store)["label"].startswith("20 labelled; accuracy ")
+    assert lines_by_name(store)["flag"].startswith("20 labelled; no learner yet")
 
 
 def test_each_control_that_is_not_learnt_is_named_with_its_reason() -> None:
@@ -209,15 +210,14 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
     store_event(store, read_event(body, store.projects.choices))
-    assert [annotation.choices for annotation in store.annotations.of(5)] == [("personal",)]
+    assert [chosen(annotation) for annotation in store.annotations.of(5)] == [("personal",)]
     run_round(make_round(server))
     assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
 
     set_up(store, 5, extra_params={})
     run_round(make_round(server))
-    assert lines_by_name(store)["labelled"] == "0, 1 annotated but not used, 9 to go", (
-        "the question itself was left open"
-    )
+    assert lines_by_name(store)["labelled"] == "1, 9 to go"
+    assert "nothing was chosen for 'label'" in lines_by_name(store)["not used"]
 
 
 def test_the_setting_choices_belongs_to_one_project() -> None:
@@ -374,7 +374,7 @@ def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
     task = next(iter(truth))
     server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert [annotation.choices for annotation in store.annotations.of(5)] == [(WORDS[truth[task]],)]
+    assert [chosen(annotation) for annotation in store.annotations.of(5)] == [(WORDS[truth[task]],)]
 
 
 def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations_again(
@@ -424,7 +424,7 @@ def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store
 
 def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:
     timings = PublishTimings(0.2, 0.1)
-    codes = [doctor.publishing_code(timings, read_schema(config).control) for config in (NESTED, SINGLE)]
+    codes = [doctor.publishing_code(timings, read_schema(config)) for config in (NESTED, SINGLE)]
     findings = [Finding("good", Subject.PROJECT, code, {"timings": timings}, 5) for code in codes]
     [tree], [flat] = map(finding_sentences, findings)
     assert "tree of choices" in tree and "by bulk import" in flat

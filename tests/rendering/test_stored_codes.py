@@ -43,7 +43,9 @@ def test_a_round_and_the_monitor_store_no_sentences(
     run_round(context)
     options = ProjectSettings(group_by="field", second_look=5)
     project_row = store.projects.require(5)
-    monitor_input = read_monitor_input(store, context.pool, context.aggregator, project_row, single.control, options)
+    monitor_input = read_monitor_input(
+        store, context.pool, context.aggregator, project_row, single.controls[0], options
+    )
     assert monitor_input is not None
     monitor_input.audited[:] = np.arange(len(monitor_input.audited)) % 6 > 0
     result = run_monitor(monitor_input)

@@ -14,6 +14,7 @@ from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit
 from plugin_overrides import OverridePlugins
 from pools import choices_of
 from round_fixtures import queue
+from schemas import text_schema
 from simulations import FewClusters
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -33,7 +34,6 @@ from ml_backend.simulation import replay
 from ml_backend.simulation.learning_curves import Measurement
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from plugins.acquisition.clusters import Bisecting
-from tests.support.schemas import text_schema
 
 SCHEMA = text_schema(tuple(WORDS))
 PLAN = SimulationPlan(SCHEMA, ProjectSettings().with_form_defaults("text"), "fake", initial=6, batch=6, budget=18)
@@ -142,7 +142,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(replay, "SEED_STRIDE", 0)
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
-    targets = np.eye(3, dtype=np.float32)[[single.control.labels.index(label) for label in truth.values()]]
+    targets = np.eye(3, dtype=np.float32)[[single.controls[0].labels.index(label) for label in truth.values()]]
     plan = SimulationPlan(single, ProjectSettings().with_form_defaults("text"), "fake", initial=0, batch=8, budget=32)
     measurements = list(simulate(plan, LabelledPool(vectors, targets, [""] * 45), TEST, strategy, 5))
     assert [[tasks[row] for row in rows] for rows in choose_calls.rows] == queues
@@ -181,7 +181,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
             assert learner is not None
             pool = choose_calls.pools[number]
             assert pool.errors is not None
-            assert np.array_equal(choices_of(pool).probabilities, learner.predict(SCHEMA.control, POOL.vectors))
+            assert np.array_equal(choices_of(pool).probabilities, learner.predict(SCHEMA.controls[0], POOL.vectors))
             assert np.array_equal(pool.errors, learner.errors(np.arange(45)), equal_nan=True)
             assert (pool.labelled ^ pool.available).all()
             labelled = labelled.copy()
@@ -281,7 +281,7 @@ def measured(
     fit = Fit({}, np.zeros((1, 1), np.float32))
     monkeypatch.setattr(fitted_model, "fit_model", lambda *_: (FixedLearner(probabilities), fit))
     plan = SimulationPlan(schema, ProjectSettings().with_form_defaults("text"), "fake", initial=2, batch=2, budget=2)
-    c = len(schema.control.labels)
+    c = len(schema.controls[0].labels)
     pool = LabelledPool(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
     return {
         (measurement.metric, measurement.group): measurement.value
@@ -290,7 +290,7 @@ def measured(
 
 
 def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    schema = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=tuple("abcde")),))
+    schema = replace(SCHEMA, controls=(replace(SCHEMA.controls[0], labels=tuple("abcde")),))
     truth = rng.choice(5, 60, p=[0.4, 0.3, 0.2, 0.05, 0.05])
     truth[:3] = [3, 4, 4]
     probabilities = rng.dirichlet(np.ones(5), 60).astype(np.float32)
@@ -325,7 +325,7 @@ def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pyt
 
 def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """This happens with several labels in a small group."""
-    schema = replace(SCHEMA, controls=(replace(SCHEMA.control, multiple=True),))
+    schema = replace(SCHEMA, controls=(replace(SCHEMA.controls[0], multiple=True),))
     test = LabelledPool(
         np.zeros((3, 2), np.float32), np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32), ["x", "x", ""]
     )

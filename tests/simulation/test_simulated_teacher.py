@@ -67,7 +67,7 @@ class Writer(ScriptedTeacher):
 def labelled_pool(fake_encoder: FakeEncoder, single: ProjectSchema) -> LabelledPool:
     texts = [text_about(list(WORDS)[i % 3], i) for i in range(150)]
     targets = np.array(
-        [[i % 3 == list(WORDS).index(label) for label in single.control.labels] for i in range(150)], np.float32
+        [[i % 3 == list(WORDS).index(label) for label in single.controls[0].labels] for i in range(150)], np.float32
     )
     return LabelledPool(fake_encoder.encode(texts), targets, [""] * 150, texts)
 
@@ -91,7 +91,7 @@ class SimulatedTeacherRuns:
     def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
         snapshot = TrainingSnapshot(
-            "logistic", "fake", self.schema.control.labels, False, rows, b"", self.pool.targets[rows]
+            "logistic", "fake", self.schema.controls[0].labels, False, rows, b"", self.pool.targets[rows]
         )
         learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None

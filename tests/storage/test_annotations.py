@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from schemas import labelled
 from statements import read_all_annotations
 
 from ml_backend.core.settings import Settings
@@ -17,7 +18,9 @@ Event = Annotation | int  # an annotation as it was at one moment, or the id of 
 
 
 def answer(number: int, at: int, *choices: str, task: int = 1, skip: bool = False) -> Annotation:
-    return Annotation(number, task, 1, choices, cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z")
+    return Annotation(
+        number, task, 1, labelled(*choices), cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z"
+    )
 
 
 def play(store: Store, project: int, event: Event) -> None:
@@ -28,8 +31,8 @@ def play(store: Store, project: int, event: Event) -> None:
 
 
 def test_an_annotation_comes_back_as_it_was(any_store: Store) -> None:
-    full = Annotation(2**40, 2**41, 7, ("a", "é"), True, True, "2026-11-22T00:00:01.5Z", 3.25)
-    bare = Annotation(3, 4, None, ())
+    full = Annotation(2**40, 2**41, 7, labelled("a", "é"), True, True, "2026-11-22T00:00:01.5Z", 3.25)
+    bare = Annotation(3, 4, None, labelled())
     assert any_store.annotations.put(5, [full, bare]) == 2
     assert any_store.annotations.of(5) == [bare, full]
     assert any_store.annotations.of(6) == []
@@ -135,17 +138,6 @@ def test_a_store_reads_the_changes_of_another_one(any_settings: Settings) -> Non
     assert first.annotations.of(5) == []
     first.close()
     second.close()
-
-
-def test_unreadable_annotations_are_counted_by_reason_with_the_first_annotation(any_store: Store) -> None:
-    unread = [replace(answer(number, 1, "x", task=number + 10), unread="label") for number in (1, 2, 3)]
-    other = [replace(answer(4, 1, task=20), unread="control"), answer(5, 1, "a"), answer(6, 1, skip=True)]
-    any_store.annotations.put(5, [*unread, *other])
-    any_store.annotations.put(6, [replace(answer(1, 1), unread="shape")])
-    any_store.annotations.delete(5, [1])
-    assert any_store.annotations.count_unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
-    any_store.annotations.put(5, [answer(number, 2, "a") for number in (2, 3, 4)])
-    assert any_store.annotations.count_unread(5) == []
 
 
 def test_the_settings_for_skipped_tasks_are_stored(any_store: Store) -> None:

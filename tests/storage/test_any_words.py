@@ -55,10 +55,10 @@ def test_errors_notes_and_names_of_versions_may_hold_anything(any_store: Store) 
 def test_documents_and_configurations_may_hold_anything(any_store: Store) -> None:
     any_store.projects.set_label_config(5, ODD)
     any_store.projects.set_extra_params(5, {"teacher_model": ODD})
-    any_store.label_descriptions.put(5, {"fruit": {"description": ODD, "cues": [[ODD, 1]]}})
+    any_store.label_descriptions.put(5, "a control", {"fruit": {"description": ODD, "cues": [[ODD, 1]]}})
     project_row = any_store.projects.require(5)
     assert (project_row.label_config, project_row.extra_params) == (PLAIN, {"teacher_model": PLAIN})
-    assert project_row.label_descriptions == {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}
+    assert project_row.label_descriptions == {"a control": {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}}
 
 
 def test_a_task_may_hold_anything(any_store: Store) -> None:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from migrations import migrate
 from projects import set_up
+from schemas import CONTROL, by_control, first_of
 
 from ml_backend.storage import Proposal, Store
 
@@ -47,12 +48,15 @@ OLD: dict[str, Any] = {
 
 
 ATTRIBUTES = {
-    "pace": "publish_timings", "watch": "monitor_result", "cues": "label_descriptions", "records": "record_profile",
-    "features": "feature_scores", "prior": "distillation",
+    "pace": "publish_timings", "watch": "monitor_results", "cues": "label_descriptions", "records": "record_profile",
+    "features": "feature_scores", "prior": "distillations",
 }  # fmt: skip
 """Old column -> attribute of a ProjectRow, where they differ."""
 PROBLEMS = [{"code": "text", "values": {"text": OLD["records"]["odd"]}}]
-VALUES = {ATTRIBUTES.get(name, name): value for name, value in OLD.items()} | {
+BY_CONTROL = ("watch", "cues", "features", "prior")
+VALUES = {
+    ATTRIBUTES.get(name, name): by_control(value) if name in BY_CONTROL else value for name, value in OLD.items()
+} | {
     "record_profile": {name: value for name, value in OLD["records"].items() if name != "odd"} | {"problems": PROBLEMS}
 }
 """The values of the old row by the attributes of a ProjectRow."""
@@ -79,20 +83,29 @@ def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_
     assert any_store.reviews.proposals(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
     assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
     fresh = any_store.projects.require(8)
-    assert (fresh.connection, fresh.counts, fresh.monitor_result, fresh.label_descriptions, fresh.distillation) == (
-        None,
-    ) * 5
+    assert (
+        fresh.connection,
+        fresh.counts,
+        first_of(fresh.monitor_results),
+        fresh.label_descriptions,
+        first_of(fresh.distillations),
+    ) == (None, None, None, {}, None)
 
 
 def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None:
     apart = {"id", "proposals", "evolution", "connection", "counts", "watermark", "publish_timings"}
     state = {name: VALUES[name] for name in VALUES.keys() - apart}
-    set_up(any_store, 7, **{**state, "distillation": {**OLD["prior"], "number": 1}})
+    values = {"monitor_results": "monitor_result", "distillations": "distillation"}
+    changes = {
+        values.get(name, name): first_of(value) if name in map(ATTRIBUTES.get, BY_CONTROL) else value
+        for name, value in state.items()
+    }
+    set_up(any_store, 7, **{**changes, "distillation": {**OLD["prior"], "number": 1}})
     any_store.synchronisation.record_reconciliation(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
     any_store.publications.set_timings(7, 0.5, None)
     project_row = any_store.projects.require(7)
-    assert project_row.distillation == {**OLD["prior"], "number": 1}
-    names = state.keys() - {"distillation"} | {"counts", "watermark", "publish_timings"}
+    assert first_of(project_row.distillations) == {**OLD["prior"], "number": 1}
+    names = state.keys() - {"distillations"} | {"counts", "watermark", "publish_timings"}
     assert {name: getattr(project_row, name) for name in names} == {name: VALUES[name] for name in names}
     assert any_store.projects.all() == [project_row]
 
@@ -122,21 +135,26 @@ def test_a_queue_is_not_marked_as_complete_if_another_publication_was_requested(
 def test_a_document_is_added_once_and_replaced_only_if_it_has_not_changed(any_store: Store) -> None:
     any_store.projects.ensure(5)
     documents = any_store.feature_scores
-    assert documents.add(5, {"by": "teacher"})
-    assert not documents.add(5, {"by": "another"})
-    assert not documents.replace(5, None, {"by": "nobody"})
-    documents.put(5, {"by": "hand"})
-    assert not documents.replace(5, {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "the document has changed"
-    assert documents.replace(5, {"by": "hand"}, {"by": "hand", "fields": {}})
-    assert any_store.projects.require(5).feature_scores == {"by": "hand", "fields": {}}
+    assert documents.add(5, "a", {"by": "teacher"}) and documents.add(5, "b", {"by": "teacher"})
+    assert not documents.add(5, "a", {"by": "another"})
+    assert not documents.replace(5, "a", None, {"by": "nobody"})
+    documents.put(5, "a", {"by": "hand"})
+    assert not documents.replace(5, "a", {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "the document has changed"
+    assert documents.replace(5, "a", {"by": "hand"}, {"by": "hand", "fields": {}})
+    assert any_store.projects.require(5).feature_scores == {"a": {"by": "hand", "fields": {}}, "b": {"by": "teacher"}}
 
 
 def test_only_the_first_of_two_concurrent_distillations_is_stored(any_store: Store) -> None:
     any_store.projects.ensure(5)
-    assert any_store.distillations.replace(5, 0, "a", "1", {})
-    assert not any_store.distillations.replace(5, 0, "b", "2", {})
-    assert any_store.distillations.replace(5, 1, "c", "3", {})
-    assert any_store.projects.require(5).distillation == {"file": "c", "sha256": "3", "number": 2, "made_of": {}}
+    assert any_store.distillations.replace(5, CONTROL, 0, ("a", "1"), {})
+    assert not any_store.distillations.replace(5, CONTROL, 0, ("b", "2"), {})
+    assert any_store.distillations.replace(5, CONTROL, 1, ("c", "3"), {})
+    assert first_of(any_store.projects.require(5).distillations) == {
+        "file": "c",
+        "sha256": "3",
+        "number": 2,
+        "made_of": {},
+    }
 
 
 def test_a_problem_of_the_former_teacher_is_not_stored_for_the_next_one(any_store: Store) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from schemas import CONTROL
 from statements import recorded_statements
 from stored_texts import LONG, OTHER, SECRET, SHORT, annotation, asking, everything, example, files_with, spread
 
@@ -96,7 +97,7 @@ def test_a_step_searches_few_rows_and_the_next_step_continues(any_store: Store, 
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(deleted, start=1)])
     body = {"weaknesses": f"it fails at {deleted[-1]}", "texts": []}
     for number in range(1, 31):
-        any_store.evolution_rounds.save(5, EvolutionRow(number, "tasks", "teacher", True, body))
+        any_store.evolution_rounds.save(5, EvolutionRow(number, CONTROL, "tasks", "teacher", True, body))
     asked = [(asking(f"q{number}", f"{number}", deleted[0]), content_key(f"{number}")) for number in range(30)]
     any_store.questions.add(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
@@ -134,11 +135,11 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
         erase_all(any_store)
         texts = [{"text": text, "kind": "hard", "label": ["fruit"]} for text in (SECRET, OTHER)]
         body = {"weaknesses": f'it fails at "{SECRET}"', "texts": texts}
-        any_store.evolution_rounds.save(5, EvolutionRow(2, "tasks", "teacher", False, body))
+        any_store.evolution_rounds.save(5, EvolutionRow(2, CONTROL, "tasks", "teacher", False, body))
         any_store.questions.add(5, "teacher", [about, prose])
         answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
         any_store.questions.store_answer(5, answer, [])
-        any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+        any_store.label_descriptions.put(5, CONTROL, {"fruit": {"description": f"such as {SECRET}"}})
         problems = [{"code": "values unreadable", "values": {"value": f"e.g. {SECRET}"}}]
         profile = {"profile": SECRET, "problems": problems, "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
         any_store.record_profiles.put(5, profile)
@@ -172,7 +173,7 @@ def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) ->
         any_store.tasks.remove(5, [1])
         erase_all(any_store)
         any_store.tasks.put(5, [example(3, SECRET)])
-        any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+        any_store.label_descriptions.put(5, CONTROL, {"fruit": {"description": f"such as {SECRET}"}})
         assert SECRET in dict(everything(any_store))["label_description"], "a task has it again"
         any_store.tasks.remove(5, [3])
     erase_all(any_store)
@@ -181,7 +182,7 @@ def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) ->
 
 def test_quotes_are_removed_while_evolve_runs(any_store: Store) -> None:
     spread(any_store, SECRET)
-    any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {OTHER}"}})
+    any_store.label_descriptions.put(5, CONTROL, {"fruit": {"description": f"such as {OTHER}"}})
     with any_store.evolution_rounds.lock(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)
@@ -194,7 +195,7 @@ def test_a_text_that_was_read_just_before_its_deletion_is_not_written_just_after
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     n_steps(eraser_of(any_store, keep_seconds=3600.0))
-    any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+    any_store.label_descriptions.put(5, CONTROL, {"fruit": {"description": f"such as {SECRET}"}})
     assert {table for table, row in everything(any_store) if SECRET in row} == {"deleted_text"}
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
@@ -213,7 +214,9 @@ def test_the_search_index_of_deleted_texts_is_built_once_for_many_writes(any_sto
             any_store.questions.add(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
         assert not reads_of_texts(statements), "the question of a label without examples quotes nothing"
         for number in range(5):
-            any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
+            any_store.label_descriptions.put(
+                5, CONTROL, {"fruit": {"description": f"number {number}, such as {SECRET}"}}
+            )
         assert len(reads_of_texts(statements)) == 1
     assert "such as" in (row := dict(everything(any_store))["label_description"]) and SECRET not in row
 

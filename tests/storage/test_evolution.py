@@ -35,7 +35,7 @@ with store.evolution_rounds.lock(5):
 
 
 def row(number: int, *, done: bool = True, teacher: str = "t" * 300) -> EvolutionRow:
-    return EvolutionRow(number, "taught", teacher, done, {"n": 6, "texts": [{"text": f"apple {number}"}]})
+    return EvolutionRow(number, "label", "taught", teacher, done, {"n": 6, "texts": [{"text": f"apple {number}"}]})
 
 
 def test_updating_a_round_leaves_other_rounds_alone(any_store: Store) -> None:
@@ -96,6 +96,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
     rounds = (
         EvolutionRound(
             1,
+            "label",
             TAUGHT,
             "t",
             6,
@@ -109,7 +110,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
             texts=(GeneratedText("apple", HARD),),
             done=True,
         ),
-        EvolutionRound(2, "tasks", "t", 6, "2026-11-23", left=2),
+        EvolutionRound(2, "label", "tasks", "t", 6, "2026-11-23", left=2),
     )
     set_up(any_store, 5)
     for evolution_round in rounds:

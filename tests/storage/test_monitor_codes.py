@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from migrations import migrate
+from schemas import by_control, first_of
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Estimate, EstimateSource
@@ -70,7 +71,7 @@ def upgrade(store: Store, result: dict[str, Any]) -> dict[str, Any]:
     migrate(store, "0015", down=True)
     insert(store, "monitor", {"project": 5, "results": result})
     migrate(store, "head")
-    converted = store.projects.require(5).monitor_result
+    converted = first_of(store.projects.require(5).monitor_results)
     assert converted is not None
     return converted
 
@@ -89,7 +90,7 @@ def test_the_sentences_of_a_converted_result_are_the_stored_ones(any_store: Stor
 
 def test_a_strategy_that_did_not_win_is_still_replaced_by_random_order(any_store: Store) -> None:
     options = ProjectSettings(acquisition="badge", acquisition_fallback=True)
-    fallback, remark = apply_acquisition_fallback(options, upgrade(any_store, earlier_result()))
+    fallback, remark = apply_acquisition_fallback(options, by_control(upgrade(any_store, earlier_result())))
     assert (fallback.acquisition, remark is not None) == ("random", True)
 
 

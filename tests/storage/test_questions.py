@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from manual_clock import ManualClock
+from schemas import by_control
 
 from ml_backend.core.teacher_types import Answer, Call, LabelField, Question
 from ml_backend.core.types import Draft, Prediction
@@ -222,19 +223,20 @@ def test_the_last_draft_of_each_task_is_stored_with_its_author(
     any_store.published_drafts.put(5, "v2", [draft_of(3, "teacher", "métal"), draft_of(1, "learner", "fruit")])
     any_store.published_drafts.put(5, "v3", [])
     assert any_store.published_drafts.of(5, "v2") == [
-        PublishedDraft(3, "v2", 0, "teacher", ("métal",), 0.5),
-        PublishedDraft(1, "v2", 1, "learner", ("fruit",), 0.5),
+        PublishedDraft(3, "v2", 0, by_control(Draft(("métal",), 0.5, "teacher"))),
+        PublishedDraft(1, "v2", 1, by_control(Draft(("fruit",), 0.5, "learner"))),
     ]
-    assert {draft.task: (draft.version, draft.author) for draft in any_store.published_drafts.of(5)} == {
-        1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
-    }  # fmt: skip
+    assert {
+        published.task: (published.version, [draft.author for draft in published.drafts.values()])
+        for published in any_store.published_drafts.of(5)
+    } == {1: ("v2", ["learner"]), 2: ("v1", []), 3: ("v2", ["teacher"])}
 
 
 @pytest.fixture
 def draft_of() -> Callable[..., Prediction]:
     def make(task: int, author: str | None, *choices: str) -> Prediction:
         draft = Draft(choices, 0.5, author) if author else None  # type: ignore[arg-type]
-        return Prediction(task, 0.1, draft)
+        return Prediction(task, 0.1, by_control(draft))
 
     return make
 

@@ -45,7 +45,7 @@ def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_number
 
 
 def test_an_old_version_that_is_still_needed_stays(any_store: Store) -> None:
-    any_store.versions.add(ModelVersion(5, 1, "v1", 1, 9, None, 0.0), ("5/1.safetensors", "ab"), rows=0)
+    any_store.versions.add(ModelVersion(5, 1, "v1", 1, 9, {}, 0.0), ("5/1.safetensors", "ab"), rows=0)
     rounds(any_store, 2, MAX_VERSIONS + 6)
     any_store.versions.set_rows(5, 2, 30)
     any_store.versions.activate(5, 3)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from alembic import command
 from alembic.config import Config
+from schemas import by_control, chosen, labelled
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Annotation, Draft, Prediction
@@ -17,11 +18,13 @@ from ml_backend.storage.database import MIGRATIONS
 
 
 def answer(number: int, task: int, *choices: str, at: int = 1, skip: bool = False) -> Annotation:
-    return Annotation(number, task, 1, choices, cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z")
+    return Annotation(
+        number, task, 1, labelled(*choices), cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z"
+    )
 
 
 def shown(task: int) -> Prediction:
-    return Prediction(task, 0.1, Draft(("a",), 0.5, "learner"))
+    return Prediction(task, 0.1, by_control(Draft(("a",), 0.5, "learner")))
 
 
 def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: Store) -> None:
@@ -33,7 +36,7 @@ def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: St
     labels.delete(5, [3])
     assert labels.changed_since(5, revision) == {20, 30}
     assert [annotation.id for annotation in labels.of_tasks(5, [10, 20, 30])] == [1, 2]
-    assert [annotation.choices for annotation in labels.with_ids(5, [2, 3])] == [("b",)]
+    assert [chosen(annotation) for annotation in labels.with_ids(5, [2, 3])] == [("b",)]
 
 
 def test_a_write_that_changes_nothing_gets_no_revision(any_store: Store) -> None:

@@ -8,14 +8,19 @@ from hypothesis import strategies as st
 from manual_clock import ManualClock
 from versions import version
 
-from ml_backend.core.types import Estimate, Remark
+from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.storage import RoundRow, Store
 from ml_backend.storage.versions import Versions
 
 
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
     accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit sample")
-    full = version(3, learner=2, accuracy=accuracy, remarks=(Remark("text", {"text": "wins 3, é"}),))
+    full = version(
+        3,
+        learner=2,
+        controls={"label": ControlVersion(2, 3, accuracy), "é": ControlVersion(None, 0, None)},
+        remarks=(Remark("text", {"text": "wins 3, é"}),),
+    )
     any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32), rows=50)
     assert any_store.versions.get(5, 3) == full
     assert any_store.versions.named(5, "apprentice-3-abcd") == full

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from schemas import chosen, only
+
 from ml_backend.core.types import Annotation
 from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, draft_outcome, time_saved
 from ml_backend.storage import PublishedDraft
@@ -15,14 +17,18 @@ def pairs(
     """Returns the draft of each annotated task, with the first annotation that is not cancelled and could be read."""
     first: dict[int, Annotation] = {}
     for annotation in sorted(annotations, key=lambda annotation: annotation.id):
-        if not annotation.cancelled and annotation.is_read:
+        if not annotation.cancelled and only(annotation.labels).is_read:
             first.setdefault(annotation.task, annotation)
     return [(draft, first[draft.task]) for draft in drafts if draft.task in first]
 
 
 def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str, DraftAcceptance]:
     """Returns the counts by author, `teacher` and `learner`."""
-    fates = [(draft.author, draft_outcome(draft, annotation)) for draft, annotation in answered]
+    fates = [
+        (draft.author, draft_outcome(draft.value, chosen(annotation)))
+        for published, annotation in answered
+        for draft in published.drafts.values()
+    ]
     return {
         author: DraftAcceptance(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
         for author in ("teacher", "learner")
@@ -31,9 +37,12 @@ def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str,
 
 def saved(answered: Sequence[tuple[PublishedDraft, Annotation]]) -> TimeSaved:
     accepted = [
-        annotation for draft, annotation in answered if draft.author and draft_outcome(draft, annotation) == "accepted"
+        annotation
+        for published, annotation in answered
+        for draft in published.drafts.values()
+        if draft_outcome(draft.value, chosen(annotation)) == "accepted"
     ]
-    without_draft = [annotation for draft, annotation in answered if draft.author is None]
+    without_draft = [annotation for published, annotation in answered if not published.drafts]
     seconds = (
         [lead_time for annotation in annotations if (lead_time := annotation_seconds(annotation)) is not None]
         for annotations in (accepted, without_draft)

@@ -249,10 +249,11 @@ class FakeLabelStudio:
         return {"total": len(tasks), "tasks": [_only(task, names) for task in listed]}
 
     def _valid(self, row: Body) -> bool:
-        schema = read_schema(self.label_config)
-        stored = [path[-1] for path in schema.control.stored] or [*schema.control.labels]
+        stored = {}  # by control; a stored choice is never a path
+        for control in read_schema(self.label_config).controls:
+            stored[control.name] = [path[-1] for path in control.stored] or [*control.labels]
         is_known = all(
-            region["from_name"] == schema.control.name and choice in stored  # a stored choice is never a path
+            choice in stored.get(region["from_name"], ())
             for region in row["result"]
             for choice in region["value"]["choices"]
         )
@@ -364,5 +365,7 @@ def submit_labels(
     """Submits the right label of each task, or the next label if `by` is negative."""
     for task in tasks:
         shift = 0 if by > 0 else 1
-        label = schema.control.labels[(schema.control.labels.index(truth[task]) + shift) % len(schema.control.labels)]
+        label = schema.controls[0].labels[
+            (schema.controls[0].labels.index(truth[task]) + shift) % len(schema.controls[0].labels)
+        ]
         server.annotate(task, label, by=abs(by))

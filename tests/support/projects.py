@@ -6,21 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from schemas import CONTROL
 
 from ml_backend.storage import Store, schema
 
 
 def set_up(store: Store, project: int = 5, **state: Any) -> None:
-    """Sets attributes of a project by their names in `ProjectRow`. None deletes the rows of an attribute."""
+    """Sets attributes of a project by their names in `ProjectRow`; those with a value for each control are set for the
+    control "label". None deletes the rows of an attribute."""
     store.projects.ensure(project)
     setters: dict[str, Callable[[int, Any], object]] = {
         "label_config": store.projects.set_label_config,
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,
         "pinned": store.projects.pin,
-        "monitor_result": store.monitor.put,
-        "label_descriptions": store.label_descriptions.put,
-        "feature_scores": store.feature_scores.put,
+        "monitor_result": lambda project, value: store.monitor.put(project, CONTROL, value),
+        "label_descriptions": lambda project, value: store.label_descriptions.put(project, CONTROL, value),
+        "feature_scores": lambda project, value: store.feature_scores.put(project, CONTROL, value),
         "record_profile": store.record_profiles.put,
     }
     tables = {
@@ -50,7 +52,8 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
         elif name == "distillation":
             remove_rows(store, project, schema.distillation)
-            store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
+            artifact = value["file"], value["sha256"]
+            store.distillations.replace(project, CONTROL, 0, artifact, value.get("made_of", {}))
         elif name in ("published", "fingerprint"):
             _write(store, schema.publication, project, {name: value})
         elif name in ("read_under", "reconciled_at"):

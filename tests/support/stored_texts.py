@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from schemas import by_control, labelled
 
 from ml_backend.core.teacher_types import LabelField, Question
 from ml_backend.core.types import Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
@@ -25,7 +26,7 @@ def example(task: int, text: str) -> TaskContent:
 
 
 def annotation(number: int, task: int) -> Annotation:
-    return Annotation(number, task, 7, ("fruit",), False, False, "2026-11-22T08:00:00.000000Z", 1.5)
+    return Annotation(number, task, 7, labelled("fruit"), False, False, "2026-11-22T08:00:00.000000Z", 1.5)
 
 
 def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Question:
@@ -38,8 +39,8 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     store.tasks.put(project, [example(task, text), example(2, OTHER)])
     store.annotations.put(project, [annotation(task, task), annotation(2, 2)])
     store.versions.draw_audit(project, [task, 2])
-    draft = Draft(("fruit",), 0.9, "learner")
-    store.published_drafts.put(project, "v1", [Prediction(task, 0.1, draft), Prediction(2, 0.2, draft)])
+    drafts = by_control(Draft(("fruit",), 0.9, "learner"))
+    store.published_drafts.put(project, "v1", [Prediction(task, 0.1, drafts), Prediction(2, 0.2, drafts)])
     quoting = [
         asking("describe", f'["{text}", "{OTHER}"]', purpose="describe"),
         asking(
@@ -54,8 +55,8 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     store.questions.add(project, "teacher", [*about, *((question, None) for question in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
-    store.evolution_rounds.save(project, EvolutionRow(1, "tasks", "teacher", True, body))
-    store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
+    store.evolution_rounds.save(project, EvolutionRow(1, "label", "tasks", "teacher", True, body))
+    store.versions.add(ModelVersion(project, 1, "v1", 1, 1, {}, 0.0), None, rows=2)
     store.versions.record_round(project, RoundRow("v1", 1.0, 2.0, {"fit": 0.1}))
     store.jobs.request(project)
 

@@ -6,5 +6,11 @@ from ml_backend.core.types import ModelVersion
 
 
 def version(number: int, project: int = 5, **values: object) -> ModelVersion:
-    named = {"learner": None, "labelled": number, "accuracy": None, "created_at": float(number), "remarks": ()}
+    named: dict[str, object] = {
+        "learner": None,
+        "labelled": number,
+        "controls": {},
+        "created_at": float(number),
+        "remarks": (),
+    }
     return ModelVersion(project=project, number=number, name=f"apprentice-{number}-abcd", **{**named, **values})  # type: ignore[arg-type]

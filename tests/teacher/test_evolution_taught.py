@@ -11,6 +11,7 @@ import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
+from schemas import CONTROL
 from stats_row import write_stats_row
 
 from ml_backend.core.exceptions import ApprenticeError
@@ -49,14 +50,14 @@ def test_texts_for_distillation_become_no_tasks_and_stay_in_the_pseudo_labels(
     first, second = evolving(TAUGHT).run(2)
     assert not synthetic(confused) and first.used == second.used == 12
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.controls[0])
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.project_row, context.schema.control, no_labels, "scripted"
+        store, context.encoder, context.project_row, context.schema.controls[0], no_labels, "scripted"
     )
     texts = [text for round_ in (first, second) for text in round_.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
     assert np.allclose(taught.vectors, context.encoder.encode([text.text for text in texts]), atol=2e-3)
-    labels = [context.schema.control.labels[row.argmax()] for row in taught.targets]
+    labels = [context.schema.controls[0].labels[row.argmax()] for row in taught.targets]
     assert labels == [text.label[0] for text in texts]
     data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     assert data.origin.taught == len(data.taught.vectors) == 24
@@ -81,10 +82,10 @@ def test_texts_of_another_teacher_are_not_corrected_by_this_teachers_confusion_m
 ) -> None:
     list(evolving(TAUGHT).run(1))
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.controls[0])
     for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
         pseudo_labels = generated_texts.pseudo_labels_of_texts(
-            store, context.encoder, context.project_row, context.schema.control, no_labels, teacher
+            store, context.encoder, context.project_row, context.schema.controls[0], no_labels, teacher
         )
         assert len(pseudo_labels.vectors) == len(pseudo_labels.targets) == len(pseudo_labels.weights) == n
 
@@ -94,9 +95,9 @@ def test_a_cue_without_a_vector_is_named(
 ) -> None:
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     context = load_project_context(settings, store, 5)
-    no_labels = teacher_labels.no_teacher_labels(context.schema.control)
+    no_labels = teacher_labels.no_teacher_labels(context.schema.controls[0])
     taught = generated_texts.pseudo_labels_of_texts(
-        store, context.encoder, context.project_row, context.schema.control, no_labels, ""
+        store, context.encoder, context.project_row, context.schema.controls[0], no_labels, ""
     )
     data = distillation.collect_distillation_input(context, "logistic", no_labels, taught)
     nan = np.full((len(data.phrases.texts), context.encoder.dim), np.nan, np.float32)
@@ -153,7 +154,7 @@ def test_feedback_has_hard_and_easy_texts_with_the_learners_predictions_and_mist
         for n in range(10)
     ]
     first, last = (
-        generated_texts.EvolutionRound(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2)
+        generated_texts.EvolutionRound(n, CONTROL, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2)
     )
     lines = steps.feedback([first, last]).splitlines()
     assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
@@ -222,9 +223,9 @@ def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
 
 
 def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: ProjectSchema) -> None:
-    plain = prompts.label_question([single.control], b"key", "a text", "t", {})
-    free = prompts.label_question([single.control], b"key", "a text", "t", {}, "unclear")
-    labels = (*single.control.labels, "unclear")
+    plain = prompts.label_question([single.controls[0]], b"key", "a text", "t", {})
+    free = prompts.label_question([single.controls[0]], b"key", "a text", "t", {}, "unclear")
+    labels = (*single.controls[0].labels, "unclear")
     assert free.fields == (LabelField("label", labels),) and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(labels) and "unclear" in free.instructions
 
@@ -232,10 +233,10 @@ def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single
 def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision_must_be_confident(
     multiple: ProjectSchema,
 ) -> None:
-    asked = [prompts.label_question([multiple.control], b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [prompts.label_question([multiple.controls[0]], b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, {"label": np.array(row, np.float32)}) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
-    kept, dropped = steps.labelled(multiple.control, list(zip(texts, answers, asked, strict=True)))
+    kept, dropped = steps.labelled(multiple.controls[0], list(zip(texts, answers, asked, strict=True)))
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]
     assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]

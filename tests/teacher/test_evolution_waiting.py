@@ -194,7 +194,7 @@ def test_waiting_questions_of_the_round_and_of_the_loop_are_counted_separately(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: ProjectSchema
 ) -> None:
     teacher.calls = 0
-    question = description_prompts.description_question(single.control, ["a text"], "scripted")
+    question = description_prompts.description_question(single.controls[0], ["a text"], "scripted")
     store.questions.add(5, "scripted", [(question, None)])
     with pytest.raises(
         RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"

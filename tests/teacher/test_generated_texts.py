@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from schemas import CONTROL
 
 from ml_backend.storage import EvolutionRow, Store
 from ml_backend.teacher.evolution import generated_texts
@@ -20,7 +21,9 @@ _projects, _moments = itertools.count(100), itertools.count()
 
 def a_round(number: int, *shown: int, done: bool = True) -> EvolutionRound:
     texts = (GeneratedText(f"text {number}", HARD),)
-    return EvolutionRound(number, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done)
+    return EvolutionRound(
+        number, CONTROL, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done
+    )
 
 
 changes = st.one_of(

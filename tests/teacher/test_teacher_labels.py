@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
+from schemas import by_control
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -40,17 +41,21 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 
     def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: ProjectSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in fruit_shares.items():
-            asked = prompts.label_question([schema.control], content_key(text), text, "scripted", {})
+            asked = prompts.label_question([schema.controls[0]], content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.add(5, "scripted", [(asked, content_key(text))])
-            shares = np.full(len(schema.control.labels), (1 - fruit) / (len(schema.control.labels) - 1), np.float32)
+            shares = np.full(
+                len(schema.controls[0].labels), (1 - fruit) / (len(schema.controls[0].labels) - 1), np.float32
+            )
             shares[0] = fruit
             store.questions.store_answer(5, Answer(asked.id, {"label": "fruit"}, {"label": shares}), [])
         tasks = np.array(sorted(answered), np.int64)
-        targets = np.eye(2, dtype=np.float32)[[SCHEMA.control.labels.index(answered[task]) for task in tasks.tolist()]]
+        targets = np.eye(2, dtype=np.float32)[
+            [SCHEMA.controls[0].labels.index(answered[task]) for task in tasks.tolist()]
+        ]
         return load_teacher_labels(
-            store, "scripted", SCHEMA.control, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks)
+            store, "scripted", SCHEMA.controls[0], pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks)
         )
 
     return look
@@ -69,7 +74,7 @@ def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Te
 def test_annotated_tasks_are_not_distilled_whether_they_are_in_the_queue_or_not(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
-    store.published_drafts.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    store.published_drafts.put(5, "v1", [Prediction(30, 0.1, by_control(Draft(("fruit",), 0.5, "learner")))])
     set_up(store, 5, published="v1")
     teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {10: "fruit"})
     assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.may_be_distilled.tolist(), strict=True)) == {
@@ -134,18 +139,18 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
         asked = replace(
-            prompts.label_question([schema.control], content_key(text), text, "scripted", {}), id=str(number)
+            prompts.label_question([schema.controls[0]], content_key(text), text, "scripted", {}), id=str(number)
         )
         any_store.questions.add(project, "scripted", [(asked, content_key(text))])
-        shares = np.full(len(schema.control.labels), (1 - first) / (len(schema.control.labels) - 1), np.float32)
+        shares = np.full(len(schema.controls[0].labels), (1 - first) / (len(schema.controls[0].labels) - 1), np.float32)
         shares[0] = first
         any_store.questions.store_answer(project, Answer(asked.id, {"label": "x"}, {"label": shares}), [])
     for schema in SCHEMAS:
         no_labels = AggregatedLabels(
-            pool.tasks[:0], np.empty((0, len(schema.control.labels)), np.float32), pool.tasks[:0]
+            pool.tasks[:0], np.empty((0, len(schema.controls[0].labels)), np.float32), pool.tasks[:0]
         )
-        queue = load_teacher_labels(any_store, "scripted", schema.control, pool, project, no_labels)
-        request = expected_labels_of_texts(any_store, "scripted", schema.control, project, texts)
+        queue = load_teacher_labels(any_store, "scripted", schema.controls[0], pool, project, no_labels)
+        request = expected_labels_of_texts(any_store, "scripted", schema.controls[0], project, texts)
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 
 
@@ -156,12 +161,12 @@ def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_rest
     remember({"apple": 0.9}, {}, schema=wider)
     remember({"apple": 0.2}, {})
     (between,), (after,) = (
-        expected_labels_of_texts(store, "scripted", schema.control, 5, ["apple"]) for schema in (SCHEMA, wider)
+        expected_labels_of_texts(store, "scripted", schema.controls[0], 5, ["apple"]) for schema in (SCHEMA, wider)
     )
     assert between[1] > 0.5 and after[0] > 0.5
 
 
-TOPIC, TONE = SCHEMA.control, ControlSchema("tone", "t", ("angry", "calm"), True)
+TOPIC, TONE = SCHEMA.controls[0], ControlSchema("tone", "t", ("angry", "calm"), True)
 
 
 def answer_about_both(store: Store, text: str, fruit: float, angry: float) -> None:

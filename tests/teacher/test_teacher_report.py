@@ -9,12 +9,13 @@ import pytest
 from fake_label_studio import SINGLE
 from manual_clock import ManualClock
 from projects import set_up
+from schemas import by_control, labelled, only
 from stats_row import write_stats_row
+from stored_models import save_learner
 
 from ml_backend.core.teacher_types import Answer, Call
 from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import read_status
@@ -29,15 +30,15 @@ DAY = 86_400.0
 
 
 def annotate(store: Store, task: int, label: str, seconds: float | None = None) -> None:
-    store.annotations.put(5, [Annotation(task, task, 1, (label,), updated_at=str(task), lead_time=seconds)])
+    store.annotations.put(5, [Annotation(task, task, 1, labelled(label), updated_at=str(task), lead_time=seconds)])
 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = prompts.label_question([SCHEMA.control], content_key(text), text, TEACHER, {})
+    asked = prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {})
     store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
-        shares = np.array([label == name for name in SCHEMA.control.labels], np.float32)
+        shares = np.array([label == name for name in SCHEMA.controls[0].labels], np.float32)
         store.questions.store_answer(
             5, Answer(asked.id, {"label": label}, {"label": shares}, calls), [0.25] * len(calls)
         )
@@ -49,7 +50,7 @@ def show(store: Store, version: str, **drafts: str | None) -> None:
     for name, label in drafts.items():
         author, _, task = name.partition("_")
         draft = Draft((label,), 0.5, author) if label else None  # type: ignore[arg-type]
-        queue.append(Prediction(int(task), 0.1, draft))
+        queue.append(Prediction(int(task), 0.1, by_control(draft)))
     store.published_drafts.put(5, version, queue)
 
 
@@ -58,9 +59,9 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
     held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
     held_out[0] = (0.1, 0.8, 0.1)
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.control.labels, False, np.array(tasks), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.controls[0].labels, False, np.array(tasks), b"", targets)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, started_from, priors)
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, model), rows=1)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, {}, 0.0), save_learner(store, 5, model), rows=1)
     store.versions.activate(5, 1)
 
 
@@ -75,7 +76,7 @@ def taught_store(store: Store) -> Store:
 
 def teacher_status(store: Store) -> dict[str, Any]:
     write_stats_row(store)
-    return read_status(store, 5).teacher
+    return only(read_status(store, 5).controls).teacher
 
 
 def status_texts(store: Store) -> dict[str, str]:
@@ -215,5 +216,6 @@ def test_prometheus_has_calls_cost_what_waits_and_who_agrees(taught_store: Store
     text = Metrics(taught_store).render().decode()
     for line in ("calls", "cost", "waiting", "agreement"):
         value = {"calls": 1.0, "cost": 0.25, "waiting": 1.0, "agreement": 1.0}[line]
-        assert f'apprentice_teacher_{line}{{project="5"}} {value}' in text
+        of_control = 'control="label",' if line == "agreement" else ""
+        assert f'apprentice_teacher_{line}{{{of_control}project="5"}} {value}' in text
     assert "apprentice_learner_agreement{" not in text, "there is no learner yet"

@@ -13,6 +13,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE
 from projects import set_up
+from schemas import chosen
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
@@ -78,7 +79,7 @@ def test_fit_stores_the_event_and_fits_nothing(
     instance = backend(project_id="5", label_config=body["project"]["label_config"])
     data = {name: value for name, value in body.items() if name != "action"}
     assert instance.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
-    assert [annotation.choices for annotation in store.annotations.of(5)] == [("neg",)]
+    assert [chosen(annotation) for annotation in store.annotations.of(5)] == [("neg",)]
     assert store.jobs.state(5).waiting
     assert store.versions.all(5) == []
     assert fake_encoder.encoded == []
@@ -93,7 +94,7 @@ def test_the_calls_of_the_server_of_release_2_are_handled(backend: Any, store: S
     assert instance.kept["model_version"] == instance.setup()["model_version"], "its /setup answers what was set"
     data = {name: value for name, value in body.items() if name != "action"}
     assert instance.fit("ANNOTATION_CREATED", data)["status"] == "taken"
-    assert [annotation.choices for annotation in store.annotations.of(5)] == [("neg",)]
+    assert [chosen(annotation) for annotation in store.annotations.of(5)] == [("neg",)]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])

@@ -13,8 +13,10 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from projects import remove_rows, set_up
 from round_fixtures import MakeRound, active, learn
+from schemas import first_of, labelled, only, text_schema
 from statements import read_all_annotations
 from stats_row import write_stats_row
+from stored_models import load_learner
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
@@ -23,7 +25,8 @@ from ml_backend.core.types import Annotation, ModelVersion, TaskContent, content
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop.round import run_round
-from ml_backend.model import fitted_model
+from ml_backend.model import project_model
+from ml_backend.model.project_model import ProjectModel
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store, Vectors
 from ml_backend.storage.schema import confusion, question, stats
@@ -31,7 +34,6 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.teacher_labels import expected_labels_of_texts, load_teacher_labels
 from ml_backend.web import predictor as predictor_module
 from ml_backend.web.predictor import Predictor
-from tests.support.schemas import text_schema
 
 TEACHER = "openai:small"
 SCHEMA = read_schema(SINGLE)
@@ -44,18 +46,18 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     keyed_questions = [
-        (prompts.label_question([SCHEMA.control], content_key(text), text, TEACHER, {}), content_key(text))
+        (prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {}), content_key(text))
         for text in texts
     ]
     store.questions.add(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
         store.questions.store_answer(
-            project, Answer(label_question.id, {"label": SCHEMA.control.labels[0]}, {"label": shares}), []
+            project, Answer(label_question.id, {"label": SCHEMA.controls[0].labels[0]}, {"label": shares}), []
         )
     first = 1_000_000 * project
     store.annotations.put(
-        project, [Annotation(first + task, task, 1, (SCHEMA.control.labels[0],)) for task in range(n)]
+        project, [Annotation(first + task, task, 1, labelled(SCHEMA.controls[0].labels[0])) for task in range(n)]
     )
     write_stats_row(store, project)
 
@@ -65,10 +67,10 @@ def test_a_teacher_label_counts_in_a_request_as_much_as_in_a_round(store: Store,
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.require(5).tasks_revision)
     teacher_labels = load_teacher_labels(
-        store, TEACHER, SCHEMA.control, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA.control).aggregated
+        store, TEACHER, SCHEMA.controls[0], pool, 5, only(LabelAggregator(store, 5).refresh(SCHEMA.controls).by_control)
     )
     expected = teacher_labels.of(np.array([3, 25]))
-    probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA.control, 5, texts)
+    probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA.controls[0], 5, texts)
     assert np.allclose(probabilities[:2], expected)
     assert np.isnan(probabilities[2]).all()
     assert probabilities[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
@@ -88,9 +90,9 @@ def test_a_label_of_a_teacher_without_a_confusion_matrix_counts_as_that_of_an_un
     elif difference == "no round yet":
         remove_rows(store, 5, stats, confusion)
     else:
-        schema = text_schema(SCHEMA.control.labels[::-1])
-    probabilities = expected_labels_of_texts(store, teacher, schema.control, 5, ["5 text 3"])[0]
-    assert schema.control.labels[int(probabilities.argmax())] == SCHEMA.control.labels[1]
+        schema = text_schema(SCHEMA.controls[0].labels[::-1])
+    probabilities = expected_labels_of_texts(store, teacher, schema.controls[0], 5, ["5 text 3"])[0]
+    assert schema.controls[0].labels[int(probabilities.argmax())] == SCHEMA.controls[0].labels[1]
     assert 0.5 < probabilities.max() < 1
 
 
@@ -108,7 +110,7 @@ def test_a_request_takes_as_many_statements_with_many_annotations_as_with_few(
         statements.clear()
         (prediction,) = predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
         counts.append(len(statements))
-        assert prediction.draft is not None and prediction.draft.author == "teacher"
+        assert only(prediction.drafts).author == "teacher"
     assert counts[0] == counts[1] < 10
 
 
@@ -125,20 +127,20 @@ def test_a_learner_is_read_once_however_many_versions_it_serves(
     single: ProjectSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     loads: list[int] = []
-    load = fitted_model.load
+    load = project_model.load
 
-    def count(store: Store, project: int, number: int) -> fitted_model.FittedModel:
+    def count(store: Store, project: int, number: int) -> ProjectModel:
         loads.append(number)
         return load(store, project, number)
 
-    monkeypatch.setattr(fitted_model, "load", count)
+    monkeypatch.setattr(project_model, "load", count)
     predictor = Predictor(settings, store)
     (first_prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
     first = active(store)
     store.versions.add(replace(first, number=9, name="apprentice-9-abcd"), None, rows=0)
     store.versions.activate(5, 9)
     (second_prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
-    assert first_prediction.draft == second_prediction.draft
+    assert first_of(first_prediction.drafts) == first_of(second_prediction.drafts)
     assert loads == [2]
     learn(server, taught, single, 10)
     run_round(make_round(server))
@@ -154,19 +156,19 @@ def test_a_new_project_is_not_served_by_the_learner_of_an_earlier_one_with_its_n
     predictor.predict(5, SINGLE, [999], ["n1 apple"])
     with store.database.begin() as connection:
         connection.execute(sa.text("DELETE FROM version"))
-    store.versions.add(ModelVersion(5, 2, "apprentice-2-beef", None, 0, None, 0.0), None, rows=0)
+    store.versions.add(ModelVersion(5, 2, "apprentice-2-beef", None, 0, {}, 0.0), None, rows=0)
     store.versions.activate(5, 2)
     (prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
-    assert prediction.draft is not None and prediction.draft.author == "teacher"
+    assert only(prediction.drafts).author == "teacher"
 
 
 def test_a_learner_without_training_data_predicts_the_same(
     taught: dict[int, str], store: Store, rng: np.random.Generator
 ) -> None:
-    model = fitted_model.load(store, 5, 2)
+    model = load_learner(store, 5, 2)
     bare = model.without_training_data()
     vectors = rng.standard_normal((4, 32)).astype(np.float32)
-    assert np.array_equal(model.predict(SCHEMA.control, vectors), bare.predict(SCHEMA.control, vectors))
+    assert np.array_equal(model.predict(SCHEMA.controls[0], vectors), bare.predict(SCHEMA.controls[0], vectors))
     assert bare.snapshot.targets.base is None and bare.snapshot.targets.size == bare.held_out.size == 0
 
 
@@ -218,4 +220,4 @@ def test_a_text_that_cannot_be_encoded_gets_no_draft_and_the_others_do(
 ) -> None:
     fake_encoder.useless = {"iron"}
     predictions = Predictor(settings, store).predict(5, SINGLE, [1, 2, 3], ["apple", "iron", "cow"])
-    assert [bool(prediction.draft) for prediction in predictions] == [True, False, True]
+    assert [bool(first_of(prediction.drafts)) for prediction in predictions] == [True, False, True]

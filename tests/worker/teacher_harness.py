@@ -9,6 +9,7 @@ from fake_label_studio import FakeLabelStudio
 from manual_clock import ManualClock
 from projects import set_up
 from round_fixtures import MakeRound
+from schemas import first_of
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.settings import Settings
@@ -52,7 +53,7 @@ class TeacherHarness:
         project_row = self.store.projects.ensure(5)
         return (
             len(self.teacher.asked),
-            project_row.distillation,
+            first_of(project_row.distillations),
             project_row.label_descriptions,
             project_row.feature_scores,
         )

@@ -10,6 +10,7 @@ from manual_clock import ManualClock
 from projects import set_up
 from recording_plugins import RecordingLearner
 from round_fixtures import MakeRound, active
+from schemas import first_of
 
 from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators
@@ -42,7 +43,7 @@ def harness(
 
 
 def watched(store: Store) -> dict[str, Any]:
-    return store.projects.ensure(5).monitor_result or {}
+    return first_of(store.projects.ensure(5).monitor_results) or {}
 
 
 def test_each_learner_is_monitored_once_and_a_round_is_requested(

@@ -40,7 +40,7 @@ def with_versions(harness: WorkerHarness, n: int) -> None:
     harness.round()
     for number in range(2, n + 1):
         name = f"apprentice-{number}-x"
-        harness.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None, rows=3)
+        harness.store.versions.add(ModelVersion(5, number, name, None, 0, {}, 0.0), None, rows=3)
         harness.store.versions.activate(5, number)
         harness.server.predictions += [
             {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)

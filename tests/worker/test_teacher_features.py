@@ -15,14 +15,15 @@ from patient_records import TABLE, add_patients
 from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound, active
+from schemas import first_of
 from scripted_teacher import ScriptedTeacher
+from stored_models import load_best_learner
 from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.model import fitted_model
 from ml_backend.monitoring.status import read_status
 from ml_backend.pool import feature_space
 from ml_backend.rendering.status_text import status_lines
@@ -110,13 +111,13 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     prompt = json.loads(questions[0].text)
     assert [field["name"] for field in prompt["fields"]] == ["age", "city", "noise", "smoker"]
     assert len(prompt["records"]) == 3 and questions[0].reply["properties"]["scores"]["maxItems"] == 5
-    features = store.projects.ensure(5).feature_scores
+    features = first_of(store.projects.ensure(5).feature_scores)
     assert features is not None and features["by"] == "teacher" and len(features["estimates"]) == 3
     mean = feature_scores.mean_estimate(features["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
     assert feature_scores.estimate_deviation(features["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
     labelled(teacher_harness, truth, 4)
-    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    model, _ = load_best_learner(store, active(store), teacher_harness.context.pool.space)
     assert model is not None and model.started_from == "fields" and model.trust is not None and model.trust > 0.5
     right = [
         prediction["result"][0]["value"]["choices"][0] == truth[prediction["task"]]
@@ -134,7 +135,7 @@ def test_reversed_scores_of_a_teacher_are_detected_and_not_used(
     refreshed(teacher_harness)
     teacher_harness.finish()
     labelled(teacher_harness, truth, 30)
-    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    model, _ = load_best_learner(store, active(store), teacher_harness.context.pool.space)
     assert model is not None and model.started_from == "" and model.trust is not None and model.trust < 0.5
     assert "WARNING" in status_texts(store)["prior trust"] and "reversed" in status_texts(store)["prior trust"]
 
@@ -144,10 +145,10 @@ def test_scores_written_by_hand_are_never_replaced(
 ) -> None:
     teacher_harness, _ = clinic
     own_scores = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    feature_scores.save_feature_scores(store, 5, own_scores)
+    feature_scores.save_feature_scores(store, 5, SCHEMA.controls[0], own_scores)
     refreshed(teacher_harness)
     teacher_harness.finish()
-    assert store.projects.ensure(5).feature_scores == own_scores and not patient_teacher.texts("describe")
+    assert first_of(store.projects.ensure(5).feature_scores) == own_scores and not patient_teacher.texts("describe")
 
 
 def test_without_a_teacher_there_are_no_scores_and_no_trust_in_them(
@@ -158,7 +159,7 @@ def test_without_a_teacher_there_are_no_scores_and_no_trust_in_them(
     refreshed(teacher_harness)
     teacher_harness.finish()
     labelled(teacher_harness, truth, 20)
-    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    model, _ = load_best_learner(store, active(store), teacher_harness.context.pool.space)
     assert model is not None and model.trust is None and "prior trust" not in status_texts(store)
 
 
@@ -172,7 +173,7 @@ def test_scores_of_unknown_labels_and_second_scores_of_a_field_are_ignored() -> 
             score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", "yes", -3),
         ]
     }  # fmt: skip
-    assert feature_scores.estimate_from_reply(content, SCHEMA.control, {"city"}) == {
+    assert feature_scores.estimate_from_reply(content, SCHEMA.controls[0], {"city"}) == {
         "yes": {"age": 10.0, "city": {"Oslo": 2.0}},
         "no": {"smoker": -3.0},
     }
@@ -202,13 +203,13 @@ def test_a_batch_teacher_is_asked_for_scores_by_file(
     response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
     assert batch_files.import_answers(store, settings, 5, response_file).outcomes == {"answered": 2}
     teacher_harness.finish()
-    features = store.projects.ensure(5).feature_scores
+    features = first_of(store.projects.ensure(5).feature_scores)
     assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
     response_file.write_text(json.dumps(replies[2]))
     batch_files.import_answers(store, settings, 5, response_file)
     teacher_harness.finish()
-    assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
-    assert (store.projects.ensure(5).distillation or {})["made_of"]["cues"] == 1
+    assert len(feature_scores.estimates(store.projects.ensure(5), SCHEMA.controls[0])) == 3
+    assert (first_of(store.projects.ensure(5).distillations) or {})["made_of"]["cues"] == 1
 
 
 def test_scores_written_while_the_teacher_answers_are_kept(
@@ -222,9 +223,9 @@ def test_scores_written_while_the_teacher_answers_are_kept(
     set_up(store, 5, feature_scores=own_scores)
     encoder = feature_space.project_record_encoder(teacher_harness.settings, project_row)
     assert encoder is not None
-    stale = replace(project_row, feature_scores=None)
-    assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA.control, patient_teacher.name)
-    assert store.projects.ensure(5).feature_scores == own_scores
+    stale = replace(project_row, feature_scores={})
+    assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA.controls[0], patient_teacher.name)
+    assert first_of(store.projects.ensure(5).feature_scores) == own_scores
 
 
 def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
@@ -233,7 +234,7 @@ def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
     teacher_harness, _ = clinic
     refreshed(teacher_harness)
     teacher_harness.finish()
-    first, *_ = feature_scores.estimates(store.projects.ensure(5))
+    first, *_ = feature_scores.estimates(store.projects.ensure(5), SCHEMA.controls[0])
     assert first["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
     for task in list(teacher_harness.server.tasks.values()):
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
@@ -244,22 +245,27 @@ def test_after_a_change_of_fields_or_labels_the_teacher_is_asked_for_new_scores(
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6
-    assert feature_scores.mean_estimate(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
+    assert (
+        feature_scores.mean_estimate(feature_scores.estimates(store.projects.ensure(5), SCHEMA.controls[0]))["yes"][
+            "age"
+        ]
+        == -8.0
+    )
 
 
 def test_questions_about_many_fields_are_split_into_portions() -> None:
-    labels = replace(SCHEMA, controls=(replace(SCHEMA.control, labels=tuple(f"label {n}" for n in range(6))),))
+    labels = replace(SCHEMA, controls=(replace(SCHEMA.controls[0], labels=tuple(f"label {n}" for n in range(6))),))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
-    portions = description_prompts.field_portions(labels.control, about)
+    portions = description_prompts.field_portions(labels.controls[0], about)
     assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        question = description_prompts.feature_score_question(labels.control, portion, [], "teacher", 1)
+        question = description_prompts.feature_score_question(labels.controls[0], portion, [], "teacher", 1)
         assert 0 < question.reply["properties"]["scores"]["maxItems"] <= description_prompts.MAX_SCORES_PER_REPLY
         assert len(question.text) < 20_000
-    assert len(description_prompts.field_portions(SCHEMA.control, about[:10])) == 1
+    assert len(description_prompts.field_portions(SCHEMA.controls[0], about[:10])) == 1
     assert (
-        len(description_prompts.field_portions(labels.control, about * 9))
+        len(description_prompts.field_portions(labels.controls[0], about * 9))
         == description_prompts.MAX_REPLIES_PER_ESTIMATE
     )
 
@@ -275,5 +281,5 @@ def test_an_estimate_has_the_scores_of_all_its_portions(
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6
-    estimates = feature_scores.estimates(store.projects.ensure(5))
+    estimates = feature_scores.estimates(store.projects.ensure(5), SCHEMA.controls[0])
     assert len(estimates) == 3 and estimates[0]["yes"].keys() >= {"age", "smoker", "city"}

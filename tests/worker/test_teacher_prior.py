@@ -9,6 +9,8 @@ import pytest
 from projects import set_up
 from recording_plugins import RecordingLearner
 from round_fixtures import active
+from schemas import first_of
+from stored_models import load_best_learner
 from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
@@ -17,7 +19,6 @@ from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import remove_earlier_project
-from ml_backend.model import fitted_model
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation, teacher_labels
@@ -27,7 +28,7 @@ from ml_backend.teacher.loaded_project import LoadedProject
 
 def fitted_and_judging(logistic: RecordingLearner, store: Store) -> tuple[set[int], set[int]]:
     """The tasks that the serving learner was fitted on, and those of them that decide which prior is used."""
-    learner, _ = fitted_model.load_best(store, active(store), "fake")
+    learner, _ = load_best_learner(store, active(store), "fake")
     assert learner is not None
     tasks, mask = learner.snapshot.tasks, logistic.trained[-1].prior_selection_mask
     return set(tasks.tolist()), set(tasks.tolist() if mask is None else tasks[mask].tolist())
@@ -37,7 +38,7 @@ def test_teacher_labels_and_label_descriptions_become_a_prior_from_which_the_nex
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     # drafts of the queue's head are asked for with answers in sight
     taught = [
         question.text
@@ -48,7 +49,7 @@ def test_teacher_labels_and_label_descriptions_become_a_prior_from_which_the_nex
     assert 0 < prior["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
     teacher_harness.round()
-    learner, _ = fitted_model.load_best(store, active(store), "fake")
+    learner, _ = load_best_learner(store, active(store), "fake")
     assert learner is not None and learner.snapshot.prior == prior["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
 
@@ -90,7 +91,7 @@ def test_if_all_tasks_in_a_prior_are_annotated_it_is_distilled_without_teacher_l
     teacher_harness.finish()
     project_row = store.projects.ensure(5)
     prior = distillation.load_priors(
-        store, project_row, "logistic", "fake", read_schema(project_row.label_config).control
+        store, project_row, "logistic", "fake", read_schema(project_row.label_config).controls[0]
     )
     assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
@@ -100,19 +101,19 @@ def test_names_of_labels_and_descriptions_by_a_person_are_distilled_without_a_te
 ) -> None:
     options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 3)
     teacher_harness.round()
-    learner, _ = fitted_model.load_best(store, active(store), "fake")
+    learner, _ = load_best_learner(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 4), (
         "with the names of three labels"
     )
     teacher_harness.step()
-    assert store.projects.ensure(5).distillation == prior
+    assert first_of(store.projects.ensure(5).distillations) == prior
 
 
 def test_edited_or_removed_label_descriptions_are_distilled_again(
@@ -124,10 +125,10 @@ def test_edited_or_removed_label_descriptions_are_distilled_again(
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
         set_up(store, 5, label_descriptions=cues)
         teacher_harness.step()
-        prior.append((store.projects.ensure(5).distillation or {})["number"])
+        prior.append((first_of(store.projects.ensure(5).distillations) or {})["number"])
     assert prior == [2, 3, 3, 4]
     teacher_harness.round()
-    learner, _ = fitted_model.load_best(store, active(store), "fake")
+    learner, _ = load_best_learner(store, active(store), "fake")
     assert learner is not None and learner.started_from == ""
 
 
@@ -137,7 +138,9 @@ def test_label_descriptions_by_a_person_are_never_replaced_by_the_teachers(
     own_cues = {"fruit": {"description": "my words", "cues": []}}
     set_up(store, 5, label_descriptions=own_cues)
     teacher_harness.finish()
-    assert store.projects.ensure(5).label_descriptions == own_cues and not teacher_harness.teacher.texts("describe")
+    assert first_of(store.projects.ensure(5).label_descriptions) == own_cues and not teacher_harness.teacher.texts(
+        "describe"
+    )
 
 
 def test_a_phrase_that_names_a_removed_label_is_distilled_nevertheless(
@@ -146,7 +149,7 @@ def test_a_phrase_that_names_a_removed_label_is_distilled_nevertheless(
     options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     assert prior is not None and prior["made_of"]["cues"] == 4
 
 
@@ -154,14 +157,14 @@ def test_lost_label_descriptions_are_restored_from_the_teachers_earlier_answer(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    cues, questions_before = store.projects.ensure(5).label_descriptions, len(teacher_harness.teacher.asked)
+    cues, questions_before = first_of(store.projects.ensure(5).label_descriptions), len(teacher_harness.teacher.asked)
     for lost in range(2):  # killed before they were kept, or another project of this number
         set_up(store, 5, label_descriptions=None, distillation=None)
         teacher_harness.finish()
-        assert store.projects.ensure(5).label_descriptions == cues, lost
+        assert first_of(store.projects.ensure(5).label_descriptions) == cues, lost
     set_up(store, 5, label_descriptions={})
     teacher_harness.finish()
-    assert store.projects.ensure(5).label_descriptions == {}, "somebody has taken them away"
+    assert first_of(store.projects.ensure(5).label_descriptions) == {}, "somebody has taken them away"
     assert len(teacher_harness.teacher.asked) == questions_before
 
 
@@ -177,7 +180,7 @@ def test_descriptions_of_unknown_labels_are_not_stored_and_labels_are_asked_for_
     teacher_harness.finish()
     assert (
         len(teacher_harness.teacher.texts()) == 20
-        and teacher_harness.store.projects.ensure(5).label_descriptions is None
+        and first_of(teacher_harness.store.projects.ensure(5).label_descriptions) is None
     )
     assert teacher_harness.teacher.texts("describe") != [] and teacher_harness.state()["problem"] == ""
 
@@ -198,7 +201,7 @@ def test_another_project_with_the_same_number_gets_no_prior_and_no_descriptions_
     options(teacher=registry.EMBEDDED_TEACHER)
     teacher_harness.step()
     project_row = store.projects.ensure(5)
-    assert (project_row.made_at, project_row.distillation, project_row.teacher) == ("2026-11-22", None, None)
+    assert (project_row.made_at, first_of(project_row.distillations), project_row.teacher) == ("2026-11-22", None, None)
     assert not list((settings.data_dir / "artifacts" / "5").glob("prior*"))
 
 
@@ -210,10 +213,10 @@ def test_an_answer_for_an_earlier_project_with_the_same_number_is_not_adopted(
     project_row, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
     assert (
-        not label_descriptions.adopt_earlier_answer(store, project_row, schema.control, "scripted")
-        and store.projects.ensure(5).label_descriptions is None
+        not label_descriptions.adopt_earlier_answer(store, project_row, schema.controls[0], "scripted")
+        and first_of(store.projects.ensure(5).label_descriptions) is None
     )
-    assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema.control, "scripted")
+    assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema.controls[0], "scripted")
 
 
 def test_no_vectors_are_copied_for_a_prior_that_is_not_due(
@@ -226,19 +229,21 @@ def test_no_vectors_are_copied_for_a_prior_that_is_not_due(
     options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     monkeypatch.setattr(PoolContents, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
     set_up(store, 5, tasks_revision=99)
     teacher_harness.step()
-    assert prior and store.projects.ensure(5).distillation == prior and "failed" not in capsys.readouterr().out
+    assert (
+        prior and first_of(store.projects.ensure(5).distillations) == prior and "failed" not in capsys.readouterr().out
+    )
 
 
 def test_a_prior_whose_artifact_is_missing_is_distilled_again(teacher_harness: TeacherHarness, store: Store) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).distillation or {}
+    prior = first_of(store.projects.ensure(5).distillations) or {}
     store.artifacts.remove(prior["file"])
     teacher_harness.finish()
-    new_prior = store.projects.ensure(5).distillation or {}
+    new_prior = first_of(store.projects.ensure(5).distillations) or {}
     assert new_prior["number"] == prior["number"] + 1 and store.artifacts.read(new_prior["file"], new_prior["sha256"])
 
 
@@ -255,14 +260,14 @@ def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
-    project = LoadedProject(project_row, ProjectSettings(), schema, pool, encoder)
+    project = LoadedProject(project_row, ProjectSettings(), schema, schema.controls[0], pool, encoder)
     distillation_input = distillation.collect_distillation_input(
-        project, "logistic", teacher_labels.no_teacher_labels(schema.control), nothing
+        project, "logistic", teacher_labels.no_teacher_labels(schema.controls[0]), nothing
     )
-    distillation.update_prior(store, project_row, distillation_input, schema.control, encoder)
-    first = store.projects.ensure(5).distillation or {}
-    distillation.update_prior(store, project_row, distillation_input, schema.control, encoder)
-    second = store.projects.ensure(5).distillation or {}
+    distillation.update_prior(store, project_row, distillation_input, schema.controls[0], encoder)
+    first = first_of(store.projects.ensure(5).distillations) or {}
+    distillation.update_prior(store, project_row, distillation_input, schema.controls[0], encoder)
+    second = first_of(store.projects.ensure(5).distillations) or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
     assert len(list((settings.data_dir / "artifacts" / "5").glob("prior*"))) == 1
@@ -271,23 +276,23 @@ def test_two_workers_that_distil_at_once_leave_a_prior_that_can_be_read(
 def test_a_prior_for_a_single_choice_is_not_used_for_several_choices(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     project_row = store.projects.ensure(5)
     several = project_row.label_config.replace('choice="single"', 'choice="multiple"')
     assert several != project_row.label_config and prior is not None
     schema = read_schema(several)
     assert (
         distillation.load_priors(
-            store, project_row, "logistic", "fake", read_schema(project_row.label_config).control
+            store, project_row, "logistic", "fake", read_schema(project_row.label_config).controls[0]
         ).name
         == prior["sha256"]
     )
-    nothing = distillation.load_priors(store, project_row, "logistic", "fake", schema.control)
+    nothing = distillation.load_priors(store, project_row, "logistic", "fake", schema.controls[0])
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     teacher_harness.step()
     updated_record = store.projects.ensure(5)
-    assert distillation.load_priors(store, updated_record, "logistic", "fake", schema.control).name not in (
+    assert distillation.load_priors(store, updated_record, "logistic", "fake", schema.controls[0]).name not in (
         "",
         prior["sha256"],
     )
@@ -297,15 +302,15 @@ def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_mor
     teacher_harness: TeacherHarness, store: Store, options: Callable[..., None]
 ) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).distillation
+    prior = first_of(store.projects.ensure(5).distillations)
     assert prior is not None and prior["made_of"]["taught"] > 0
     options(teacher=registry.EMBEDDED_TEACHER)
     for _ in range(3):
         teacher_harness.step()
-    assert store.projects.ensure(5).distillation == prior
+    assert first_of(store.projects.ensure(5).distillations) == prior
     set_up(store, 5, label_descriptions={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    new_prior = store.projects.ensure(5).distillation
+    new_prior = first_of(store.projects.ensure(5).distillations)
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 
@@ -323,4 +328,4 @@ def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
     set_up(store, 5, distillation=None)
     for _ in range(3):
         teacher_harness.step()
-    assert runs == [1] and store.projects.ensure(5).distillation is None
+    assert runs == [1] and first_of(store.projects.ensure(5).distillations) is None

@@ -8,6 +8,7 @@ from fake_label_studio import WORDS, FakeLabelStudio
 from projects import set_up
 from recording_plugins import RecordingLearner, RecordingStrategy
 from round_fixtures import MakeRound, active, queue
+from schemas import first_of, only
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
 
@@ -25,7 +26,7 @@ def test_questions_are_about_the_head_of_the_queue_then_the_labels_then_further_
     assert [question.purpose for question in teacher_harness.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
     assert teacher_harness.teacher.texts()[:5] == head
     assert len(teacher_harness.teacher.texts()) == 20 == len(set(teacher_harness.teacher.texts()))
-    cues = teacher_harness.store.projects.ensure(5).label_descriptions
+    cues = first_of(teacher_harness.store.projects.ensure(5).label_descriptions)
     assert cues is not None and cues["fruit"]["description"] == "about a fruit"
     assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
@@ -36,7 +37,7 @@ def test_a_teacher_that_describes_no_labels_labels_tasks_nevertheless(teacher_ha
         teacher_harness.finish()
     assert (
         len(teacher_harness.teacher.texts()) == 20
-        and teacher_harness.store.projects.ensure(5).label_descriptions is None
+        and first_of(teacher_harness.store.projects.ensure(5).label_descriptions) is None
     )
 
 
@@ -95,8 +96,8 @@ def test_a_draft_is_the_teachers_if_it_is_more_confident_and_the_region_names_it
         draft.task: draft for draft in teacher_harness.store.published_drafts.of(5, active(teacher_harness.store).name)
     }
     for row, reason in zip(rows, reasons, strict=True):
-        assert drafts[row["task"]].author == reason.split("'s")[0]
-        assert row["result"][0]["value"]["choices"] == list(drafts[row["task"]].choices)
+        assert only(drafts[row["task"]].drafts).author == reason.split("'s")[0]
+        assert row["result"][0]["value"]["choices"] == list(only(drafts[row["task"]].drafts).value)
 
 
 def test_the_questions_to_a_batch_teacher_wait_for_an_export(

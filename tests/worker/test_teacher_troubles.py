@@ -159,7 +159,7 @@ def test_the_thread_reads_a_snapshot_of_the_pool_and_encodes_nothing(
     pool.encoded_vectors(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     fake_encoder.before_encoding = lambda: pytest.fail("the thread encodes")
-    questions = candidates.label_questions(store, snapshot, None, "another", pool.tasks)
+    questions = candidates.label_questions(store, snapshot, {}, "another", pool.tasks)
     assert len(questions) == 90
 
 

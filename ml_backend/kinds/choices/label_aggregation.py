@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation
+from ml_backend.core.types import Annotation, Label
 
 DIGEST_BYTES = 16
 
@@ -81,8 +81,10 @@ def aggregate_annotations(control: ControlSchema, annotations: Iterable[Annotati
 
 def aggregate_task(control: ControlSchema, annotations: list[Annotation]) -> Floats | None:
     """(c,) float32: the target of one task from all its annotations, None if no annotation counts."""
-    counted = _counted_annotations(annotations)
-    votes = [vote for annotation in counted if (vote := _vote(control, annotation)) is not None]
+    labels = [
+        label for annotation in _counted_annotations(annotations) if (label := annotation.labels.get(control.name))
+    ]
+    votes = [vote for label in labels if (vote := _vote(control, label)) is not None]
     if not votes:
         return None
     shares = np.mean(votes, axis=0)
@@ -104,10 +106,10 @@ def _counted_annotations(annotations: list[Annotation]) -> list[Annotation]:
     return ground_truth or list(latest.values())
 
 
-def _vote(control: ControlSchema, annotation: Annotation) -> Floats | None:
+def _vote(control: ControlSchema, label: Label) -> Floats | None:
     """(c,) float32: the vote of one annotation, None if it does not count."""
-    columns = [control.labels.index(choice) for choice in annotation.choices if choice in control.labels]
-    if not annotation.is_read or (not columns and (annotation.choices or not control.multiple)):
+    columns = [control.labels.index(choice) for choice in label.value if choice in control.labels]
+    if not label.is_read or (not columns and (label.value or not control.multiple)):
         return None
     vote = np.zeros(len(control.labels), np.float32)
     vote[columns] = 1.0 if control.multiple else 1.0 / len(columns)

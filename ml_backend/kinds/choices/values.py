@@ -8,47 +8,48 @@ ignored; numbers, paths and the ends of paths are accepted. A result that cannot
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema, ProjectSchema
-from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE, Label
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
 
 ChoicePath = tuple[str, ...]
 
 
-def read_labels(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], str]:
-    """The labels in the `result` of an annotation with their ancestors, and the code that says why it cannot be learnt
-    from (see `Annotation.unread`). If the result has unknown choices beside labels, the labels come first."""
+def read_label(result: Any, control: ControlSchema, control_names: Collection[str]) -> Label:
+    """The label for one control in the `result` of an annotation, with the ancestors of its labels. If the result has
+    unknown choices beside labels, the labels come first. `control_names`: the names of all controls of the labelling
+    configuration."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
-        return (), "shape"
-    control_regions = [region for region in regions if region.get("from_name") == schema.control.name]
+        return Label((), "shape")
+    control_regions = [region for region in regions if region.get("from_name") == control.name]
     labels: list[str] = []
     unknown: list[str] = []
     parents: list[str] = []
     has_malformed = False
-    for choice in (choice for region in control_regions for choice in _stored_choices(region, schema.control)):
+    for choice in (choice for region in control_regions for choice in _stored_choices(region, control)):
         path = _as_path(choice)
         if path is None:
             has_malformed = True
-        elif label := _label_of(path, schema.control):
-            labels += with_ancestors([label], schema.control)
+        elif label := _label_of(path, control):
+            labels += with_ancestors([label], control)
         else:
-            (parents if path in _parent_paths(schema.control) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
+            (parents if path in _parent_paths(control) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
     if labels:
-        return tuple(dict.fromkeys(labels + unknown)), PARTLY_READABLE if unknown else ""
+        return Label(tuple(dict.fromkeys(labels + unknown)), PARTLY_READABLE if unknown else "")
     if unknown or parents:
-        return tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent"
+        return Label(tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent")
     if has_malformed:
-        return (), "shape"
+        return Label((), "shape")
     names = [region.get("from_name") for region in regions]
-    if any(isinstance(name, str) and name not in (schema.control.name, *schema.other_controls) for name in names):
-        return (), "control"
-    return (), "" if schema.control.multiple and not schema.control.conditional else "empty"
+    if any(isinstance(name, str) and name not in control_names for name in names):
+        return Label((), "control")
+    return Label((), "" if control.multiple and not control.conditional else "empty")
 
 
 def write_region_value(labels: Sequence[str], control: ControlSchema) -> dict[str, Any]:

@@ -38,13 +38,13 @@ Estimate = dict[str, FieldScores]
 FeatureScores = dict[str, Any]
 
 
-def estimates(project_row: ProjectRow) -> list[Estimate]:
-    """The stored estimates; empty if there are none yet."""
-    return list((project_row.feature_scores or {}).get("estimates") or [])
+def estimates(project_row: ProjectRow, control: ControlSchema) -> list[Estimate]:
+    """The stored estimates for the labels of a control; empty if there are none yet."""
+    return list(project_row.feature_scores.get(control.name, {}).get("estimates") or [])
 
 
 def attributions(project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema) -> Attributions:
-    return encoder.attributions(estimates(project_row), control.labels)
+    return encoder.attributions(estimates(project_row, control), control.labels)
 
 
 def score_questions(
@@ -57,7 +57,7 @@ def score_questions(
     descriptions  of the fields, by name
     examples      some records
     """
-    if (project_row.feature_scores or {}).get("by") == BY_HAND:
+    if project_row.feature_scores.get(control.name, {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
     portions = description_prompts.field_portions(control, fields)
@@ -89,7 +89,7 @@ def adopt_answers(
     ids = [question.id for question in score_questions(project_row, encoder, control, {}, (), teacher)]
     answers = store.questions.answers(project_row.id, ids)
     answered = [id_ for id_ in ids if id_ in answers]
-    before = store.projects.ensure(project_row.id).feature_scores
+    before = store.projects.ensure(project_row.id).feature_scores.get(control.name)
     current = (before or {}) if is_still_served(store, project_row) else {"by": BY_HAND}
     if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
@@ -102,7 +102,7 @@ def adopt_answers(
             _merged([estimate_from_reply(answers[id_].content or {}, control, categories) for id_ in of_estimate])
         )
     adopted = {"estimates": [estimate for estimate in merged if estimate], "by": BY_TEACHER, "asked": answered}
-    return store.feature_scores.replace(project_row.id, before, {**current, **adopted})
+    return store.feature_scores.replace(project_row.id, control.name, before, {**current, **adopted})
 
 
 def _merged(portions: Sequence[Estimate]) -> Estimate:
@@ -129,10 +129,10 @@ def estimate_from_reply(content: Mapping[str, Any], control: ControlSchema, cate
     return {label: fields for label, fields in scores.items() if label in control.labels}
 
 
-def save_feature_scores(store: Store, project: int, features: FeatureScores) -> None:
+def save_feature_scores(store: Store, project: int, control: ControlSchema, features: FeatureScores) -> None:
     """Stores what people wrote, and requests a round. If they wrote scores, these replace the teacher's scores, and the
     teacher is not asked any more."""
-    store.feature_scores.put(project, features)
+    store.feature_scores.put(project, control.name, features)
     store.jobs.request_unless_waiting(project)
 
 
@@ -151,8 +151,8 @@ def feature_scores_to_text(
 ) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
-    scores = mean_estimate(estimates(project_row))
-    edited = (project_row.feature_scores or {}).get("fields") or {}
+    scores = mean_estimate(estimates(project_row, control))
+    edited = project_row.feature_scores.get(control.name, {}).get("fields") or {}
     fields = {
         name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
         for name, field in _fields_by_name(encoder).items()

@@ -60,23 +60,23 @@ def from_reply(content: Mapping[str, Any], control: ControlSchema) -> LabelDescr
     return checked(cues_of_label, control)
 
 
-def save_label_descriptions(store: Store, project: int, cues: LabelDescriptions) -> None:
+def save_label_descriptions(store: Store, project: int, control: ControlSchema, cues: LabelDescriptions) -> None:
     """Stores cues that people wrote, and requests a round. They replace the teacher's cues, and the teacher is not
     asked for cues any more."""
-    store.label_descriptions.put(project, cues)
+    store.label_descriptions.put(project, control.name, cues)
     store.jobs.request_unless_waiting(project)
 
 
 def adopt_reply(store: Store, project: int, content: Mapping[str, Any], control: ControlSchema) -> None:
     """Stores the cues in a teacher's reply, unless people have written some in the meantime. Raises ApprenticeError if
     the cues do not fit the present labels."""
-    store.label_descriptions.add(project, from_reply(content, control))
+    store.label_descriptions.add(project, control.name, from_reply(content, control))
 
 
 def adopt_earlier_answer(store: Store, project_row: ProjectRow, control: ControlSchema, teacher: str) -> bool:
-    """Adopts an earlier answer of the teacher about these labels, if the project has no cues: the answer was stored but
+    """Adopts an earlier answer of the teacher about these labels, if the control has no cues: the answer was stored but
     not adopted, or was given to an earlier project with the same id. False if no answer fits."""
-    if project_row.label_descriptions is not None:
+    if control.name in project_row.label_descriptions:
         return False
     question_id = description_question(control, (), teacher).id  # the id does not depend on the texts
     answer = store.questions.answers(project_row.id, [question_id]).get(question_id)

@@ -19,9 +19,9 @@ from ml_backend.core.types import Estimate
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
 from ml_backend.evaluation.metrics import decide_labels, f1_scores, is_correct
-from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import confidence
+from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool.task_groups import task_group_names
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.confusions import (
@@ -73,9 +73,11 @@ class ErrorAnalysis:
 
 
 def load_serving_learner(context: ProjectContext) -> FittedModel:
-    """Loads the serving learner. Raises ApprenticeError if there is none, or if the labels have changed since."""
+    """Loads the serving learner of the control. Raises ApprenticeError if there is none, or if the labels have changed
+    since."""
     store, project = context.store, context.project_row.id
-    model, problem = fitted_model.load_best(store, store.versions.active(project), context.pool.space)
+    served, problem = load_best(store, store.versions.active(project), context.pool.space)
+    model = models_of(served).get(context.control.name)
     if model is None and problem is not None:
         raise ApprenticeError(
             f"Project {project} has no learner that can serve: `apprentice status --project {project}` says why. Wait "
@@ -86,7 +88,7 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
             f"Project {project} has no learner yet: annotate tasks with at least two different labels, and wait for "
             "the next round"
         )
-    if model.snapshot.labels != context.schema.control.labels:
+    if model.snapshot.labels != context.control.labels:
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
     return model
 

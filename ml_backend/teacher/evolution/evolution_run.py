@@ -102,11 +102,11 @@ class EvolutionRun:
         return max(0, int(allowed + 1e-9) - int(pool.synthetic.sum()))
 
     def _comparable_rounds(self) -> list[EvolutionRound]:
-        """The rounds with this teacher that write texts if this run writes texts, and else those that label tasks of
-        the pool. Other rounds stay as they are, even if they are not done: they may be resumed later, because the
-        answers that they have or wait for are paid for."""
-        by_teacher = [round_ for round_ in self._rounds if round_.teacher == self._teacher_client.teacher]
-        return [round_ for round_ in by_teacher if (round_.way == POOL) == (self._way == POOL)]
+        """The rounds on this control with this teacher that write texts if this run writes texts, and else those that
+        label tasks of the pool. Other rounds stay as they are, even if they are not done: they may be resumed later,
+        because the answers that they have or wait for are paid for."""
+        comparable = (self._context.control.name, self._teacher_client.teacher, self._way == POOL)
+        return [round_ for round_ in self._rounds if (round_.control, round_.teacher, round_.way == POOL) == comparable]
 
     def _current_round(self) -> EvolutionRound:
         """The first comparable round that is not done, or else a new round. Raises ApprenticeError if no round can
@@ -122,7 +122,14 @@ class EvolutionRun:
                 "raise synthetic_share, or use --train-directly"
             )
         began = datetime.fromtimestamp(self._context.store.clock.now(), UTC).isoformat()
-        return EvolutionRound(len(self._rounds) + 1, self._way, self._teacher_client.teacher, self._per_round, began)
+        return EvolutionRound(
+            number=len(self._rounds) + 1,
+            control=self._context.control.name,
+            way=self._way,
+            teacher=self._teacher_client.teacher,
+            n=self._per_round,
+            began=began,
+        )
 
     def _write_texts(self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis) -> EvolutionRound:
         """Runs the steps of a round that writes texts: diagnosis, texts, labels, and tasks if `way` is TASKS."""
@@ -220,7 +227,7 @@ class EvolutionRun:
             for question, answer in answers
             if text_of_question[question.id].text
         ]
-        kept, dropped = steps.labelled(self._context.schema.control, replies)
+        kept, dropped = steps.labelled(self._context.control, replies)
         examined = steps.examined(self._context, learner, kept)
         return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
 
@@ -285,17 +292,22 @@ class EvolutionRun:
     def _is_up_to_date(self, learner: FittedModel) -> bool:
         """Whether a learner was fitted with the priors that the teacher's labels of all rounds so far give."""
         teacher = self._teacher_client.teacher
-        if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
+        control = self._context.control.name
+        if not any(
+            round_.done and round_.way != TASKS and (round_.control, round_.teacher) == (control, teacher)
+            for round_ in self._rounds
+        ):
             return True
-        context, prior = self._context, self._context.project_row.distillation or {}
+        context = self._context
+        prior = context.project_row.distillations.get(context.control.name, {})
         if learner.snapshot.prior != prior.get("sha256"):
             return False
         current = _distillation_input(context, teacher, self._aggregated_labels(), learner.snapshot.plugin)
-        return distillation.origin_of(context.project_row) == current.origin
+        return distillation.origin_of(context.project_row, context.control) == current.origin
 
     def _aggregated_labels(self) -> AggregatedLabels:
         return aggregate_annotations(
-            self._context.schema.control, self._context.store.annotations.of(self._context.project_row.id)
+            self._context.control, self._context.store.annotations.of(self._context.project_row.id)
         )
 
     def _audited(self) -> Ints:
@@ -322,17 +334,15 @@ def distil_current_priors(
     """Distils the priors of the learner `plugin` from the teacher's labels so far, its texts and its label
     descriptions; returns the tensors of each prior, by the prior's name."""
     current = _distillation_input(context, teacher, aggregated_labels, plugin)
-    return distillation.distil(current, context.schema.control.multiple, context.encoder, seed=context.project_row.id)
+    return distillation.distil(current, context.control.multiple, context.encoder, seed=context.project_row.id)
 
 
 def _distillation_input(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> DistillationInput:
-    store, project_row, schema, encoder = context.store, context.project_row, context.schema, context.encoder
-    teacher_labels = load_teacher_labels(
-        store, teacher, schema.control, context.pool, project_row.id, aggregated_labels
-    )
+    store, project_row, control, encoder = context.store, context.project_row, context.control, context.encoder
+    teacher_labels = load_teacher_labels(store, teacher, control, context.pool, project_row.id, aggregated_labels)
     pseudo_labels = generated_texts.pseudo_labels_of_texts(
-        store, encoder, project_row, schema.control, teacher_labels, teacher
+        store, encoder, project_row, control, teacher_labels, teacher
     )
     return distillation.collect_distillation_input(context, plugin, teacher_labels, pseudo_labels)

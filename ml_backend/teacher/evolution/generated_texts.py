@@ -23,7 +23,7 @@ HARD, EASY, POOL = "hard", "easy", "pool"
 TASKS, TAUGHT = "tasks", "taught"
 """The values of a round's `way`. TASKS: the texts become tasks of Label Studio. TAUGHT: the learner is distilled from
 the texts directly. POOL: the teacher labels existing tasks of the pool, and writes no texts."""
-ROUND_COLUMNS = ("number", "way", "teacher", "done")
+ROUND_COLUMNS = ("number", "control", "way", "teacher", "done")
 """The fields of a round that are columns of its row."""
 EMPTY, WRONG_LENGTH = "empty", "too short or too long"
 DUPLICATE_OF_TASK, DUPLICATE_OF_TEXT = "like a task", "like another written text"
@@ -65,6 +65,7 @@ class GeneratedText:
 class EvolutionRound:
     """One round in its current state.
 
+    control     the name of the control whose labels the texts are about
     n           number of hard texts, and of easy texts, to write
     began       when the round began, in UTC as ISO text
     asked       ids of the questions of each step; a step's questions are built once and never rebuilt
@@ -78,6 +79,7 @@ class EvolutionRound:
     """
 
     number: int
+    control: str
     way: str
     teacher: str
     n: int
@@ -128,8 +130,8 @@ _SHOWN_TASKS: WeakKeyDictionary[Store, dict[int, _ShownTasks]] = WeakKeyDictiona
 
 
 def read_rounds(store: Store, project: int, **filters: object) -> tuple[EvolutionRound, ...]:
-    """The rounds of a project in the order in which they were begun. `filters`: required values of `way`, `teacher` or
-    `done`."""
+    """The rounds of a project in the order in which they were begun. `filters`: required values of
+    `control`, `way`, `teacher` or `done`."""
     return tuple(_round_of(row) for row in store.evolution_rounds.rounds(project, **filters))
 
 
@@ -171,10 +173,10 @@ def pseudo_labels_of_texts(
     store: Store, encoder: Encoder, project_row: ProjectRow, control: ControlSchema, teacher_labels: TeacherLabels,
     teacher: str,
 ) -> PseudoLabels:  # fmt: skip
-    """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.
-    The teacher's labels are corrected by its confusion matrix, which `teacher_labels` has. That matrix does not hold
-    for another teacher, so the texts of other teachers are left out."""
-    rounds = read_rounds(store, project_row.id, way=TAUGHT, done=True, teacher=teacher)
+    """The pseudo-labels of all texts that a control's learner is distilled from directly, from the done rounds of a
+    teacher. The teacher's labels are corrected by its confusion matrix, which `teacher_labels` has. That matrix does
+    not hold for another teacher, so the texts of other teachers are left out."""
+    rounds = read_rounds(store, project_row.id, control=control.name, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(control, [text.shares for text in texts])
     targets = corrected(probabilities, teacher_labels.distillation_confusion, control.multiple)
@@ -199,7 +201,9 @@ def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[G
 def _round_of(row: EvolutionRow) -> EvolutionRound:
     texts, shown = tuple(_text_of(body) for body in row.body["texts"]), tuple(row.body.get("shown", ()))
     body = {**row.body, "texts": texts, "shown": shown}
-    return EvolutionRound(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
+    return EvolutionRound(
+        number=row.number, control=row.control, way=row.way, teacher=row.teacher, done=row.done, **body
+    )
 
 
 def _text_of(body: Mapping[str, Any]) -> GeneratedText:

@@ -91,8 +91,8 @@ def write(
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
     examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
     brief = evolution_prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
-    names = descriptions(context.project_row.label_descriptions, context.schema.control)
-    question = evolution_prompts.writing_question(context.schema.control, brief, names, current.teacher, current.number)
+    names = descriptions(context.label_descriptions, context.control)
+    question = evolution_prompts.writing_question(context.control, brief, names, current.teacher, current.number)
     return question, tuple(labels_of_task)
 
 
@@ -145,10 +145,10 @@ def label(
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
-    control = context.schema.control
-    label_descriptions = {control.name: descriptions(context.project_row.label_descriptions, control)}
-    vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    examples = candidates.labelled_examples(context.store, context, learner, vectors)
+    control, vectors = context.control, text_vectors(context.store, context.encoder, context.project_row.id, texts)
+    label_descriptions = {control.name: descriptions(context.label_descriptions, control)}
+    models = {control.name: learner} if learner else {}
+    examples = candidates.labelled_examples(context.store, context, models, vectors)
     return [
         (
             replace(
@@ -195,16 +195,14 @@ def examined(
     """The labelled texts with the learner's predictions, and with whether these are correct."""
     if not texts:
         return ()
-    schema = context.schema
+    control = context.control
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    probabilities = learner.predict(schema.control, vectors)
-    targets = np.array([[name in text.label for name in schema.control.labels] for text in texts], np.float32)
-    is_right, names = is_correct(probabilities, targets, schema.control.multiple), np.array(schema.control.labels)
+    probabilities = learner.predict(control, vectors)
+    targets = np.array([[name in text.label for name in control.labels] for text in texts], np.float32)
+    is_right, names = is_correct(probabilities, targets, control.multiple), np.array(control.labels)
     return tuple(
         replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
-        for text, predicted, right in zip(
-            texts, decide_labels(probabilities, schema.control.multiple), is_right, strict=True
-        )
+        for text, predicted, right in zip(texts, decide_labels(probabilities, control.multiple), is_right, strict=True)
     )
 
 
@@ -233,7 +231,7 @@ def from_pool(
     mistake_vectors = [pool.encoded_vectors(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
     chosen = rows[nearest(pool.encoded_vectors(rows), mistake_vectors, n)]
-    return candidates.label_questions(store, context, None, current.teacher, pool.tasks[chosen])
+    return candidates.label_questions(store, context, {}, current.teacher, pool.tasks[chosen])
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:

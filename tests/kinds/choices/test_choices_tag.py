@@ -38,16 +38,16 @@ CONDITION = 'visibleWhen="choice-selected" whenTagName="label" whenChoiceValue="
         ((choices("why", TWO, CONDITION),), "why"),
     ],
 )
-def test_the_main_control_is_learnt_at_any_place(tags: tuple[str, ...], learnt: str) -> None:
+def test_the_control_that_is_asked_most_surely_comes_first_at_any_place(tags: tuple[str, ...], learnt: str) -> None:
     schema = read_schema(view(TEXT, *tags))
-    assert schema.control.name == learnt
-    assert learnt not in schema.other_controls and len(schema.other_controls) == len(tags) - 1
+    assert schema.controls[0].name == learnt
+    assert len({*schema.control_names}) == len(tags)
 
 
 def test_a_project_may_name_the_control_that_is_learnt() -> None:
     config = view(TEXT, choices("label", THREE), choices("flag", TWO, 'choice="multiple"'))
-    assert read_schema(config, "flag").control.name == "flag"
-    assert read_schema(config, "flag").other_controls == ("label",)
+    assert read_schema(config, "flag").controls[0].name == "flag"
+    assert [(other.name, other.code) for other in read_schema(config, "flag").unlearnt] == [("label", "setting")]
     with pytest.raises(UnsupportedConfigError, match=r"no control .* the name 'flags'.*there is 'label', 'flag'"):
         read_schema(config, "flags")
     with pytest.raises(UnsupportedConfigError, match=r"'span'.*for each region"):
@@ -70,18 +70,18 @@ def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
         '<View><Choice value="service"><Choice value="other" alias="o"/></Choice></View><Choice value="spam"/>'
     )
     schema = read_schema(view(TEXT, choices("label", tree, 'allowNested="true"')))
-    assert schema.control.labels == ("money > billing", "money > other", "service > other", "spam")
-    assert schema.control.stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
-    assert schema.control.hints == ("invoices", "", "", "")
-    assert schema.control.nested
+    assert schema.controls[0].labels == ("money > billing", "money > other", "service > other", "spam")
+    assert schema.controls[0].stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
+    assert schema.controls[0].hints == ("invoices", "", "", "")
+    assert schema.controls[0].nested
 
 
 def test_without_nesting_only_visible_choices_are_labels() -> None:
     tree = '<Choice value="a"><Choice value="inner"/></Choice><Choice value="b"/>'
     schema = read_schema(view(TEXT, choices("label", tree)))
-    assert (schema.control.labels, schema.control.nested, schema.control.stored) == (("a", "b"), False, ())
+    assert (schema.controls[0].labels, schema.controls[0].nested, schema.controls[0].stored) == (("a", "b"), False, ())
 
 
 def test_labels_with_the_same_name_and_different_stored_values_get_different_names() -> None:
     same = '<Choice value="other" alias="o1"/><Choice value="other" alias="o2"/><Choice value="a"/>'
-    assert read_schema(view(TEXT, choices("label", same))).control.labels == ("other (o1)", "other (o2)", "a")
+    assert read_schema(view(TEXT, choices("label", same))).controls[0].labels == ("other (o1)", "other (o2)", "a")

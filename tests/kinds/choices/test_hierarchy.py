@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from schemas import choices_control
 
 from ml_backend.core.arrays import Mask
 from ml_backend.core.schema import ControlSchema
 from ml_backend.kinds.choices.hierarchy import ancestors_of, consistent_decisions, deepest_labels, with_ancestors
-from tests.support.schemas import choices_control
 
 
 @st.composite

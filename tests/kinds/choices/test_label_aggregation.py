@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from schemas import chosen, labelled, text_schema
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
-from tests.support.schemas import text_schema
 
 SINGLE = text_schema(("a", "b", "c"))
 MULTIPLE = text_schema(("a", "b", "c"), multiple=True)
@@ -35,15 +35,15 @@ def by_hand(schema: ProjectSchema, annotations: list[Annotation]) -> dict[int, l
         latest = [annotation for annotation in latest if annotation.ground_truth] or latest
         votes = []
         for annotation in latest:
-            labels = [label for label in annotation.choices if label in schema.control.labels]
-            if labels or (schema.control.multiple and not annotation.choices):
-                weight = Fraction(1) if schema.control.multiple else Fraction(1, max(len(labels), 1))
-                votes.append([weight if label in labels else Fraction(0) for label in schema.control.labels])
+            labels = [label for label in chosen(annotation) if label in schema.controls[0].labels]
+            if labels or (schema.controls[0].multiple and not chosen(annotation)):
+                weight = Fraction(1) if schema.controls[0].multiple else Fraction(1, max(len(labels), 1))
+                votes.append([weight if label in labels else Fraction(0) for label in schema.controls[0].labels])
         if not votes:
             continue
         shares = [sum(column, Fraction(0)) / len(votes) for column in zip(*votes, strict=True)]
         half = Fraction(1, 2)
-        if schema.control.multiple:
+        if schema.controls[0].multiple:
             targets[task] = [half if share == half else Fraction(share > half) for share in shares]
         else:
             is_winner = [share == max(shares) for share in shares]
@@ -58,7 +58,9 @@ def annotation_lists(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
             id=st.integers(1, 10**6),
             task=st.integers(1, 3),
             annotator=st.none() | st.integers(1, 4),
-            choices=st.lists(st.sampled_from("abcxy"), unique=True, max_size=max_choices).map(tuple),
+            labels=st.lists(st.sampled_from("abcxy"), unique=True, max_size=max_choices).map(
+                lambda names: labelled(*names)
+            ),
             cancelled=st.booleans(),
             ground_truth=st.sampled_from([False, False, False, True]),
             updated_at=st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"]),
@@ -72,9 +74,9 @@ def annotation_lists(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
 @given(data=st.data())
 @hypothesis_settings(max_examples=300)
 def test_the_targets_equal_votes_counted_by_hand(schema: ProjectSchema, data: st.DataObject) -> None:
-    drawn = data.draw(annotation_lists(5 if schema.control.multiple else 1))
+    drawn = data.draw(annotation_lists(5 if schema.controls[0].multiple else 1))
     expected = by_hand(schema, drawn)
-    aggregated = aggregate_annotations(schema.control, drawn)
+    aggregated = aggregate_annotations(schema.controls[0], drawn)
     assert aggregated.tasks.tolist() == sorted(expected)
     assert aggregated.targets.shape == (len(expected), 3)
     for row, task in enumerate(aggregated.tasks.tolist()):
@@ -83,34 +85,36 @@ def test_the_targets_equal_votes_counted_by_hand(schema: ProjectSchema, data: st
 
 
 def test_a_tie_stays_a_soft_label() -> None:
-    aggregated = aggregate_annotations(SINGLE.control, [Annotation(1, 1, 1, ("a",)), Annotation(2, 1, 2, ("b",))])
+    aggregated = aggregate_annotations(
+        SINGLE.controls[0], [Annotation(1, 1, 1, labelled("a")), Annotation(2, 1, 2, labelled("b"))]
+    )
     assert aggregated.targets.tolist() == [[0.5, 0.5, 0.0]]
 
 
 def test_a_ground_truth_overrules_the_majority() -> None:
-    votes = [Annotation(n, 1, n, ("a",)) for n in range(1, 4)]
-    truth = Annotation(9, 1, 9, ("c",), ground_truth=True)
-    assert aggregate_annotations(SINGLE.control, [*votes, truth]).targets.tolist() == [[0, 0, 1]]
+    votes = [Annotation(n, 1, n, labelled("a")) for n in range(1, 4)]
+    truth = Annotation(9, 1, 9, labelled("c"), ground_truth=True)
+    assert aggregate_annotations(SINGLE.controls[0], [*votes, truth]).targets.tolist() == [[0, 0, 1]]
 
 
 def test_only_the_latest_annotation_of_an_annotator_counts() -> None:
-    old = Annotation(2, 1, 1, ("a",), updated_at="2026-01-01")
-    new = Annotation(1, 1, 1, ("b",), updated_at="2026-01-02")
-    assert aggregate_annotations(SINGLE.control, [new, old]).targets.tolist() == [[0, 1, 0]]
+    old = Annotation(2, 1, 1, labelled("a"), updated_at="2026-01-01")
+    new = Annotation(1, 1, 1, labelled("b"), updated_at="2026-01-02")
+    assert aggregate_annotations(SINGLE.controls[0], [new, old]).targets.tolist() == [[0, 1, 0]]
 
 
 def test_a_skipped_task_counts_as_skipped_and_has_no_target() -> None:
-    aggregated = aggregate_annotations(SINGLE.control, [Annotation(1, 7, 1, (), cancelled=True)])
+    aggregated = aggregate_annotations(SINGLE.controls[0], [Annotation(1, 7, 1, labelled(), cancelled=True)])
     assert (aggregated.tasks.tolist(), aggregated.annotated_or_skipped.tolist()) == ([], [7])
     assert aggregated.targets.shape == (0, 3)
 
 
 def test_an_empty_annotation_means_no_label_with_several_choices_and_does_not_count_with_one() -> None:
-    empty = [Annotation(1, 1, 1, ())]
-    assert aggregate_annotations(MULTIPLE.control, empty).targets.tolist() == [[0, 0, 0]]
-    assert aggregate_annotations(SINGLE.control, empty).tasks.tolist() == []
+    empty = [Annotation(1, 1, 1, labelled())]
+    assert aggregate_annotations(MULTIPLE.controls[0], empty).targets.tolist() == [[0, 0, 0]]
+    assert aggregate_annotations(SINGLE.controls[0], empty).tasks.tolist() == []
 
 
 def test_an_annotation_with_only_removed_labels_does_not_count() -> None:
     for schema in (SINGLE, MULTIPLE):
-        assert aggregate_annotations(schema.control, [Annotation(1, 1, 1, ("gone",))]).tasks.tolist() == []
+        assert aggregate_annotations(schema.controls[0], [Annotation(1, 1, 1, labelled("gone"))]).tasks.tolist() == []

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from lxml import etree
 from prediction_validation import validation_errors
+from schemas import read_only
 
 from ml_backend.core.schema import InputSpec, ProjectSchema
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
-from ml_backend.kinds.choices.values import read_labels, write_region_value
+from ml_backend.kinds.choices.values import write_region_value
 from ml_backend.label_studio.label_config import read_schema
 
 PAIR = '<Pairwise name="pw" toName="t1,t2" leftChoiceValue="A"/>'
@@ -40,11 +41,11 @@ def test_the_labels_are_the_sides() -> None:
     ],
 )
 def test_the_selected_side_is_read(selected: Any, labels: tuple[str, ...], unread: str) -> None:
-    assert read_labels([region(selected)], SCHEMA) == (labels, unread)
+    assert read_only([region(selected)], SCHEMA) == (labels, unread)
 
 
 def test_a_comparison_without_a_selected_side_is_not_learnt_from() -> None:
-    assert read_labels([], SCHEMA) == ((), "empty")
+    assert read_only([], SCHEMA) == ((), "empty")
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

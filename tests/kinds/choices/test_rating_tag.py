@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from prediction_validation import validation_errors
+from schemas import by_control, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import Draft, Prediction
-from ml_backend.kinds.choices.values import read_labels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
 
@@ -34,7 +34,7 @@ def region(rating: Any) -> dict[str, Any]:
     ],
 )
 def test_the_labels_are_the_numbers_of_the_stars_in_their_order(rest: str, count: int) -> None:
-    control = read_schema(config(rest)).control
+    control = read_schema(config(rest)).controls[0]
     assert control.labels == tuple(str(n) for n in range(1, count + 1))
     assert control.ordered and not control.multiple and control.tag == "Rating"
 
@@ -53,24 +53,24 @@ def test_a_rating_that_points_at_no_tag_is_named_as_not_learnt() -> None:
 
 @pytest.mark.parametrize(("rating", "label"), [(1, "1"), (5, "5"), (4.0, "4"), ("3", "3")])
 def test_a_whole_number_in_the_range_is_read(rating: Any, label: str) -> None:
-    assert read_labels([region(rating)], read_schema(config())) == ((label,), "")
+    assert read_only([region(rating)], read_schema(config())) == ((label,), "")
 
 
 @pytest.mark.parametrize(
     ("rating", "code"), [(0, "label"), (6, "label"), (-1, "label"), (3.5, "label"), (True, "label"), (None, "shape")]
 )
 def test_another_value_is_not_read(rating: Any, code: str) -> None:
-    labels, unread = read_labels([region(rating)], read_schema(config()))
+    labels, unread = read_only([region(rating)], read_schema(config()))
     assert unread == code and not {*labels} & {*"12345"}
 
 
 def test_a_task_without_a_rating_is_not_learnt_from() -> None:
-    assert read_labels([], read_schema(config())) == ((), "empty")
+    assert read_only([], read_schema(config())) == ((), "empty")
 
 
 def test_a_draft_is_written_as_label_studio_stores_a_rating() -> None:
     schema = read_schema(config())
-    [drafted] = write_result(Prediction(1, 0.5, Draft(("4",), 0.9, "learner")), schema.control)
+    [drafted] = write_result(Prediction(1, 0.5, by_control(Draft(("4",), 0.9, "learner"), "stars")), schema)
     assert (drafted["type"], drafted["value"]) == ("rating", {"rating": 4})
-    assert read_labels([drafted], schema) == (("4",), "")
+    assert read_only([drafted], schema) == (("4",), "")
     assert validation_errors(config(), [drafted]) == []

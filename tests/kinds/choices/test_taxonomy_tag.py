@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from prediction_validation import validation_errors
+from schemas import read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import Draft, Prediction
-from ml_backend.kinds.choices.values import read_labels
 from ml_backend.label_studio.label_config import MAX_LABELS, read_schema
 from ml_backend.label_studio.serialization import write_result
 
@@ -28,7 +28,7 @@ def region(taxonomy: Any) -> dict[str, Any]:
 
 
 def test_the_labels_are_all_nodes_by_their_paths() -> None:
-    control = read_schema(config()).control
+    control = read_schema(config()).controls[0]
     assert control.labels == (
         "Archaea", "Eukarya", "Eukarya > Human", "Eukarya > Cat", "Eukarya > Cat > Tiger",
     )  # fmt: skip
@@ -39,7 +39,7 @@ def test_the_labels_are_all_nodes_by_their_paths() -> None:
 
 
 def test_only_leaves_are_labels_if_only_these_can_be_selected() -> None:
-    control = read_schema(config('leafsOnly="true"')).control
+    control = read_schema(config('leafsOnly="true"')).controls[0]
     assert control.labels == ("Archaea", "Eukarya > Human", "Eukarya > Cat > Tiger")
     assert control.parents == ()
 
@@ -56,7 +56,7 @@ def test_only_leaves_are_labels_if_only_these_can_be_selected() -> None:
     ],
 )
 def test_a_path_is_read_with_its_ancestors(taxonomy: Any, labels: list[str]) -> None:
-    assert read_labels([region(taxonomy)], read_schema(config())) == (tuple(labels), "")
+    assert read_only([region(taxonomy)], read_schema(config())) == (tuple(labels), "")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_a_path_is_read_with_its_ancestors(taxonomy: Any, labels: list[str]) -> 
 )
 def test_another_value_is_not_read(taxonomy: Any, rest: str, code: str) -> None:
     schema = read_schema(config(rest))
-    labels, unread = read_labels([region(taxonomy)], schema)
-    assert unread == code and not {*labels} & {*schema.control.labels}
+    labels, unread = read_only([region(taxonomy)], schema)
+    assert unread == code and not {*labels} & {*schema.controls[0].labels}
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,18 @@ def test_another_value_is_not_read(taxonomy: Any, rest: str, code: str) -> None:
 )
 def test_a_draft_has_the_deepest_paths_and_none_without_its_ancestors(labels: list[str], written: Any) -> None:
     schema = read_schema(config())
-    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema.control)
+    [drafted] = write_result(
+        Prediction(1, 0.5, {schema.controls[0].name: Draft(tuple(labels), 0.9, "learner")}), schema
+    )
     assert (drafted["type"], drafted["value"]) == ("taxonomy", {"taxonomy": written})
     assert validation_errors(config(), [drafted]) == []
-    read, unread = read_labels([drafted], schema)
+    read, unread = read_only([drafted], schema)
     assert {*read} <= {*labels} and unread == ""
 
 
 @pytest.mark.parametrize(("rest", "limit"), [('maxUsages="2"', 2), ("", 0), ('maxUsages="few"', 0)])
 def test_the_highest_number_of_labels_is_read(rest: str, limit: int) -> None:
-    assert read_schema(config(rest)).control.max_usages == limit
+    assert read_schema(config(rest)).controls[0].max_usages == limit
 
 
 @pytest.mark.parametrize(

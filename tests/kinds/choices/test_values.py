@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from malformed_requests import any_json
+from schemas import by_control, read_only
 
 from ml_backend.core.types import UNREADABLE_CODES, Draft, Prediction
-from ml_backend.kinds.choices.values import read_labels, write_region_value
+from ml_backend.kinds.choices.values import write_region_value
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, write_result
 
@@ -71,8 +72,8 @@ def region(choices: Any, control: str = "label") -> dict[str, Any]:
     ],
 )
 def test_a_choice_that_can_mean_only_one_label_is_read(schema: Any, choices: Any, labels: list[str]) -> None:
-    labels_read, unread = read_labels([region(choices)], schema)
-    assert (list(dict.fromkeys(label for label in labels_read if label in schema.control.labels)), unread) == (
+    labels_read, unread = read_only([region(choices)], schema)
+    assert (list(dict.fromkeys(label for label in labels_read if label in schema.controls[0].labels)), unread) == (
         labels,
         "",
     )
@@ -101,31 +102,31 @@ def test_a_choice_that_can_mean_only_one_label_is_read(schema: Any, choices: Any
     ],
 )
 def test_a_result_that_cannot_be_read_has_a_code_and_no_label(schema: Any, result: Any, code: str) -> None:
-    labels_read, unread = read_labels(result, schema)
-    assert unread == code and not {*labels_read} & {*schema.control.labels}
+    labels_read, unread = read_only(result, schema)
+    assert unread == code and not {*labels_read} & {*schema.controls[0].labels}
 
 
 def test_an_empty_annotation_with_several_choices_means_that_no_label_applies() -> None:
     note = {"from_name": "note", "value": {"text": ["well"]}}
     for result in ([], [region([])], [note], [{"type": "relation"}]):
-        assert read_labels(result, MULTIPLE) == ((), "")
+        assert read_only(result, MULTIPLE) == ((), "")
 
 
 def test_an_empty_annotation_of_a_control_that_may_be_hidden_is_not_read() -> None:
     hidden = read_schema(config(rest='choice="multiple" visibleWhen="choice-selected" whenTagName="first"'))
-    assert hidden.control.conditional
-    assert read_labels([], hidden) == ((), "empty")
+    assert hidden.controls[0].conditional
+    assert read_only([], hidden) == ((), "empty")
 
 
 def test_an_empty_annotation_of_a_required_control_is_not_read() -> None:
-    assert read_labels([], read_schema(config(rest='choice="multiple" required="true"'))) == ((), "empty")
-    assert read_labels([], read_schema(config(rest='choice="multiple"'))) == ((), "")
+    assert read_only([], read_schema(config(rest='choice="multiple" required="true"'))) == ((), "empty")
+    assert read_only([], read_schema(config(rest='choice="multiple"'))) == ((), "")
 
 
 def test_a_skip_has_no_code() -> None:
     skip = {"id": 1, "task": 2, "was_cancelled": True, "result": []}
     annotation = read_annotation(skip, SINGLE)
-    assert annotation is not None and annotation.cancelled and annotation.unread == ""
+    assert annotation is not None and annotation.cancelled and not annotation.labels
 
 
 @pytest.mark.parametrize(
@@ -138,16 +139,16 @@ def test_a_skip_has_no_code() -> None:
     ],
 )
 def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, labels: list[str], written: Any) -> None:
-    assert write_region_value(labels, schema.control) == {"type": "choices", "value": {"choices": written}}
-    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema.control)
+    assert write_region_value(labels, schema.controls[0]) == {"type": "choices", "value": {"choices": written}}
+    [drafted] = write_result(Prediction(1, 0.5, by_control(Draft(tuple(labels), 0.9, "learner"))), schema)
     assert drafted["value"] == {"choices": written}
-    assert read_labels([drafted], schema) == (tuple(labels), "")
+    assert read_only([drafted], schema) == (tuple(labels), "")
 
 
 @given(choices=any_json, name=st.sampled_from(["label", "note", "other"]), nested=st.booleans())
 def test_any_result_is_read_or_has_a_code(choices: Any, name: str, nested: bool) -> None:
     for schema in (SINGLE, MULTIPLE, SINGLE_TREE if nested else ALIASED):
         for result in ([region(choices, name)], choices):
-            labels_read, unread = read_labels(result, schema)
+            labels_read, unread = read_only(result, schema)
             assert unread in ("", *UNREADABLE_CODES)
-            assert not unread or not {*labels_read} & {*schema.control.labels}
+            assert not unread or not {*labels_read} & {*schema.controls[0].labels}

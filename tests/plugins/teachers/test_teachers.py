@@ -34,7 +34,7 @@ def teacher(request: pytest.FixtureRequest) -> Similarity:
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_drafts_are_probabilities(teacher: Similarity, multiple: bool) -> None:
-    drafts = teacher.draft(TEXTS, ENCODER.encode(TEXTS), schema(multiple).control)
+    drafts = teacher.draft(TEXTS, ENCODER.encode(TEXTS), schema(multiple).controls[0])
     assert drafts.shape == (4, 3) and drafts.dtype == np.float32
     assert ((drafts >= 0) & (drafts <= 1)).all()
     if not multiple:
@@ -43,17 +43,17 @@ def test_drafts_are_probabilities(teacher: Similarity, multiple: bool) -> None:
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_the_nearest_name_is_drafted(teacher: Similarity, multiple: bool) -> None:
-    drafts = teacher.draft(TEXTS[:3], ENCODER.encode(TEXTS[:3]), schema(multiple).control)
+    drafts = teacher.draft(TEXTS[:3], ENCODER.encode(TEXTS[:3]), schema(multiple).controls[0])
     assert drafts.argmax(axis=1).tolist() == [0, 1, 2]
 
 
 def test_no_texts_give_no_rows(teacher: Similarity) -> None:
-    assert teacher.draft([], np.empty((0, 384), dtype=np.float32), schema(False).control).shape == (0, 3)
+    assert teacher.draft([], np.empty((0, 384), dtype=np.float32), schema(False).controls[0]).shape == (0, 3)
 
 
 def test_hints_improve_the_drafts_of_uninformative_names() -> None:
     labels, hints = ("A", "B"), ("cards and their delivery", "money in foreign currencies")
-    drafts = Similarity(ENCODER.encode).draft(TEXTS, ENCODER.encode(TEXTS), schema(False, labels, hints).control)
+    drafts = Similarity(ENCODER.encode).draft(TEXTS, ENCODER.encode(TEXTS), schema(False, labels, hints).controls[0])
     assert drafts[:2].argmax(axis=1).tolist() == [0, 1]
 
 
@@ -66,22 +66,22 @@ def test_labels_are_encoded_once_for_the_same_names_and_hints() -> None:
 
     teacher, vectors = Similarity(encode), np.eye(2, 8, dtype=np.float32)
     for _ in range(3):
-        teacher.draft(["a", "b"], vectors, schema(False).control)
+        teacher.draft(["a", "b"], vectors, schema(False).controls[0])
     assert len(calls) == 1
-    teacher.draft(["a", "b"], vectors, schema(False, hints=("", "x", "")).control)
+    teacher.draft(["a", "b"], vectors, schema(False, hints=("", "x", "")).controls[0])
     assert len(calls) == 2
 
 
 def test_vectors_of_another_encoder_are_refused(teacher: Similarity) -> None:
     with pytest.raises(ApprenticeError, match="7 dimensions, but its encoder gives 384"):
-        teacher.draft(["a"], np.ones((1, 7), dtype=np.float32), schema(False).control)
+        teacher.draft(["a"], np.ones((1, 7), dtype=np.float32), schema(False).controls[0])
 
 
 def test_chunks_do_not_change_the_drafts(teacher: Similarity) -> None:
     vectors = cast(Floats, ENCODER.encode(TEXTS).astype(np.float16))  # as stored
-    whole = teacher.draft(TEXTS, vectors, schema(True).control)
+    whole = teacher.draft(TEXTS, vectors, schema(True).controls[0])
     in_chunks = Similarity(ENCODER.encode, chunk_rows=3)
-    np.testing.assert_allclose(in_chunks.draft(TEXTS, vectors, schema(True).control), whole, atol=1e-5)
+    np.testing.assert_allclose(in_chunks.draft(TEXTS, vectors, schema(True).controls[0]), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Adds the predictions of a project's learners to the pool that a query strategy selects from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.kinds.choices.predictions import ChoicePredictions
+from ml_backend.model.combined_predictions import CombinedPredictions
+from ml_backend.model.fitted_model import FittedModel
+
+
+def with_predictions(
+    pool: Pool,
+    models: Mapping[str, FittedModel],
+    controls: Sequence[ControlSchema],
+    options: ProjectSettings,
+    tasks: Ints,
+) -> Pool:
+    """The pool with the predictions of the learners that count in the queue, and with their held-out errors on those of
+    the `tasks` (n,), ascending, that they were fitted on: the weighted mean over the controls in which a task has a
+    label. Without such a learner, the same pool."""
+    counted = [
+        (control, models[control.name], options.control_weight(control.name))
+        for control in controls
+        if control.name in models and options.control_weight(control.name) > 0
+    ]
+    if not counted:
+        return pool
+    predictions = [
+        ChoicePredictions(model.predict(control, pool.vectors), control.multiple) for control, model, _ in counted
+    ]
+    weights = np.array([weight for _, _, weight in counted], np.float32)
+    errors = _mean_errors([model.errors(tasks) for _, model, _ in counted], weights)
+    combined = predictions[0] if len(predictions) == 1 else CombinedPredictions(predictions, weights)
+    return replace(pool, predictions=combined, errors=errors)
+
+
+def _mean_errors(errors: Sequence[Floats], weights: Floats) -> Floats:
+    """(n,) the weighted mean of p errors (n,), without those that are NaN; NaN where all are. A single one stays as it
+    is."""
+    if len(errors) == 1:
+        return errors[0]
+    of_controls = np.stack(errors)
+    weight_of_row = np.where(np.isnan(of_controls), 0.0, weights[:, None])
+    total, sums = weight_of_row.sum(axis=0), (weight_of_row * np.nan_to_num(of_controls)).sum(axis=0)
+    mean = np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+    return np.asarray(mean, np.float32)
