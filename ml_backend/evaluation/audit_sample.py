@@ -9,10 +9,11 @@ and the estimate would be too high.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.types import Estimate, EstimateSource
-from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, wilson_interval
 
 
 def draw_audit_places(length: int, share: float, random: np.random.Generator) -> Mask:
@@ -28,10 +29,9 @@ def draw_audit_tasks(pending: Ints, available: Ints, n: int, random: np.random.G
     return np.asarray(np.concatenate([reused, drawn]), np.int64)
 
 
-def estimate_accuracy(
-    probabilities: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple: bool
-) -> Estimate | None:
-    """How often the learner's draft is right, from cross-validated probabilities (n, c) of labelled tasks.
+def estimate_accuracy(scores: npt.NDArray[np.float64], tasks: Ints, audited: Ints) -> Estimate | None:
+    """How often the learner's draft is right, or the mean of other scores in [0, 1], from the scores (n,) of
+    cross-validated drafts of labelled tasks.
 
     The estimate uses the answered tasks of the audit sample if there are `MIN_ANSWERS_FOR_ACCURACY`, because they are
     a random sample. Before that, it uses all labelled tasks, which acquisition chose for being hard; the source of the
@@ -46,5 +46,4 @@ def estimate_accuracy(
         sampled = np.ones(len(tasks), np.bool_)
         source = EstimateSource.ALL_LABELS_CROSS_VALIDATED
         details = {"audited": answered, "minimum": MIN_ANSWERS_FOR_ACCURACY}
-    is_right = is_correct(probabilities[sampled], targets[sampled], multiple)
-    return wilson_interval(int(is_right.sum()), len(is_right), source, details)
+    return wilson_interval(float(scores[sampled].sum()), int(sampled.sum()), source, details)

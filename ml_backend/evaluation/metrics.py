@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.core.types import Estimate, EstimateSource
 
+RowScorer = Callable[[Floats, Floats], npt.NDArray[np.float64]]
+"""Scores the drafts of n rows, from probabilities (n, c) and targets (n, c): (n,) in [0, 1], 1 if a draft is right."""
 Z95 = 1.959964
 BINS = 15
 MIN_ANSWERS_FOR_ACCURACY = 20

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.core.arrays import Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
 from ml_backend.core.types import Estimate, EstimateSource
-from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, RowScorer, wilson_interval
 
 MIN_BLOCK_ANSWERS = 4
 """Audited answers, at least, that the same learner judges, and that the smallest learner was fitted on."""
@@ -31,8 +32,10 @@ def blocks(audited_rows: Ints, start: int) -> Iterator[Ints]:
         start += len(block)
 
 
-def judge_rows(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int) -> Mask:
-    """(m,) bool: which of the rows `judged_rows` (m,) a learner that is fitted on `fitted_rows` gets right."""
+def judge_rows(
+    learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int, score: RowScorer
+) -> npt.NDArray[np.float64]:
+    """(m,) the scores of the drafts for the rows `judged_rows` (m,) by a learner that is fitted on `fitted_rows`."""
     subset = TrainingSet(
         train.vectors[fitted_rows],
         train.targets[fitted_rows],
@@ -41,10 +44,12 @@ def judge_rows(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_r
         priors=train.priors,
     )
     probabilities = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
-    return is_correct(probabilities, train.targets[judged_rows], train.multiple)
+    return score(probabilities, train.targets[judged_rows])
 
 
-def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Estimate | None:
+def prequential_accuracy(
+    learner: Learner, train: TrainingSet, audited: Mask, seed: int, score: RowScorer
+) -> Estimate | None:
     """How often recent drafts were right: on the later half of the audited rows (n,) of `train`, which are in answering
     order, but on at least MIN_ANSWERS_FOR_ACCURACY of them; None if there are too few.
 
@@ -55,8 +60,8 @@ def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, se
     start = min(len(audited_rows) // 2, len(audited_rows) - MIN_ANSWERS_FOR_ACCURACY)
     if start < MIN_BLOCK_ANSWERS:
         return None
-    is_right = np.concatenate(
-        [judge_rows(learner, train, np.arange(block[0]), block, seed) for block in blocks(audited_rows, start)]
+    scores = np.concatenate(
+        [judge_rows(learner, train, np.arange(block[0]), block, seed, score) for block in blocks(audited_rows, start)]
     )
     details = {"fewest": int(audited_rows[start]), "most": int(audited_rows[-1])}
-    return wilson_interval(int(is_right.sum()), len(is_right), EstimateSource.AUDIT_SAMPLE_PREQUENTIAL, details)
+    return wilson_interval(float(scores.sum()), len(scores), EstimateSource.AUDIT_SAMPLE_PREQUENTIAL, details)

@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
+from ml_backend.evaluation.metrics import RowScorer
 from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, judge_rows
 
 Doubles = npt.NDArray[np.float64]
@@ -76,7 +77,9 @@ def error_rate(look: int) -> float:
     return ALPHA / (look * (look + 1))
 
 
-def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> BaselineComparison:
+def compare_with_random(
+    learner: Learner, train: TrainingSet, audited: Mask, seed: int, score: RowScorer
+) -> BaselineComparison:
     """Compares chosen with random answers, from the rows of `train` in answering order and which of them (n,) are in
     the audit sample.
 
@@ -92,7 +95,7 @@ def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, see
     if not look:
         return BaselineComparison("not enough evidence", None, None, None, 0, None)
     audited_rows = np.flatnonzero(audited)[: FIRST_LOOK * 2 ** (look - 1)]
-    gains = exchanges(learner, train, audited, audited_rows, seed)
+    gains = exchanges(learner, train, audited, audited_rows, seed, score)
     gain, half = interval(gains, error_rate(look))
     low, high = gain - half, gain + half
     verdict: Verdict
@@ -101,9 +104,11 @@ def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, see
     return BaselineComparison(verdict, gain, low, high, len(gains), share)
 
 
-def exchanges(learner: Learner, train: TrainingSet, audited: Mask, audited_rows: Ints, seed: int) -> Doubles:
-    """For each of the `audited_rows` (a,) but the first few, in [-1, 1]: 1 if the learner with chosen answers alone is
-    right, else 0, minus the share of the learners with exchanged answers that are right. No learner has answers from
+def exchanges(
+    learner: Learner, train: TrainingSet, audited: Mask, audited_rows: Ints, seed: int, score: RowScorer
+) -> Doubles:
+    """For each of the `audited_rows` (a,) but the first few, in [-1, 1]: the score of the learner with chosen answers
+    alone, 1 if it is right, minus the mean score of the learners with exchanged answers. No learner has answers from
     after the beginning of the block that it judges."""
     random = np.random.default_rng(seed)
     answers_before = audited_rows - np.arange(len(audited_rows))  # chosen ones, before each audited row
@@ -115,10 +120,12 @@ def exchanges(learner: Learner, train: TrainingSet, audited: Mask, audited_rows:
         replacing = random.permutation(earlier[audited[earlier]])[: len(chosen)]
         kept = len(chosen) - len(replacing)
         exchanged = [
-            judge_rows(learner, train, np.concatenate([replacing, random.permutation(chosen)[:kept]]), block, seed)
+            judge_rows(
+                learner, train, np.concatenate([replacing, random.permutation(chosen)[:kept]]), block, seed, score
+            )
             for _ in range(REPEATS)
         ]
-        gains.append(judge_rows(learner, train, chosen, block, seed) - np.mean(exchanged, axis=0))
+        gains.append(judge_rows(learner, train, chosen, block, seed, score) - np.mean(exchanged, axis=0))
     return np.concatenate(gains)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.evaluation.metrics import decide_labels, is_correct
+from ml_backend.evaluation.metrics import RowScorer, decide_labels
 
 CURVE_POINTS = 5
 MIN_CURVE_ANSWERS = 20
@@ -27,18 +28,18 @@ class RetrospectivePredictions:
     """Predictions of the learners of earlier times.
 
     sizes        (s,) int64 ascending: how many answers each learner of the curve had; the last one is n
-    right        (s, n) bool: which rows it gets right without having seen them, in answering order
+    scores       (s, n) the scores of its drafts for the rows, without having seen them, in answering order
     predictions  (RECENT_MODELS, m) int64 labels, or (RECENT_MODELS, m, c) bool if several may hold, of the most recent
                  learners, `ANSWERS_BETWEEN_MODELS` apart, the newest last; None while there are too few answers
     """
 
     sizes: Ints
-    right: Mask
+    scores: npt.NDArray[np.float64]
     predictions: Ints | Mask | None
 
 
 def predict_retrospectively(
-    learner: Learner, train: TrainingSet, stop_set: Floats, seed: int
+    learner: Learner, train: TrainingSet, stop_set: Floats, seed: int, score: RowScorer
 ) -> RetrospectivePredictions:
     """Fits learners on the first answers of `train`, whose rows, at least one, are in answering order.
 
@@ -51,7 +52,7 @@ def predict_retrospectively(
     oldest = n - (RECENT_MODELS - 1) * ANSWERS_BETWEEN_MODELS
     recent = list(range(oldest, n + 1, ANSWERS_BETWEEN_MODELS)) if oldest >= MIN_CURVE_ANSWERS else []
     fits = {size: fit_on_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
-    is_right = [is_correct(fits[size].held_out, train.targets, train.multiple) for size in curve.tolist()]
+    scores = [score(fits[size].held_out, train.targets) for size in curve.tolist()]
     probabilities = [learner.predict(fits[size].tensors, stop_set) for size in recent]
     if not probabilities:
         predictions: Ints | Mask | None = None
@@ -59,7 +60,7 @@ def predict_retrospectively(
         predictions = np.array([decide_labels(p, multiple=True) for p in probabilities])
     else:
         predictions = np.array([p.argmax(axis=1) for p in probabilities])
-    return RetrospectivePredictions(curve, np.array(is_right), predictions)
+    return RetrospectivePredictions(curve, np.array(scores), predictions)
 
 
 def fit_on_rows(learner: Learner, train: TrainingSet, rows: Mask, seed: int) -> Fit:

@@ -71,11 +71,11 @@ def kappa(first: Ints, second: Ints) -> float:
     return 0.0 if by_chance == 1.0 else (float((first == second).mean()) - by_chance) / (1.0 - by_chance)
 
 
-def forecast_gains(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
+def forecast_gains(sizes: Ints, scores: Doubles) -> tuple[Gain, ...]:
     """The gain that more labels are expected to bring, for each of `FORECAST_LABELS` up to the number of labels so far.
 
     sizes  (s,) ascending: how many labels each learner of the curve had
-    right  (s, rows) bool: which rows it gets right without having seen them
+    scores (s, rows) in [0, 1]: the scores of its drafts for rows that it has not seen
 
     An inverse power law, accuracy = a - b * size^-c with a <= 1 and c in (0, 1.5], by least squares where the j-th of s
     points weighs j / s: Figueroa, Zeng-Treitler, Kandula, Ngo, "Predicting Sample Size Required for Classification
@@ -91,12 +91,12 @@ def forecast_gains(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     error.
     """
     horizons = [labels for labels in FORECAST_LABELS if labels <= sizes[-1]]
-    rows = right.shape[1]
+    rows = scores.shape[1]
     if len(sizes) < 4 or rows < MIN_ANSWERS_FOR_ACCURACY or not horizons:
         return ()
-    patterns, counts = np.unique(right, axis=1, return_counts=True)  # rows with equal points are drawn together
+    patterns, counts = np.unique(scores, axis=1, return_counts=True)  # rows with equal points are drawn together
     draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=BOOTSTRAP_DRAWS) / rows
-    curves = np.vstack([right.mean(axis=1), draws @ patterns.T])
+    curves = np.vstack([scores.mean(axis=1), draws @ patterns.T])
     _, b, c = power_law(sizes, curves)
     n = float(sizes[-1])
     gains = []

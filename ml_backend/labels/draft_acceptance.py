@@ -13,8 +13,10 @@ from statistics import median
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource, LabelValue
-from ml_backend.evaluation.metrics import decide_labels, is_correct, wilson_interval
+from ml_backend.evaluation.metrics import wilson_interval
+from ml_backend.kinds.choices.scoring import decide, row_scorer
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
@@ -106,38 +108,36 @@ def learner_draft_share(queue: Iterable[PublishedDraft], control: str) -> Estima
     return wilson_interval(authors.count("learner"), len(authors), EstimateSource.QUEUE)
 
 
-def agreement(
-    probabilities: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: EstimateSource
-) -> Agreement:
+def agreement(probabilities: Floats, targets: Floats, control: ControlSchema, source: EstimateSource) -> Agreement:
     """The agreement of predicted labels with the annotators on n tasks.
 
-    probabilities  (n, c) of the labels
+    probabilities  (n, c) of the labels of the control
     targets        (n, c) from the annotators
-    labels         names of the c columns
     source         the tasks, for the estimates
     """
-    is_right = is_correct(probabilities, targets, multiple)
-    predicted = decide_labels(probabilities, multiple)
-    annotated = targets > 0.5 if multiple else targets >= targets.max(axis=1, keepdims=True)
-    in_class = (annotated | predicted) & (targets != 0.5) if multiple else annotated
+    is_right = row_scorer(control)(probabilities, targets) == 1
+    predicted = decide(probabilities, control)
+    annotated = targets > 0.5 if control.multiple else targets >= targets.max(axis=1, keepdims=True)
+    in_class = (annotated | predicted) & (targets != 0.5) if control.multiple else annotated
     agreed = in_class & annotated & predicted
     by_class = {
         label: estimate
-        for column, label in enumerate(labels)
+        for column, label in enumerate(control.labels)
         if (estimate := wilson_interval(int(agreed[:, column].sum()), int(in_class[:, column].sum()), source))
     }
     return Agreement(wilson_interval(int(is_right.sum()), len(is_right), source), by_class)
 
 
-def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
-    """The agreement of a learner with the annotators, from its cross-validated probabilities on the tasks that it was
-    fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
-    if model is None:
+def learner_agreement(model: FittedModel | None, control: ControlSchema, excluded: Ints) -> Agreement:
+    """The agreement of a control's learner with the annotators, from its cross-validated probabilities on the tasks
+    that it was fitted on, not counting the tasks with the ids `excluded`. Empty without a model, and for a model that
+    was fitted on other labels."""
+    if model is None or model.snapshot.labels != control.labels:
         return Agreement()
-    snapshot, source = model.snapshot, EstimateSource.LEARNER_LABELS_CROSS_VALIDATED
+    snapshot = model.snapshot
     is_counted = ~np.isin(snapshot.tasks, excluded)
     probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
-    return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)
+    return agreement(probabilities, targets, control, EstimateSource.LEARNER_LABELS_CROSS_VALIDATED)
 
 
 def draft_outcome(drafted: LabelValue, annotated: LabelValue) -> str:

@@ -13,6 +13,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
+from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -140,13 +141,16 @@ def promote(
     snapshot = model.snapshot
     is_real = context.pool.is_not_generated(snapshot.tasks)
     fit, tasks, targets = fit.take(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
-    decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
+    score = row_scorer(control)
+    scores = score(fit.held_out, targets)
+    serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, targets)
+    decision = decide_promotion(scores, serving_scores, np.isin(tasks, audited))
     counts = {name: value for name, value in asdict(decision).items() if name != "promote"}
     if not decision.promote:
         accuracy = _stored_accuracy(context, inputs, control.name)
         return Promotion(serving, accuracy, Remark("candidate rejected", counts))
     remark = Remark("candidate promoted", counts) if decision.compared else Remark("first learner")
-    accuracy = audit_sample.estimate_accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
+    accuracy = audit_sample.estimate_accuracy(scores, tasks, audited)
     return Promotion(model, accuracy, remark, is_promoted=True)
 
 

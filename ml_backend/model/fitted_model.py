@@ -16,6 +16,7 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
 from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.choices.scoring import expected_errors
 from ml_backend.model.tensor_packing import rounded
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
@@ -103,17 +104,13 @@ class FittedModel:
         the model was not fitted on."""
         return _aligned_values(self.held_out, self.snapshot, new)
 
-    def errors(self, tasks: Ints) -> Floats:
-        """(m,) the held-out probability of a wrong label for `tasks` (m,), ascending; with several labels, the mean
-        over the labels. NaN for tasks that the model was not fitted on."""
-        targets, held_out = self.snapshot.targets, self.held_out
-        if self.snapshot.multiple:
-            errors = np.abs(targets - held_out).mean(axis=1)
-        else:
-            errors = 1 - (targets * held_out).sum(axis=1)
+    def errors(self, tasks: Ints, control: ControlSchema) -> Floats:
+        """(m,) the held-out `expected_errors` for `tasks` (m,), ascending; NaN for tasks that the model was not fitted
+        on."""
+        errors = expected_errors(self.held_out, self.snapshot.targets, control)
         out = np.full(len(tasks), np.nan, np.float32)
         _, rows, fitted_rows = np.intersect1d(tasks, self.snapshot.tasks, assume_unique=True, return_indices=True)
-        out[rows] = errors[fitted_rows].clip(0, 1)
+        out[rows] = errors[fitted_rows]
         return out
 
     def without_training_data(self) -> FittedModel:

@@ -36,7 +36,7 @@ def with_predictions(
         ChoicePredictions(model.predict(control, pool.vectors), control.multiple) for control, model, _ in counted
     ]
     weights = np.array([weight for _, _, weight in counted], np.float32)
-    errors = _mean_errors([model.errors(tasks) for _, model, _ in counted], weights)
+    errors = _mean_errors([model.errors(tasks, control) for control, model, _ in counted], weights)
     combined = predictions[0] if len(predictions) == 1 else CombinedPredictions(predictions, weights)
     return replace(pool, predictions=combined, errors=errors)
 

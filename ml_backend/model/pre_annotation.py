@@ -14,8 +14,7 @@ from ml_backend.core.ports import Drafter, RecordEncoder
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft
-from ml_backend.evaluation.metrics import decide_labels
-from ml_backend.kinds.choices.hierarchy import consistent_decisions
+from ml_backend.kinds.choices.scoring import decide
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
@@ -94,7 +93,7 @@ def _control_drafts(
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
-    chosen = consistent_decisions(decide_labels(probabilities, control.multiple), probabilities, control)
+    chosen = decide(probabilities, control)
     labels, confidences = np.array(control.labels), confidence(probabilities, control.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:

@@ -20,11 +20,12 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource, Remark
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
 from ml_backend.evaluation.label_errors import find_label_errors
-from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
+from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
@@ -45,7 +46,7 @@ class MonitorInput:
     many, the audit sample and a random sample of the others.
 
     version         the version number of that learner
-    labels          (c,) the names of the columns
+    control         the control whose labels are the columns
     n_fitted        how many tasks the learner was fitted on, without those that a teacher wrote
     plugin          the name of the learner
     tasks           (n,) int64
@@ -64,7 +65,7 @@ class MonitorInput:
     """
 
     version: int
-    labels: tuple[str, ...]
+    control: ControlSchema
     n_fitted: int
     plugin: str
     tasks: Ints
@@ -122,7 +123,7 @@ def read_monitor_input(
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:MAX_STOP_SET_TASKS])
     return MonitorInput(
         version=learner.number,
-        labels=snapshot.labels,
+        control=control,
         plugin=snapshot.plugin,
         tasks=tasks,
         train=TrainingSet(
@@ -156,16 +157,16 @@ def _reviewed_tasks(store: Store, project: int) -> list[int]:
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_results`. Takes some ten fits."""
-    learner = registry.learner(monitor_input.plugin)
+    learner, score = registry.learner(monitor_input.plugin), row_scorer(monitor_input.control)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(
-        learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version
+        learner, monitor_input.train, monitor_input.audited, monitor_input.version, score
     )
     monitor_input = monitor_input.without_synthetic()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
-    past = predict_retrospectively(learner, train, monitor_input.stop_set, seed=monitor_input.version)
+    past = predict_retrospectively(learner, train, monitor_input.stop_set, monitor_input.version, score)
     stable = None if past.predictions is None else measure_stability(past.predictions)
-    gains = forecast_gains(past.sizes, past.right)
+    gains = forecast_gains(past.sizes, past.scores)
     n_audited = int(audited.sum())
     n_looks = count_looks(n_audited)
     comparison_inputs = {
@@ -175,11 +176,11 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     }
     comparison = monitor_input.previous.get("comparison", {})
     if comparison_inputs.items() - comparison.items():  # costs many fits, and only a new look changes the result
-        comparison = {**asdict(compare_with_random(learner, train, audited, seed=0)), **comparison_inputs}
+        comparison = {**asdict(compare_with_random(learner, train, audited, 0, score)), **comparison_inputs}
     suspects = find_label_errors(
         held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look
     )
-    balance = class_balance(train.targets[audited], monitor_input.labels, EstimateSource.AUDIT_SAMPLE)
+    balance = class_balance(train.targets[audited], monitor_input.control.labels, EstimateSource.AUDIT_SAMPLE)
     return {
         "version": monitor_input.version,
         "labelled": monitor_input.n_fitted,
@@ -187,7 +188,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         "balance": {label: asdict(share) for label, share in balance.items()}
         if n_audited >= MIN_ANSWERS_FOR_ACCURACY
         else {},
-        "groups": _group_accuracy(is_correct(held_out, train.targets, train.multiple), monitor_input),
+        "groups": _group_accuracy(score(held_out, train.targets) == 1, monitor_input),
         "stopping": {
             "verdict": advise_on_stopping(stable, gains),
             "kappa": stable.kappa if stable else None,
@@ -197,7 +198,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         "second_look": [
             {
                 "task": int(monitor_input.tasks[row]),
-                "instead": [label for label, holds in zip(monitor_input.labels, mask, strict=True) if holds],
+                "instead": [label for label, holds in zip(monitor_input.control.labels, mask, strict=True) if holds],
                 "confidence": round(float(np.where(mask, held_out[row], 1).min()), 4),
             }
             for row, mask in zip(suspects.rows.tolist(), suspects.instead.tolist(), strict=True)
@@ -205,10 +206,10 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     }
 
 
-def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
+def _group_accuracy(is_right: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
     """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`. `missing` says why no task has a
     group: no task has such a field, or the encoder leaves it out, for a reason of `RecordEncoder.left_out`."""
-    metrics = asdict(metrics_by_group(is_correct, monitor_input.groups))
+    metrics = asdict(metrics_by_group(is_right, monitor_input.groups))
     missing = None
     if (monitor_input.groups == NO_GROUP).all():
         reason = monitor_input.left_out

@@ -115,7 +115,7 @@ def _teacher_document(
         draft_acceptance.learner_draft_share(queue, control.name),
         {
             "teacher": _teacher_agreement(control, pool, aggregated, teacher_labels),
-            "learner": draft_acceptance.learner_agreement(learner, synthetic),
+            "learner": draft_acceptance.learner_agreement(learner, control, synthetic),
         },
         learner,
         teacher_labels.label_count if teacher_labels else 0,
@@ -159,6 +159,4 @@ def _teacher_agreement(
     if teacher_labels is None:
         return Agreement()
     probabilities, targets = teacher_labels.compare(aggregated.without_tasks(pool.tasks[pool.synthetic]))
-    return draft_acceptance.agreement(
-        probabilities, targets, control.labels, control.multiple, EstimateSource.TEACHER_LABELS
-    )
+    return draft_acceptance.agreement(probabilities, targets, control, EstimateSource.TEACHER_LABELS)

@@ -62,9 +62,10 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
     if control:
-        yield from _control_lines(controls[control])
+        yield from _control_lines(controls[control], _measure(status, control))
     else:
-        yield from ((name[:MAX_NAME_LETTERS], control_sentence(of_control)) for name, of_control in controls.items())
+        for name, of_control in controls.items():
+            yield name[:MAX_NAME_LETTERS], control_sentence(of_control, _measure(status, name))
         yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
     yield from _work_lines(status)
 
@@ -103,20 +104,26 @@ def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "problem", problem_sentence(status.problem)
 
 
-def _control_lines(status: ControlStatus) -> Iterator[tuple[str, str]]:
+def _measure(status: Status, control: str) -> str:
+    """The name of a control's accuracy: the accuracy of a rating counts how near the drafts are."""
+    learnt = status.schema.controls if status.schema else ()
+    return "closeness" if any(schema.name == control and schema.ordered for schema in learnt) else "accuracy"
+
+
+def _control_lines(status: ControlStatus, measure: str) -> Iterator[tuple[str, str]]:
     if status.accuracy:
-        yield "accuracy", _accuracy_sentence(status.accuracy)
+        yield measure, _accuracy_sentence(status.accuracy)
     yield from monitor_lines(status.monitor)
     yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
 
 
-def control_sentence(status: ControlStatus) -> str:
+def control_sentence(status: ControlStatus, measure: str = "accuracy") -> str:
     """The labelled tasks of a control, the accuracy of its learner, and the share of drafts that are the learner's."""
     parts = [f"{status.labelled} labelled"]
     if status.learner is None:
         parts.append("no learner yet")
     if status.accuracy:
-        parts.append(f"accuracy {_accuracy_sentence(status.accuracy)}")
+        parts.append(f"{measure} {_accuracy_sentence(status.accuracy)}")
     if share := status.teacher.get("share"):
         parts.append(f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own")
     return "; ".join(parts)

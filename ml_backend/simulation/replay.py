@@ -22,6 +22,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
 from ml_backend.evaluation.promotion_gate import decide_promotion
+from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -161,7 +162,10 @@ def _serving_learner(
     candidate, fit = fitted_model.fit_model(snapshot, pool.vectors[rows], serving, number, priors)
     if candidate is None or fit is None:
         return serving
-    return candidate if decide_promotion(fit, snapshot.targets, snapshot.multiple).promote else serving
+    score = row_scorer(plan.control)
+    serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, snapshot.targets)
+    decision = decide_promotion(score(fit.held_out, snapshot.targets), serving_scores)
+    return candidate if decision.promote else serving
 
 
 def _test_metrics(

@@ -185,7 +185,10 @@ def labelled_examples(
     if not len(tasks) or not pool.encoded[rows].all():
         return no_examples
     candidate_vectors = np.asarray(pool.vectors_at(rows))
-    error_rates = np.fmax.reduce([model.errors(tasks) for model in models.values()])
+    errors = [
+        models[control.name].errors(tasks, control) for control in loaded.schema.controls if control.name in models
+    ]
+    error_rates = np.fmax.reduce(errors)
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
     used = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
     texts = dict(zip(used.tolist(), store.tasks.texts(project, tasks[used].tolist()), strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
-from ml_backend.core.arrays import Fit
 from ml_backend.core.types import EstimateSource
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.metrics import (
@@ -69,7 +66,7 @@ def test_the_gate_decides_however_many_answers_the_learners_differ_on(n: int) ->
     edge = n / 2 + 1.645 * np.sqrt(n) / 2
     for lost, promoted in ((int(edge) - 3, True), (int(edge) + 4, False), (n, False), (0, True)):
         new, old = [1] * lost + [0] * (n - lost), [0] * lost + [1] * (n - lost)
-        assert decide_promotion(*fit(new, old), multiple=False).promote == promoted, lost
+        assert decide_promotion(*scores(new, old)).promote == promoted, lost
 
 
 def test_one_choice_is_the_most_probable_and_several_are_all_from_one_half_up() -> None:
@@ -161,10 +158,9 @@ def test_who_is_right_as_often_as_sure_is_calibrated_and_who_is_sure_and_wrong_i
     assert calibration_error(three_of_four, eye[[0, 0, 0, 1]], False) == pytest.approx(0.0, abs=1e-6)
 
 
-def fit(new: list[int], old: list[int] | None) -> tuple[Fit, npt.NDArray[Any]]:
-    """Predictions of two learners for tasks whose target is label 0; 0 is right, 1 is wrong."""
-    eye = np.eye(2, dtype=np.float32)
-    return Fit({}, eye[new], None if old is None else eye[old]), np.tile(eye[0], (len(new), 1))
+def scores(new: list[int], old: list[int] | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+    """The scores of two learners; 0 is right, 1 is wrong."""
+    return 1.0 - np.array(new), None if old is None else 1.0 - np.array(old)
 
 
 @given(data=st.data(), n=st.integers(1, 60))
@@ -172,7 +168,7 @@ def fit(new: list[int], old: list[int] | None) -> tuple[Fit, npt.NDArray[Any]]:
 def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> None:
     new = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     old = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    decision = decide_promotion(*fit(new, old), multiple=False)
+    decision = decide_promotion(*scores(new, old))
     lost = sum(now > before for now, before in zip(new, old, strict=True))
     won = sum(now < before for now, before in zip(new, old, strict=True))
     worse = lost > won and binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < ALPHA
@@ -181,12 +177,12 @@ def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> No
 
 
 def test_the_first_learner_is_promoted() -> None:
-    assert decide_promotion(*fit([1, 1, 1], None), multiple=False).promote
+    assert decide_promotion(*scores([1, 1, 1], None)).promote
 
 
 @pytest.mark.parametrize(("lost", "won", "promoted"), [(4, 0, True), (5, 0, False), (6, 1, True), (7, 1, False)])
 def test_the_gate_at_its_threshold(lost: int, won: int, promoted: bool) -> None:
-    decision = decide_promotion(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
+    decision = decide_promotion(*scores([1] * lost + [0] * won, [0] * lost + [1] * won))
     assert decision.promote == promoted
 
 
@@ -207,7 +203,7 @@ def test_evidence_on_the_audit_slice_decides_first_and_then_that_on_all_labels(
         return (1 if won > lost else -1) if is_significant else 0
 
     new, old, audited = (list(column) for column in zip(*rows, strict=True))
-    decision = decide_promotion(*fit(new, old), multiple=False, audited=np.array(audited))
+    decision = decide_promotion(*scores(new, old), audited=np.array(audited))
     on_audit = evidence([row for row in rows if row[2]])
     assert decision.promote == ((on_audit or evidence(rows)) >= 0)
     assert decision.is_audited == bool(on_audit)
@@ -229,12 +225,9 @@ def test_the_random_sample_overrules_the_chosen_tasks(
 ) -> None:
     new = [0] * audit_counts[0] + [1] * audit_counts[1] + [0] * other_counts[0] + [1] * other_counts[1]
     audited = np.arange(len(new)) < sum(audit_counts)
-    case = fit(new, [1 - answer for answer in new])
-    assert decide_promotion(*case, multiple=False, audited=audited).promote == promoted
-    assert (
-        decide_promotion(*case, multiple=False).promote
-        == decide_promotion(*case, multiple=False, audited=audited & False).promote
-    )
+    case = scores(new, [1 - answer for answer in new])
+    assert decide_promotion(*case, audited=audited).promote == promoted
+    assert decide_promotion(*case).promote == decide_promotion(*case, audited=audited & False).promote
 
 
 def test_places_follow_the_share() -> None:
@@ -274,20 +267,14 @@ def test_every_task_is_as_likely_to_be_drawn() -> None:
 
 def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> None:
     tasks = np.arange(100)
-    eye = np.eye(2, dtype=np.float32)
-    targets = np.tile(eye[0], (100, 1))
-    probabilities = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
-    estimate = audit_sample.estimate_accuracy(
-        probabilities, targets, tasks, np.arange(MIN_ANSWERS_FOR_ACCURACY - 1), False
-    )
+    is_right = (tasks < 30).astype(np.float64)
+    estimate = audit_sample.estimate_accuracy(is_right, tasks, np.arange(MIN_ANSWERS_FOR_ACCURACY - 1))
     assert estimate is not None
     assert (estimate.value, estimate.n) == (0.3, 100)
     assert estimate.source == EstimateSource.ALL_LABELS_CROSS_VALIDATED
     assert estimate.details == {"audited": MIN_ANSWERS_FOR_ACCURACY - 1, "minimum": MIN_ANSWERS_FOR_ACCURACY}
-    audit_estimate = audit_sample.estimate_accuracy(
-        probabilities, targets, tasks, np.array([*range(20, 40), 500]), False
-    )
+    audit_estimate = audit_sample.estimate_accuracy(is_right, tasks, np.array([*range(20, 40), 500]))
     assert audit_estimate is not None
     assert (audit_estimate.value, audit_estimate.n) == (0.5, 20)
     assert audit_estimate.source == EstimateSource.AUDIT_SAMPLE_CROSS_VALIDATED
-    assert audit_sample.estimate_accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None
+    assert audit_sample.estimate_accuracy(is_right[:0], tasks[:0], tasks) is None

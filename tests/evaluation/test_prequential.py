@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from schemas import scorer
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
@@ -52,7 +53,7 @@ def test_the_later_half_of_the_audited_answers_is_judged_but_at_least_twenty(
 ) -> None:
     train, is_audited = make(200, audited, rng)
     learner = Nearest()
-    estimate = prequential_accuracy(learner, train, is_audited, 0)
+    estimate = prequential_accuracy(learner, train, is_audited, 0, scorer())
     assert estimate is not None and estimate.n == judged >= MIN_ANSWERS_FOR_ACCURACY
     assert [row for _, rows in learner.judgements for row in rows] == np.flatnonzero(is_audited)[-judged:].tolist()
     assert all(fitted_rows <= min(rows) for fitted_rows, rows in learner.judgements), (
@@ -63,7 +64,7 @@ def test_the_later_half_of_the_audited_answers_is_judged_but_at_least_twenty(
 def test_the_share_is_that_of_counting_who_is_right(rng: np.random.Generator) -> None:
     train, is_audited = make(150, 60, rng)
     learner = Nearest()
-    estimate = prequential_accuracy(learner, train, is_audited, 0)
+    estimate = prequential_accuracy(learner, train, is_audited, 0, scorer())
     assert estimate is not None
     hits = 0
     for fitted_rows, rows in learner.judgements:
@@ -78,7 +79,7 @@ def test_the_share_is_that_of_counting_who_is_right(rng: np.random.Generator) ->
 @pytest.mark.parametrize("audited", [0, 1, 19, 23])
 def test_few_audited_answers_are_no_estimate(audited: int, rng: np.random.Generator) -> None:
     train, is_audited = make(100, audited, rng)
-    assert prequential_accuracy(Nearest(), train, is_audited, 0) is None
+    assert prequential_accuracy(Nearest(), train, is_audited, 0, scorer()) is None
 
 
 def test_every_place_is_in_one_block_and_a_block_is_a_fifth_of_what_came_before() -> None:
@@ -115,7 +116,7 @@ def test_it_is_unbiased_although_the_strategy_depends_on_the_audited_answers(rng
         rest = np.setdiff1d(np.arange(len(pool)), order)
         truth = is_correct(Logistic().predict(fit.tensors, pool[rest]), targets[rest], False).mean()
         cross_validated = is_correct(fit.held_out, train.targets, False)[is_audited].mean()
-        estimate = prequential_accuracy(Logistic(), train, is_audited, 0)
+        estimate = prequential_accuracy(Logistic(), train, is_audited, 0, scorer())
         assert estimate is not None
         gaps.append((cross_validated - truth, estimate.value - truth))
     cross_validated_gap, gap = np.mean(gaps, axis=0)

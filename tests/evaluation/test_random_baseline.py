@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from schemas import scorer
 from scipy.stats import norm
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
@@ -76,7 +77,7 @@ def test_no_learner_knows_what_was_answered_after_its_tasks_and_all_have_as_many
 ) -> None:
     train, audited = answers(rng.integers(0, TYPES, 200), 45, rng)
     learner = MemorisingLearner()
-    gains = exchanges(learner, train, audited, np.flatnonzero(audited), seed=1)
+    gains = exchanges(learner, train, audited, np.flatnonzero(audited), 1, scorer())
     judged_by = np.concatenate(learner.judged[:: 1 + REPEATS])
     assert judged_by.tolist() == np.flatnonzero(audited)[45 - len(gains) :].tolist()
     assert len(gains) >= 45 - 2 * MIN_BLOCK_ANSWERS
@@ -94,7 +95,7 @@ def test_no_learner_knows_what_was_answered_after_its_tasks_and_all_have_as_many
 def test_the_gain_is_that_of_counting_who_is_right(rng: np.random.Generator) -> None:
     train, audited = answers(rng.integers(0, TYPES, 90), 30, rng)
     learner = MemorisingLearner()
-    gains = exchanges(learner, train, audited, np.flatnonzero(audited), seed=1)
+    gains = exchanges(learner, train, audited, np.flatnonzero(audited), 1, scorer())
     types = train.vectors[:, 0].astype(int)
     expected = []
     for i in range(0, len(learner.fitted_rows), 1 + REPEATS):
@@ -134,7 +135,7 @@ def test_over_all_looks_a_strategy_like_random_is_seldom_said_to_win_or_not(
 
 
 def test_a_strategy_that_asks_the_same_again_is_not_winning(rng: np.random.Generator) -> None:
-    comparison = compare_with_random(MemorisingLearner(), *answers(np.zeros(120, int), 40, rng), seed=1)
+    comparison = compare_with_random(MemorisingLearner(), *answers(np.zeros(120, int), 40, rng), 1, scorer())
     assert comparison.verdict == "not winning"
     assert comparison.gain is not None
     assert comparison.high is not None
@@ -146,7 +147,7 @@ def test_a_strategy_that_asks_the_same_again_is_not_winning(rng: np.random.Gener
 
 def test_a_strategy_that_never_asks_the_same_twice_wins(rng: np.random.Generator) -> None:
     comparison = compare_with_random(
-        MemorisingLearner(), *answers(np.arange(TYPES), 50, rng, allowed_rows=range(TYPES, TYPES + 50)), seed=1
+        MemorisingLearner(), *answers(np.arange(TYPES), 50, rng, allowed_rows=range(TYPES, TYPES + 50)), 1, scorer()
     )
     assert comparison.verdict == "winning"
     assert comparison.low is not None
@@ -155,20 +156,20 @@ def test_a_strategy_that_never_asks_the_same_twice_wins(rng: np.random.Generator
 
 def test_random_order_itself_is_no_evidence(rng: np.random.Generator) -> None:
     verdicts = [
-        compare_with_random(MemorisingLearner(), *answers(rng.integers(0, TYPES, 200), 40, rng), seed=1).verdict
+        compare_with_random(MemorisingLearner(), *answers(rng.integers(0, TYPES, 200), 40, rng), 1, scorer()).verdict
         for _ in range(40)
     ]
     assert verdicts.count("not enough evidence") >= 37
 
 
 def test_without_chosen_answers_there_is_nothing_to_exchange(rng: np.random.Generator) -> None:
-    comparison = compare_with_random(MemorisingLearner(), *answers(np.arange(2), 40, rng), seed=1)
+    comparison = compare_with_random(MemorisingLearner(), *answers(np.arange(2), 40, rng), 1, scorer())
     assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", 0.0, 0)
 
 
 def test_before_the_first_look_nothing_is_compared(rng: np.random.Generator) -> None:
     learner = MemorisingLearner()
-    comparison = compare_with_random(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), seed=1)
+    comparison = compare_with_random(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), 1, scorer())
     assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", None, 0)
     assert comparison.exchanged is None
     assert not learner.fitted_rows
@@ -178,6 +179,6 @@ def test_between_looks_the_result_stays_as_it_is(rng: np.random.Generator) -> No
     train, audited = answers(rng.integers(0, TYPES, 150), 39, rng)
     end = np.flatnonzero(audited)[FIRST_LOOK - 1] + 1
     earlier_train = TrainingSet(train.vectors[:end], train.targets[:end], train.weights[:end], False)
-    assert compare_with_random(MemorisingLearner(), earlier_train, audited[:end], seed=1) == compare_with_random(
-        MemorisingLearner(), train, audited, seed=1
+    assert compare_with_random(MemorisingLearner(), earlier_train, audited[:end], 1, scorer()) == compare_with_random(
+        MemorisingLearner(), train, audited, 1, scorer()
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from schemas import scorer
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import is_correct
@@ -84,12 +85,14 @@ def rows(n: int, multiple: bool = False) -> TrainingSet:
 @pytest.mark.parametrize("multiple", [False, True])
 def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None:
     learner, n = CountingLearner(), 140
-    past = predict_retrospectively(learner, rows(n, multiple), np.zeros((7, 4), np.float32), seed=0)
+    past = predict_retrospectively(
+        learner, rows(n, multiple), np.zeros((7, 4), np.float32), 0, scorer(multiple=multiple)
+    )
     recent = [65, 90, 115, 140]
     assert sorted(learner.fit_sizes) == sorted({*past.sizes.tolist(), *recent})
     assert len(learner.fit_sizes) == CURVE_POINTS + RECENT_MODELS - 1
     predicts_one = past.sizes >= 100
-    assert (past.right == ((np.arange(n) % 2 == 1) == predicts_one[:, None])).all()
+    assert (past.scores == ((np.arange(n) % 2 == 1) == predicts_one[:, None])).all()
     assert past.predictions is not None
     of_label_one = past.predictions[..., 1] if multiple else past.predictions == 1
     assert of_label_one.shape == (RECENT_MODELS, 7)
@@ -99,8 +102,8 @@ def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None
 def test_there_are_no_successive_learners_before_the_oldest_has_its_first_rows() -> None:
     min_answers = MIN_CURVE_ANSWERS + (RECENT_MODELS - 1) * ANSWERS_BETWEEN_MODELS
     stop_set = np.zeros((7, 4), np.float32)
-    assert predict_retrospectively(CountingLearner(), rows(min_answers - 1), stop_set, seed=0).predictions is None
-    assert predict_retrospectively(CountingLearner(), rows(min_answers), stop_set, seed=0).predictions is not None
+    assert predict_retrospectively(CountingLearner(), rows(min_answers - 1), stop_set, 0, scorer()).predictions is None
+    assert predict_retrospectively(CountingLearner(), rows(min_answers), stop_set, 0, scorer()).predictions is not None
 
 
 @pytest.mark.parametrize("n", [1, 19, 20, 21, 23, 24, 60, 500, 20_000])

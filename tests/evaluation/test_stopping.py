@@ -86,7 +86,7 @@ def test_the_power_law_is_the_best_that_scipy_finds(seed: int) -> None:
 def test_a_curve_without_noise_is_forecast_as_it_goes_on() -> None:
     for a, b, c in ((0.9, 2.0, 0.6), (0.8, 1.0, 0.4), (0.95, 3.0, 1.0)):
         rows = 10_000
-        right = np.arange(rows) < (a - b * SIZES[:, None] ** -c) * rows
+        right = (np.arange(rows) < (a - b * SIZES[:, None] ** -c) * rows).astype(np.float64)
         for gain in forecast_gains(SIZES, right):
             assert gain.value == pytest.approx(b * (425.0**-c - (425.0 + gain.labels) ** -c), abs=0.002)
             assert gain.low <= gain.value <= gain.high
@@ -97,13 +97,13 @@ def test_the_interval_holds_what_comes_in_most_samples_of_rows(rng: np.random.Ge
     covered = []
     for _ in range(60):
         difficulty = rng.random(150)  # the same rows at every size: an easy one stays easy
-        forecast_gain = forecast_gains(SIZES, difficulty < (0.9 - SIZES[:, None] ** -0.5))[-1]
+        forecast_gain = forecast_gains(SIZES, (difficulty < (0.9 - SIZES[:, None] ** -0.5)).astype(np.float64))[-1]
         covered.append(forecast_gain.low <= gain <= forecast_gain.high)
     assert np.mean(covered) > 0.85
 
 
 def test_it_is_forecast_only_from_enough_and_not_beyond_twice_what_there_is(rng: np.random.Generator) -> None:
-    right = rng.random((5, MIN_ANSWERS_FOR_ACCURACY)) < 0.7
+    right = (rng.random((5, MIN_ANSWERS_FOR_ACCURACY)) < 0.7).astype(np.float64)
     assert [gain.labels for gain in forecast_gains(SIZES, right)] == list(FORECAST_LABELS)
     assert [gain.labels for gain in forecast_gains(np.array([20, 28, 39, 55, 99]), right)] == [50]
     assert forecast_gains(np.array([20, 25, 30, 35, 49]), right) == ()

@@ -125,7 +125,7 @@ def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
 def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
-    measured = agreement(probabilities, targets, SCHEMA.controls[0].labels, False, EstimateSource.TEACHER_LABELS)
+    measured = agreement(probabilities, targets, SCHEMA.controls[0], EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(3, 4, EstimateSource.TEACHER_LABELS)
     assert measured.by_class == {
         "fruit": wilson_interval(1, 2, EstimateSource.TEACHER_LABELS),
@@ -136,7 +136,9 @@ def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
-    measured = agreement(probabilities, targets, SCHEMA.controls[0].labels, True, EstimateSource.TEACHER_LABELS)
+    measured = agreement(
+        probabilities, targets, replace(SCHEMA.controls[0], multiple=True), EstimateSource.TEACHER_LABELS
+    )
     assert measured.overall == wilson_interval(2, 3, EstimateSource.TEACHER_LABELS), "split annotators accept both"
     assert measured.by_class == {
         "fruit": wilson_interval(1, 1, EstimateSource.TEACHER_LABELS),
@@ -175,15 +177,15 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
 
 def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     no_tasks = np.empty(0, np.int64)
-    assert learner_agreement(None, no_tasks) == Agreement()
+    assert learner_agreement(None, SCHEMA.controls[0], no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
     snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.controls[0].labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
-    result = learner_agreement(model, no_tasks)
+    result = learner_agreement(model, SCHEMA.controls[0], no_tasks)
     assert result.overall is not None
     assert (result.overall.value, result.overall.n) == (2 / 3, 3)
     assert (result.by_class["metal"].value, result.by_class["fruit"].value) == (0.0, 1.0)
-    without_one = learner_agreement(model, np.array([1]))
+    without_one = learner_agreement(model, SCHEMA.controls[0], np.array([1]))
     assert without_one.overall is not None
     assert (without_one.overall.value, without_one.overall.n) == (1.0, 2)

@@ -12,7 +12,7 @@ import pytest
 from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
-from schemas import by_control
+from schemas import by_control, scorer
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -81,7 +81,7 @@ def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., 
     assert result["comparison"]["verdict"] == "not enough evidence"
     assert result["balance"] == {} and result["second_look"] == [] and result["accuracy"] is None
     audited = np.arange(30) % 6 > 0
-    share = prequential_accuracy(Logistic(), monitor_input.train, audited, monitor_input.version)
+    share = prequential_accuracy(Logistic(), monitor_input.train, audited, monitor_input.version, scorer())
     assert share is not None and run_monitor(replace(monitor_input, audited=audited))["accuracy"] == asdict(share)
 
 
@@ -110,7 +110,7 @@ def test_class_balance_comes_from_the_audit_sample_alone(read_input: Callable[..
     monitor_input = read_input()
     audited = np.arange(30) % 6 > 0
     balance = run_monitor(replace(monitor_input, audited=audited))["balance"]
-    for label, column in zip(monitor_input.labels, monitor_input.train.targets[audited].T, strict=True):
+    for label, column in zip(monitor_input.control.labels, monitor_input.train.targets[audited].T, strict=True):
         assert balance[label]["value"] == pytest.approx(column.mean())
         assert balance[label]["n"] == 25
 

@@ -116,7 +116,7 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(teacher_labels, targets, SCHEMA.controls[0].labels, False, EstimateSource.TEACHER_LABELS)
+    teacher = agreement(teacher_labels, targets, SCHEMA.controls[0], EstimateSource.TEACHER_LABELS)
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
     share = learner_draft_share(store.published_drafts.of(5, "v2"), CONTROL)
 
@@ -138,7 +138,7 @@ def test_the_learners_numbers_are_those_of_the_serving_version(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     learner = load_learner(store, 5, 2)
-    expected = learner_agreement(learner, np.empty(0, np.int64))
+    expected = learner_agreement(learner, SCHEMA.controls[0], np.empty(0, np.int64))
     report = store.stats.document(5)["controls"]["label"]["teacher"]
     assert expected.overall is not None
     assert report["agreement"]["learner"]["overall"] == asdict(expected.overall)

@@ -182,7 +182,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
             pool = choose_calls.pools[number]
             assert pool.errors is not None
             assert np.array_equal(choices_of(pool).probabilities, learner.predict(SCHEMA.controls[0], POOL.vectors))
-            assert np.array_equal(pool.errors, learner.errors(np.arange(45)), equal_nan=True)
+            assert np.array_equal(pool.errors, learner.errors(np.arange(45), SCHEMA.controls[0]), equal_nan=True)
             assert (pool.labelled ^ pool.available).all()
             labelled = labelled.copy()
             labelled[choose_calls.rows[number]] = True
@@ -191,7 +191,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
 
 def test_a_learner_that_the_gate_rejects_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     without_gate = run()
-    monkeypatch.setattr(replay, "decide_promotion", lambda fit, *_: GateDecision(fit.held_out_earlier is None))
+    monkeypatch.setattr(replay, "decide_promotion", lambda _, serving: GateDecision(serving is None))
     with_gate = run()
     for metric in ("accuracy", "macro_f1", "calibration_error"):
         assert {*values(with_gate, metric).values()} == {values(without_gate, metric)[6]}

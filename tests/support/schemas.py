@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import Annotation, Label
+from ml_backend.evaluation.metrics import RowScorer
+from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.kinds.choices.values import read_label
 
 T = TypeVar("T")
@@ -21,6 +23,11 @@ def choices_control(labels: Sequence[str], *, multiple: bool = False, **others: 
 def text_schema(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ProjectSchema:
     """`others`: further attributes of the control."""
     return ProjectSchema(InputSpec(text_field="text"), (choices_control(labels, multiple=multiple, **others),))
+
+
+def scorer(*, multiple: bool = False) -> RowScorer:
+    """The scorer of a control with choices."""
+    return row_scorer(choices_control((), multiple=multiple))
 
 
 def read_only(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], str]:

@@ -13,12 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Estimate
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
-from ml_backend.evaluation.metrics import decide_labels, f1_scores, is_correct
+from ml_backend.evaluation.metrics import decide_labels, f1_scores
+from ml_backend.evaluation.structured_metrics import (
+    hierarchical_f1,
+    mean_absolute_distance,
+    quadratic_weighted_kappa,
+)
+from ml_backend.kinds.choices.scoring import decide, row_scorer
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import confidence
 from ml_backend.model.project_model import load_best, models_of
@@ -34,6 +41,9 @@ from ml_backend.teacher.evolution.confusions import (
     typical_rows,
 )
 from ml_backend.teacher.project_context import ProjectContext
+
+KAPPA, DISTANCE, HIERARCHICAL_F1 = "quadratic weighted kappa", "mean distance", "hierarchical F1"
+"""Names of the metrics in `ErrorAnalysis.structure`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ class ErrorAnalysis:
     version: int
     n: int
     accuracy: Estimate | None
+    structure: Mapping[str, float]
     pairs: tuple[Confusion, ...]
     single: tuple[QuotedAnswer, ...]
     labels: tuple[LabelScore, ...]
@@ -106,7 +117,8 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
             "wait for the next round"
         )
     tasks, targets, held_out = snapshot.tasks[is_usable], snapshot.targets[is_usable], learner.held_out[is_usable]
-    rows, multiple = pool.rows_of(tasks), snapshot.multiple
+    rows, multiple, control = pool.rows_of(tasks), snapshot.multiple, context.control
+    scores = row_scorer(control)(held_out, targets)
     judged = JudgedAnswers(
         labels=snapshot.labels,
         tasks=tasks,
@@ -114,9 +126,9 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         vectors=pool.encoded_vectors(rows),
         targets=targets,
         annotated=targets > 0.5 if multiple else decide_labels(targets, False),
-        predicted=decide_labels(held_out, multiple),
+        predicted=decide(held_out, control),
         confidences=confidence(held_out, multiple),
-        is_wrong=~is_correct(held_out, targets, multiple),
+        is_wrong=scores < 1,
         is_quotable=~np.isin(tasks, list(unquoted)),
     )
     pairs = confused_pairs(judged)
@@ -125,9 +137,8 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
     return ErrorAnalysis(
         version=learner.number,
         n=len(tasks),
-        accuracy=audit_sample.estimate_accuracy(
-            held_out, targets, tasks, np.array(store.versions.audited(project)), multiple
-        ),
+        accuracy=audit_sample.estimate_accuracy(scores, tasks, np.array(store.versions.audited(project))),
+        structure=_structure_metrics(judged.predicted, judged.annotated, control),
         pairs=pairs,
         single=single_mistakes(judged, pairs),
         labels=_label_scores(held_out, targets, snapshot.labels, multiple),
@@ -138,6 +149,19 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         right=correct_examples(judged, pairs),
         shown=int(np.isin(tasks, generated_texts.shown_task_ids(store, project)).sum()),
     )
+
+
+def _structure_metrics(predicted: Mask, annotated: Mask, control: ControlSchema) -> dict[str, float]:
+    """The metrics of labels with an order or a hierarchy by the name of the metric, without those that are not defined
+    for these rows. predicted, annotated: (n, c)"""
+    metrics: dict[str, float] = {}
+    if control.ordered:
+        drafted, expected = predicted.argmax(axis=1), annotated.argmax(axis=1)
+        metrics[KAPPA] = quadratic_weighted_kappa(drafted, expected, len(control.labels))
+        metrics[DISTANCE] = mean_absolute_distance(drafted, expected)
+    if control.parents:
+        metrics[HIERARCHICAL_F1] = hierarchical_f1(predicted, annotated, control.parents)
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
 def _label_scores(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:

@@ -1,0 +1,75 @@
+"""What is drafted from probabilities, and how drafts are scored against the annotators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from schemas import choices_control
+
+from ml_backend.core.arrays import Floats
+from ml_backend.core.schema import ControlSchema
+from ml_backend.evaluation.metrics import decide_labels, is_correct
+from ml_backend.kinds.choices.scoring import decide, expected_errors, row_scorer
+
+
+def stars(count: int = 5) -> ControlSchema:
+    return choices_control([str(n) for n in range(1, count + 1)], ordered=True)
+
+
+def rows(data: st.DataObject, c: int) -> tuple[Floats, Floats]:
+    """Probabilities and targets of some rows; evenly split annotators share a target."""
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n = data.draw(st.integers(1, 20))
+    probabilities = generator.dirichlet(np.full(c, 0.4), n).astype(np.float32)
+    targets = np.zeros((n, c), np.float32)
+    for row in targets:
+        chosen = generator.choice(c, generator.integers(1, min(c, 2) + 1), replace=False)
+        row[chosen] = 1 / len(chosen)
+    return probabilities, targets
+
+
+@given(data=st.data(), c=st.integers(2, 7))
+def test_the_draft_of_a_rating_has_the_least_expected_distance(data: st.DataObject, c: int) -> None:
+    probabilities, _ = rows(data, c)
+    drafted = decide(probabilities, stars(c))
+    assert (drafted.sum(axis=1) == 1).all()
+    for row, place in zip(probabilities, drafted.argmax(axis=1), strict=True):
+        distances = [sum(p * abs(label - draft) for label, p in enumerate(row.tolist())) for draft in range(c)]
+        assert distances[place] <= min(distances) + 1e-4
+
+
+@given(data=st.data(), c=st.integers(2, 7))
+def test_the_score_of_a_rating_is_one_minus_the_distance_on_the_scale(data: st.DataObject, c: int) -> None:
+    probabilities, targets = rows(data, c)
+    control = stars(c)
+    scores = row_scorer(control)(probabilities, targets)
+    drafted = decide(probabilities, control).argmax(axis=1)
+    for score, draft, target in zip(scores, drafted, targets, strict=True):
+        nearest = min(abs(int(draft) - int(label)) for label in np.flatnonzero(target == target.max()))
+        assert score == pytest.approx(1 - nearest / (c - 1))
+
+
+@given(data=st.data(), c=st.integers(2, 7))
+def test_the_expected_error_of_a_rating_is_the_expected_distance_on_the_scale(data: st.DataObject, c: int) -> None:
+    probabilities, targets = rows(data, c)
+    errors = expected_errors(probabilities, targets, stars(c))
+    for error, p, target in zip(errors, probabilities.tolist(), targets.tolist(), strict=True):
+        pairs = [(p[i] * target[j], abs(i - j) / (c - 1)) for i in range(c) for j in range(c)]
+        assert error == pytest.approx(sum(weight * distance for weight, distance in pairs), abs=1e-5)
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+@given(data=st.data())
+def test_labels_without_an_order_are_right_or_wrong(multiple: bool, data: st.DataObject) -> None:
+    probabilities, targets = rows(data, 4)
+    control = choices_control("abcd", multiple=multiple)
+    assert np.array_equal(decide(probabilities, control), decide_labels(probabilities, multiple))
+    expected = is_correct(probabilities, targets, multiple)
+    assert row_scorer(control)(probabilities, targets).tolist() == expected.astype(float).tolist()
+
+
+def test_a_draft_of_half_the_probability_each_is_the_lower_rating() -> None:
+    probabilities = np.array([[0.5, 0.0, 0.5], [0.1, 0.2, 0.7]], np.float32)
+    assert decide(probabilities, stars(3)).argmax(axis=1).tolist() == [0, 2]
