@@ -241,6 +241,12 @@ class ModelVersion:
     acquisition: str = ""
 
     @property
+    def controls_without_learner(self) -> set[str]:
+        """The names of the controls that no learner serves. The artifact may have one of a control that has lost its
+        labels since."""
+        return {name for name, control in self.controls.items() if control.learner is None}
+
+    @property
     def accuracy(self) -> Estimate | None:
         """The accuracy of the least accurate learner, None as long as none is known."""
         known = [control.accuracy for control in self.controls.values() if control.accuracy]

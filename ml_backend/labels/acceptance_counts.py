@@ -61,11 +61,11 @@ class AcceptanceCounts:
         outcome = None
         if published is not None and first is not None:
             draft, seconds = published.drafts.get(self._control), annotation_seconds(first)
-            outcome = (
-                _Outcome(draft.author, draft_outcome(draft.value, first.labels[self._control].value), seconds)
-                if draft
-                else _Outcome(None, "", seconds)
-            )
+            if draft:
+                annotated = first.labels[self._control].value
+                outcome = _Outcome(draft.author, draft_outcome(draft.value, annotated), seconds)
+            elif not published.drafts:  # else the annotator has seen drafts for other controls
+                outcome = _Outcome(None, "", seconds)
         previous = self._outcomes.pop(task, None)
         if previous is not None:
             self._counts[previous.author, previous.draft_outcome] -= 1

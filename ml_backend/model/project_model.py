@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,11 @@ class ProjectModel:
 
     number: int
     by_control: Mapping[str, FittedModel]
+
+    def without(self, controls: Collection[str]) -> ProjectModel:
+        """The models of all other controls."""
+        models = {name: model for name, model in self.by_control.items() if name not in controls}
+        return replace(self, by_control=models)
 
     def without_training_data(self) -> ProjectModel:
         """The models as `FittedModel.without_training_data` makes them."""
@@ -86,6 +91,8 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[P
         except ApprenticeError as error:
             problem = problem or Remark("learner unreadable", {"problem": str(error)})
             continue
+        if number == version.learner:
+            models = models.without(version.controls_without_learner)
         other_spaces = {model.snapshot.space for model in models.by_control.values()} - {space}
         if not other_spaces:
             return models, problem

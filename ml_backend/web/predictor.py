@@ -159,8 +159,10 @@ def _is_current(model: ProjectModel | None, loaded: ModelVersion, active: ModelV
     """Whether the learners that were loaded for the version `loaded` also serve the version `active`. They do if the
     versions are the same, or if `active` is a later version with the same learners. An active version with a lower
     number belongs to another project, which has got the same number."""
-    same_model = model is not None and model.number == active.learner and active.number > loaded.number
-    return active.name == loaded.name or same_model
+    if active.name == loaded.name:
+        return True
+    same_artifact = model is not None and model.number == active.learner and active.number > loaded.number
+    return same_artifact and loaded.controls_without_learner == active.controls_without_learner
 
 
 def _reason(drafts: Mapping[str, Draft], version: str) -> str:

@@ -83,6 +83,14 @@ def test_the_first_annotation_is_compared_with_the_draft() -> None:
     assert received["teacher"] == DraftAcceptance(accepted=1)
 
 
+def test_a_task_with_drafts_for_other_controls_alone_is_no_task_without_a_draft() -> None:
+    draft = Draft(("good",), 0.5, "learner")
+    counts = AcceptanceCounts(CONTROL)
+    counts.update(1, PublishedDraft(1, "v1", 0, {"mood": draft}), [answer(1, "fruit", seconds=9.0)])
+    counts.update(2, PublishedDraft(2, "v1", 0, {}), [answer(2, "fruit", seconds=7.0)])
+    assert counts.without(()).time_saved.blind == 1
+
+
 def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -> None:
     blind = [(shown(n, None), answer(n, "fruit", seconds=n + 10.0)) for n in range(1, 6)]  # 11 to 15, the median 13
     accepted = [(shown(n, "learner", "fruit"), answer(n, "fruit", seconds=n - 10.0)) for n in range(11, 17)]  # 1 to 6
