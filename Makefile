@@ -76,6 +76,7 @@ test: setup lint unit slow e2e ## runs all checks and tests in this order
 
 bench-loop: setup ## measures the loop with a real Label Studio
 	.venv/bin/python -m benchmarks.loop
+	.venv/bin/python -m benchmarks.controls
 
 bench-growth: .venv/.ready ## measures the cost of an annotation by the number of annotations
 	.venv/bin/python -m benchmarks.growth --save

@@ -111,12 +111,7 @@ def refit(table: Table) -> None:
 def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> None:
     annotations = options.annotations
     folder.mkdir(parents=True)
-    pool, _ = load_questions(folder / "texts")
-    label_of: dict[str, str] = {}
-    for text, label in _pairs([question.text for question in pool], [question.label for question in pool]):
-        label_of.setdefault(text, label)
-        if len(label_of) == size:
-            break
+    label_of = texts_with_labels(size, folder / "texts")
     config = Path("label_config.xml").read_text()
     schema = read_schema(config)
     with (
@@ -143,14 +138,14 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         with backend_process(settings, folder / "apprentice.log") as supervisor:
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
-            _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
+            until(lambda: store.projects.ensure(project).fingerprint != "", 900)
             table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
             bench = LoopBench(table, client, store, project, size, label_of)
             loop(bench, annotations, floors, "while MiniLM encodes the pool")
             begin = time.monotonic()
-            while _encoded(store, project) < 1 and time.monotonic() - begin < options.patience:
+            while encoded_share(store, project) < 1 and time.monotonic() - begin < options.patience:
                 time.sleep(1)
-            waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
+            waited = f"{encoded_share(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
             table.add("encoding in the background", size, waited)
             loop(bench, annotations, floors, "after that")
             predict(table, settings, project, size, _cached(settings, store, project, label_of), config)
@@ -159,6 +154,17 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             if options.teacher:
                 teacher_at_work(table, store, project, size)
         store.close()
+
+
+def texts_with_labels(size: int, folder: Path) -> dict[str, str]:
+    """Returns `size` different texts with their labels."""
+    pool, _ = load_questions(folder)
+    label_of: dict[str, str] = {}
+    for text, label in _pairs([question.text for question in pool], [question.label for question in pool]):
+        label_of.setdefault(text, label)
+        if len(label_of) == size:
+            break
+    return label_of
 
 
 def floor(
@@ -221,7 +227,7 @@ def loop(bench: LoopBench, annotations: int, floors: dict[str, float], when: str
         labelled_count = store.annotations.count(project)[0]
         submit_annotation(client, served.task, schema.controls[0], [bench.label_of[served.text]])
         begin = time.monotonic()
-        _until(lambda: _serves_labels(store, project, labelled_count + 1), 120)  # noqa: B023
+        until(lambda: serves_labels(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)
         seconds.append(time.monotonic() - begin)
         if served is None or served.version != store.projects.ensure(project).published:
@@ -333,13 +339,13 @@ def _cached(settings: Settings, store: Store, project: int, texts: Iterable[str]
     return everything[int((positions >= 0).argmax())]
 
 
-def _serves_labels(store: Store, project: int, labels: int) -> bool:
+def serves_labels(store: Store, project: int, labels: int) -> bool:
     """Returns whether the published version was made from at least so many labels."""
     project_row, active = store.projects.ensure(project), store.versions.active(project)
     return bool(active and active.name == project_row.published and active.labelled >= labels)
 
 
-def _encoded(store: Store, project: int) -> float:
+def encoded_share(store: Store, project: int) -> float:
     progress = store.projects.ensure(project).progress or {}
     return progress["encoded"] / progress["tasks"] if progress.get("tasks") else 0.0
 
@@ -348,7 +354,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _until(condition: Callable[[], bool], seconds: float) -> None:
+def until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

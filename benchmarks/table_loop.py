@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from pydantic import SecretStr
 
-from benchmarks.loop import LoopBench, Table, _encoded, _timed, _until, floor, loop, parser, teacher_at_work
+from benchmarks.loop import LoopBench, Table, _timed, encoded_share, floor, loop, parser, teacher_at_work, until
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
@@ -109,14 +109,14 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
             store.feature_scores.put(project, schema.controls[0].name, features)
-            _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
+            until(lambda: store.projects.ensure(project).fingerprint != "", 900)
             table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
             bench = LoopBench(table, client, store, project, size, label_of)
             loop(bench, options.annotations, floors, "while it is encoded")
             begin = time.monotonic()
-            while _encoded(store, project) < 1 and time.monotonic() - begin < options.patience:
+            while encoded_share(store, project) < 1 and time.monotonic() - begin < options.patience:
                 time.sleep(1)
-            waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
+            waited = f"{encoded_share(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
             table.add("encoding in the background", size, waited)
             loop(bench, options.annotations, floors, "after that")
             if options.teacher:
