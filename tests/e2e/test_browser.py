@@ -115,6 +115,7 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
             drafts = {
                 draft.task: only(draft.drafts).value
                 for draft in backend.store.published_drafts.of(project.number, version.name)
+                if draft.drafts
             }
             task = project.predictions(version.name)[0]["task"]
             (draft,) = drafts[task]

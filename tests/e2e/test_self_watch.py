@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from running_backend import Backend, Project, until
+from schemas import only
 
 from ml_backend.label_studio.label_review import SECOND_LOOK_VERSION
 from ml_backend.label_studio.setup import BASIC_AUTH_USER
@@ -72,8 +73,12 @@ def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_proj
     backend.wait_for_queue(project)
     project.answer_next(15)
     backend.wait_for_queue(project, labelled=15)
-    looked = lambda: (report := backend.printed_status(project)["monitor"]) and report["labelled"] >= 15 and report  # noqa: E731
-    report = until(looked, "a look at all answers")
+
+    def monitored() -> dict[str, Any] | None:
+        result = only(backend.printed_status(project)["controls"])["monitor"]
+        return result if result and result["labelled"] >= 15 else None
+
+    report = until(monitored, "a look at all answers")
     assert report["groups"]["by"] == "cluster" and report["groups"]["accuracy"]
     assert report["comparison"]["verdict"] == "not enough evidence"
     assert report["stopping"]["verdict"] == "too early"
