@@ -31,8 +31,8 @@ class RoundContext:
     pool                   the tasks of the project, kept from round to round
     aggregator             the labels of the project, kept from round to round
     check_lease            raises if the lease was lost: then nothing more may be written to Label Studio
-    newer_round_requested  whether a newer round of this or of another project is requested; waits up to the given
-                           number of seconds for such a request
+    newer_round_requested  whether an event has requested a newer round of this or of another project; waits up to
+                           the given number of seconds for such a request
     lease                  the lease under which versions are stored; None if no other worker can have the project
     stages                 the seconds that each stage took
     """

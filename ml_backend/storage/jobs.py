@@ -4,6 +4,10 @@ Requests coalesce: however many events come in, at most one round runs and one w
 numbered: `wanted` is the newest request, `covers` the newest request that the running round answers, and `done` the
 newest one that a completed round has answered. Every claim raises the `token` (a fencing token), and a worker checks
 before it publishes that its token is still the newest.
+
+A request after an event has no earliest start (`not_before` is 0), and interrupts a round that publishes the rest of
+its queue. Other requests have an earliest start and interrupt no round. Otherwise, several projects with incomplete
+queues would interrupt each other without end.
 """
 
 from __future__ import annotations
@@ -73,12 +77,12 @@ class Jobs:
         self._request(project, sa.true(), not_before)
 
     def request_unless_waiting(self, project: int, after: float = 0.0) -> None:
-        """Requests a round that begins in `after` seconds at the earliest, unless a request waits already. A
-        request that the running round answers does not count as waiting."""
+        """Requests a round that begins in `after` seconds at the earliest and interrupts no other round, unless a
+        request waits already. A request that the running round answers does not count as waiting."""
         now = self._now()
         is_running = sa.and_(table.c.owner.is_not(None), table.c.lease_until >= now)
         answered = sa.case((is_running, table.c.covers), else_=table.c.done)
-        self._request(project, table.c.wanted <= answered, now + after if after else 0.0)
+        self._request(project, table.c.wanted <= answered, now + after)
 
     def _request(self, project: int, condition: sa.ColumnElement[bool], not_before: Any) -> None:
         change = sa.update(table).where(table.c.project == project, condition)
@@ -129,19 +133,21 @@ class Jobs:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def is_other_round_due(self, lease: Lease) -> bool:
-        """Returns whether another round could begin now: the project has a newer request than the lease covers, or
-        another project waits for a worker."""
-        is_newer = sa.and_(table.c.wanted > lease.covers, table.c.not_before <= self._now())
-        has_newer = sa.and_(table.c.project == lease.project, is_newer)
-        query = sa.select(table.c.project).where(sa.or_(has_newer, self._is_claimable())).limit(1)
+    def is_event_waiting(self, lease: Lease) -> bool:
+        """Returns whether an event has requested another round that could begin now: a newer one of the project than
+        the lease covers, or one of another project that waits for a worker."""
+        has_newer = sa.and_(table.c.project == lease.project, table.c.wanted > lease.covers)
+        is_next = sa.and_(sa.or_(has_newer, self._is_claimable()), table.c.not_before == 0)
         with self._database.read() as connection:
-            return connection.execute(query).first() is not None
+            return connection.execute(sa.select(table.c.project).where(is_next).limit(1)).first() is not None
 
     def finish(self, lease: Lease) -> bool:
         """Marks the requests that the lease covers as answered, and gives the lease back. Newer requests still wait.
         Returns False if the lease was lost."""
-        return self._change(lease, done=lease.covers, owner=None, lease_until=self._now(), failures=0, not_before=0.0)
+        not_before = sa.case((table.c.failures > 0, 0.0), else_=table.c.not_before)
+        return self._change(
+            lease, done=lease.covers, owner=None, lease_until=self._now(), failures=0, not_before=not_before
+        )
 
     def fail(self, lease: Lease) -> bool:
         """Gives the lease back after a failed round. The next round may begin after a pause that doubles with every

@@ -284,7 +284,7 @@ job = Table(
     Column("owner", String(100), nullable=True),
     Column("token", Integer, nullable=False, default=0),  # fencing token, raised by every claim
     Column("lease_until", Float, nullable=False, default=0.0),
-    Column("not_before", Float, nullable=False, default=0.0),  # earliest start, for example after a failed round
+    Column("not_before", Float, nullable=False, default=0.0),  # earliest start; 0 after an event
     Column("failures", Integer, nullable=False, default=0),
 )
 

@@ -163,8 +163,8 @@ class Worker:
             self._teacher_runner.wake()
 
     def _is_superseded(self, lease: Lease, seconds: float) -> bool:
-        """Whether a newer round waits or the worker stops. Waits up to `seconds` for a signal, and works beside the
-        round meanwhile."""
+        """Whether an event has requested another round, or the worker stops. Waits up to `seconds` for a signal, and
+        works beside the round meanwhile."""
         if seconds > 0 and not self._stop.is_set():
             self._listener.wait(min(seconds, MAX_ROW_PAUSE_SECONDS))
             self._read_signals()
@@ -172,7 +172,7 @@ class Worker:
             # a worker with many rounds never gets to the teacher otherwise
             if self._clock.monotonic() - self._teacher_step_at > MAX_TEACHER_PAUSE_SECONDS:
                 self._step_teacher()
-        return self._stop.is_set() or self._store.jobs.is_other_round_due(lease)
+        return self._stop.is_set() or self._store.jobs.is_event_waiting(lease)
 
     def _request_reconciliations(self) -> None:
         """Every few seconds, requests a round for each project that is due for reconciliation, and drops the pools of

@@ -49,10 +49,10 @@ def test_many_requests_are_answered_by_one_round(jobs: Jobs) -> None:
 def test_requests_during_a_round_are_answered_by_exactly_one_more(jobs: Jobs) -> None:
     jobs.request(5)
     lease = claim(jobs)
-    assert not jobs.is_other_round_due(lease)
+    assert not jobs.is_event_waiting(lease)
     for _ in range(10):
         jobs.request(5)
-    assert jobs.is_other_round_due(lease)
+    assert jobs.is_event_waiting(lease)
     assert jobs.state(5) == JobState(True, True, 0, "one")
     assert jobs.claim("two") is None
     assert jobs.finish(lease)
@@ -61,14 +61,29 @@ def test_requests_during_a_round_are_answered_by_exactly_one_more(jobs: Jobs) ->
     assert jobs.claim("one") is None
 
 
-def test_a_request_for_a_later_time_does_not_interrupt_a_round(jobs: Jobs) -> None:
+def test_only_a_request_after_an_event_interrupts_a_round(jobs: Jobs) -> None:
     jobs.request(5)
-    lease = jobs.claim("a")
-    assert lease is not None
-    jobs.request_unless_waiting(5, 60.0)
-    assert not jobs.is_other_round_due(lease)
+    lease = claim(jobs)
+    for project in (5, 6):
+        jobs.request_unless_waiting(project)
+    jobs.request_unless_waiting(7, 60.0)
+    assert jobs.claimable() and not jobs.is_event_waiting(lease)
+    jobs.request(7)
+    assert jobs.is_event_waiting(lease), "of another project"
+    jobs.finish(claim(jobs))
+    jobs.finish(claim(jobs))
+    assert not jobs.is_event_waiting(lease)
     jobs.request(5)
-    assert jobs.is_other_round_due(lease), "an answer does"
+    assert jobs.is_event_waiting(lease), "of the same project"
+
+
+def test_a_request_that_waits_for_the_end_of_a_round_is_no_event(jobs: Jobs) -> None:
+    for project in (5, 6):
+        jobs.request(project)
+    first, second = claim(jobs), claim(jobs, "two")
+    jobs.request_unless_waiting(first.project)
+    jobs.finish(first)
+    assert jobs.claimable() and not jobs.is_event_waiting(second)
 
 
 def test_one_worker_claims_one_project_and_other_workers_claim_other_projects(jobs: Jobs) -> None:

@@ -207,22 +207,34 @@ def test_the_worker_makes_a_new_client_for_new_credentials(
     harness.store.close()
 
 
-def test_the_rest_of_a_queue_is_interrupted_by_a_request_of_another_project(
-    harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_labelled_tasks(harness.server, 20)
+def after_the_switch(harness: WorkerHarness, action: Callable[[], object]) -> None:
+    """Acts whenever the worker has switched to another version, before the rest of the queue."""
 
-    def hear_of_another_after_the_switch(method: str, path: str, _: object) -> None:
+    def act(method: str, path: str, _: object) -> None:
         if (method, path) == ("PATCH", "api/projects/5"):
-            harness.store.jobs.request(6)
+            action()
 
-    harness.client.after = hear_of_another_after_the_switch
+    harness.client.after = act
+
+
+def test_the_rest_of_a_queue_is_interrupted_by_an_event_in_another_project(harness: WorkerHarness) -> None:
+    add_labelled_tasks(harness.server, 20)
+    after_the_switch(harness, lambda: harness.store.jobs.request(6))
     harness.round()
     assert len(harness.server.predictions) == HEAD_PREDICTIONS
     assert harness.store.projects.ensure(5).fingerprint == ""
     assert harness.store.jobs.state(5).waiting, "to be completed by another round"
     harness.step()
     assert len(harness.server.predictions) == HEAD_PREDICTIONS, "but not before the other project's turn"
+
+
+def test_projects_with_incomplete_queues_do_not_interrupt_each_other(harness: WorkerHarness) -> None:
+    add_labelled_tasks(harness.server, 20)
+    after_the_switch(harness, lambda: harness.store.jobs.request_unless_waiting(6))
+    harness.round()
+    assert len(harness.server.predictions) > HEAD_PREDICTIONS
+    assert harness.store.publications.is_complete(5)
+    assert not harness.store.jobs.state(5).waiting and harness.store.jobs.state(6).waiting
 
 
 def test_a_signal_ends_the_pause_between_two_predictions(
