@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 
 import pytest
-import yaml
+from label_studio_templates import listed_rows, templates
 
 from ml_backend.label_studio.label_config import read_controls
 from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "controls.md"
-ENVIRONMENT = ROOT / ".venv-label-studio"
-OTHER_MEDIA = re.compile(r"<(Image|Audio|AudioPlus|Video|TimeSeries|Pdf)\b")
-
-
-def templates() -> Iterator[tuple[str, str]]:
-    """The title and the labelling configuration of each template over texts, dialogues or tables."""
-    files = sorted(ENVIRONMENT.glob("lib/python*/site-packages/label_studio/annotation_templates/*/*/config.yml"))
-    assert files, f"{ENVIRONMENT} has no Label Studio: run `make setup`"
-    for file in files:
-        template = yaml.safe_load(file.read_text())
-        config = template.get("config") or ""
-        if config and not OTHER_MEDIA.search(config):
-            yield template["title"], config
 
 
 def template_row(title: str, config: str) -> str:
@@ -46,9 +28,7 @@ def template_row(title: str, config: str) -> str:
 
 def test_the_page_says_what_is_learnt_of_each_template() -> None:
     rows = sorted(template_row(title, config) for title, config in templates())
-    shown = re.search(r"<!-- templates.*?-->\n(.*?)\n<!-- /templates -->", PAGE.read_text(), re.DOTALL)
-    assert shown is not None
-    assert shown.group(1).splitlines()[2:] == rows, "copy these rows between the markers:\n" + "\n".join(rows)
+    assert listed_rows() == rows, "copy these rows between the markers:\n" + "\n".join(rows)
 
 
 def test_every_choice_rating_and_taxonomy_of_a_whole_task_is_learnt() -> None:
