@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,11 @@ class TextSet:
     def vectors(self) -> tuple[Floats, Floats]:
         """Returns the vectors of train and test rows from the default encoder. The first call takes minutes."""
         return encoded([row.text for row in self.train]), encoded([row.text for row in self.test])
+
+
+def one_hot(control: ControlSchema, labels: Sequence[str]) -> Floats:
+    """Returns the targets (n, c) of n labels of a single choice."""
+    return np.eye(len(control.labels), dtype=np.float32)[[control.labels.index(label) for label in labels]]
 
 
 def encoded(texts: list[str]) -> Floats:

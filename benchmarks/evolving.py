@@ -139,11 +139,11 @@ def _run(
     """Yields the calls so far and the accuracy, by number of the round; round 0 is before the first call."""
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
     plan = SimulationPlan(bench.schema, settings.defaults.with_form_defaults("text"), "minilm", HUMAN, HUMAN, HUMAN)
-    pool = LabelledPool(
-        bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places]
-    )
+    [control] = bench.schema.controls
+    targets = {control.name: bench.one_hot[bench.y[places]]}
+    pool = LabelledPool(bench.x[places], targets, [""] * len(places), [rows[row].text for row in places])
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
-    named = distillation.pseudo_labels_of_names(bench.schema.controls[0], registry.encoder("minilm"))
+    named = distillation.pseudo_labels_of_names(control, registry.encoder("minilm"))
     names = distillation.distil_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _fitted(bench, pool, labelled, names)
     yield 0, (0.0, bench.right(learner.tensors))
@@ -156,13 +156,16 @@ def _run(
 def _refitted(
     bench: Bench, pool: LabelledPool, labelled: Ints, learner: FittedModel, teacher: SimulatedTeacher
 ) -> tuple[FittedModel, float]:
-    priors = teacher.teach(labelled, learner)
-    return learner if priors is None else _fitted(bench, pool, labelled, priors), teacher.spent()["teacher_calls"]
+    [control] = bench.schema.controls
+    priors = teacher.teach(labelled, {control.name: learner})
+    calls = teacher.spent()["teacher_calls"]
+    return learner if priors is None else _fitted(bench, pool, labelled, priors[control.name]), calls
 
 
 def _fitted(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
+    [control] = bench.schema.controls
     snapshot = TrainingSnapshot(
-        "logistic", "minilm", bench.schema.controls[0].labels, False, rows, b"", pool.targets[rows]
+        "logistic", "minilm", control.labels, False, rows, b"", pool.targets[control.name][rows]
     )
     learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import SETS, Row, TextSet
+from benchmarks.data import SETS, Row, TextSet, one_hot
 from benchmarks.label_tables import DEFAULT, document, runs_of
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
@@ -116,12 +116,12 @@ PEERS: dict[str, Callable[[], Peer]] = {
 
 def run(text_set: TextSet, strategies: list[str], seeds: int, initial: int) -> None:
     """Runs the simulations that are not in the set's file yet, seed by seed."""
-    labels = text_set.schema.controls[0].labels
+    [control] = text_set.schema.controls
     train, test = text_set.vectors()
 
     def labelled_pool(rows: list[Row], vectors: Floats) -> LabelledPool:
-        targets = np.eye(len(labels), dtype=np.float32)[[labels.index(row.label) for row in rows]]
-        return LabelledPool(vectors, targets, [row.group for row in rows])
+        targets = one_hot(control, [row.label for row in rows])
+        return LabelledPool(vectors, {control.name: targets}, [row.group for row in rows])
 
     file = runs_of(text_set.name, initial)
     finished = {(measurement.strategy, measurement.seed) for measurement in read_csv(file)}

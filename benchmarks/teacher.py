@@ -122,14 +122,21 @@ def labels(seeds: int) -> Iterator[str]:
         "cues alone + default acquisition": (default, {"cues": everything["cues"]}),
         "distillation with cues + default acquisition": (default, everything),
     }
-    pool = LabelledPool(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
-    test = LabelledPool(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
+    [control] = bench.schema.controls
+    pool = LabelledPool(bench.x, {control.name: bench.one_hot[bench.y]}, [""] * len(bench.x))
+    test = LabelledPool(bench.test_x, {control.name: bench.one_hot[bench.test_y]}, [""] * len(bench.test_x))
     marks = (25, 50, 100, 200, 300, 375, 400)
     rows_shown: list[list[str]] = []
     curves: dict[str, npt.NDArray[np.float64]] = {}
     for name, (strategy, priors) in arms.items():
         plan = SimulationPlan(
-            bench.schema, ProjectSettings().with_form_defaults("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors
+            bench.schema,
+            ProjectSettings().with_form_defaults("text"),
+            "all-MiniLM-L6-v2",
+            initial=25,
+            batch=25,
+            budget=400,
+            priors={control.name: priors},
         )
         accuracies: dict[int, list[float]] = {}
         for seed in range(seeds):

@@ -30,6 +30,7 @@ class Measurement:
               a teacher arm also teacher_calls, teacher_tokens and teacher_cost so far
     group     the value of the user's field that the metric is restricted to, "" for all tasks
     value     a value that is not finite counts as not measured
+    control   the name of the learner's control, "" for `seconds` and for the metrics of a teacher
     """
 
     strategy: str
@@ -38,6 +39,7 @@ class Measurement:
     metric: str
     group: str
     value: float
+    control: str = ""
 
 
 COLUMNS = [field.name for field in fields(Measurement)]
@@ -95,8 +97,8 @@ def _read(path: Path) -> tuple[list[Measurement], int]:
 
 def _measurement(path: Path, line: int, row: list[str]) -> Measurement:
     try:
-        strategy, seed, labelled, metric, group, value = row
-        return Measurement(strategy, int(seed), int(labelled), metric, group, float(value))
+        strategy, seed, labelled, metric, group, value, control = row
+        return Measurement(strategy, int(seed), int(labelled), metric, group, float(value), control)
     except ValueError as error:
         raise _damaged(path, line) from error
 
@@ -108,7 +110,8 @@ def _damaged(path: Path, line: int) -> ApprenticeError:
 
 
 def paired_curves(measurements: Sequence[Measurement], metric: str, group: str = "") -> tuple[Ints, dict[str, Scores]]:
-    """The budgets (n,) at which a metric was measured, ascending, and for each strategy its values (seeds, n).
+    """The budgets (n,) at which a metric of one control was measured, ascending, and for each strategy its values
+    (seeds, n).
 
     Row i is the same seed for every strategy. Only seeds that have a finite value of every strategy at every budget are
     used, in ascending order; after an interrupted run there may be none. Strategies are in alphabetical order.

@@ -36,11 +36,11 @@ MIN_ROWS_OF_WORST_CLASS = 5  # test rows; if no class has so many, as many as th
 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
-    """Labelled tasks: vectors (n, d); targets (n, c); groups (n,), a name or "" for none; texts (n,), empty if there is
-    no teacher."""
+    """Labelled tasks: vectors (n, d); targets (n, c) by control; groups (n,), a name or "" for none; texts (n,), empty
+    if there is no teacher."""
 
     vectors: Floats
-    targets: Floats
+    targets: Mapping[str, Floats]
     groups: Sequence[str]
     texts: Sequence[str] = ()
 
@@ -49,15 +49,16 @@ class LabelledPool:
 
     def take(self, rows: Ints) -> LabelledPool:
         texts = [self.texts[row] for row in rows] if self.texts else ()
-        return LabelledPool(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows], texts)
+        targets = {control: of_control[rows] for control, of_control in self.targets.items()}
+        return LabelledPool(self.vectors[rows], targets, [self.groups[row] for row in rows], texts)
 
 
 class SimulationTeacher(Protocol):
     """A teacher that is asked while a pool is labelled."""
 
-    def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
-        """The priors from the teacher's labels so far, None if there are no new ones. `rows` are labelled, and the
-        tasks of the serving `learner`. May raise ApprenticeError, which ends the simulation."""
+    def teach(self, rows: Ints, learners: Mapping[str, FittedModel]) -> Mapping[str, Mapping[str, Tensors]] | None:
+        """The priors from the teacher's labels so far, by control; None if there are no new ones. `rows` are labelled,
+        and the tasks of the serving `learners` by control. May raise ApprenticeError, which ends the simulation."""
 
     def spent(self) -> Mapping[str, float]:
         """The cost so far, by metrics of `Measurement`."""
@@ -67,12 +68,12 @@ class SimulationTeacher(Protocol):
 class SimulationPlan:
     """The settings of a simulation.
 
-    schema   with one control
+    schema   with the controls that are learnt
     options  of the tasks' form
     initial  labels drawn at random, the same for every strategy of a seed
     batch    labels between two rounds
     budget   labels at the end
-    priors   of the learner before the first label, from the labels' names or a teacher
+    priors   of the learners before the first label by control, from the labels' names or a teacher
     """
 
     schema: ProjectSchema
@@ -81,11 +82,7 @@ class SimulationPlan:
     initial: int
     batch: int
     budget: int
-    priors: Mapping[str, Tensors] = field(default_factory=dict)
-
-    @property
-    def control(self) -> ControlSchema:
-        return self.schema.controls[0]
+    priors: Mapping[str, Mapping[str, Tensors]] = field(default_factory=dict)
 
 
 def simulate(
@@ -96,8 +93,9 @@ def simulate(
     seed: int,
     teacher: SimulationTeacher | None = None,
 ) -> Iterator[Measurement]:
-    """Measures a learner with the first labels, at each multiple of the batch and with the whole budget, if `strategy`
-    chooses the tasks and `teacher`, if any, is asked. A pool that is smaller than the budget is labelled completely.
+    """Measures the learner of each control with the first labels, at each multiple of the batch and with the whole
+    budget, if `strategy` chooses the tasks and `teacher`, if any, is asked. A task that is chosen is labelled for all
+    controls. A pool that is smaller than the budget is labelled completely.
 
     Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
     if the strategy chooses nothing.
@@ -110,20 +108,21 @@ def simulate(
     first_rows = np.random.default_rng(seed).choice(len(pool), min(plan.initial, budget), replace=False)
     labelled = np.zeros(len(pool), np.bool_)
     labelled[first_rows] = True
-    learner: FittedModel | None = None
-    priors = plan.priors
+    learners: dict[str, FittedModel] = {}
+    priors, controls = plan.priors, plan.schema.controls
     tasks = np.arange(len(pool))
     for number in count():
         n, rows, start_time = int(labelled.sum()), np.flatnonzero(labelled), time.process_time()
-        learner = _serving_learner(plan, pool, rows, learner, number, priors)
+        learners = _serving_learners(plan, pool, rows, learners, number, priors)
         seconds = time.process_time() - start_time
-        teacher_priors = teacher.teach(rows, learner) if teacher and learner else None
+        teacher_priors = teacher.teach(rows, learners) if teacher and learners else None
         if teacher_priors is not None:
             priors = teacher_priors
-            learner = _serving_learner(plan, pool, rows, learner, number, priors)
-        if n:
-            for metric, group, value in _test_metrics(plan.control, learner, pool.targets[labelled], test):
-                yield Measurement(strategy, seed, n, metric, group, value)
+            learners = _serving_learners(plan, pool, rows, learners, number, priors)
+        for control in controls if n else ():
+            learner, targets = learners.get(control.name), pool.targets[control.name][labelled]
+            for metric, group, value in _test_metrics(control, learner, targets, test):
+                yield Measurement(strategy, seed, n, metric, group, value, control.name)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
         if n >= budget:
@@ -131,9 +130,7 @@ def simulate(
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
         query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering)
-        query_pool = with_predictions(
-            query_pool, {plan.control.name: learner} if learner else {}, [plan.control], plan.options, tasks
-        )
+        query_pool = with_predictions(query_pool, learners, controls, plan.options, tasks)
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -141,31 +138,37 @@ def simulate(
         labelled[chosen] = True
 
 
-def _serving_learner(
+def _serving_learners(
     plan: SimulationPlan,
     pool: LabelledPool,
     rows: Ints,
-    serving: FittedModel | None,
+    serving: Mapping[str, FittedModel],
     number: int,
-    priors: Mapping[str, Tensors],
-) -> FittedModel | None:
-    """The learner that serves after a round: a candidate fitted on `rows`, or the serving one if the gate keeps it."""
-    snapshot = TrainingSnapshot(
-        plugin=plan.options.learner,
-        space=plan.space,
-        labels=plan.control.labels,
-        multiple=plan.control.multiple,
-        tasks=rows,
-        texts=b"",  # not needed: the texts of a simulation do not change
-        targets=pool.targets[rows],
-    )
-    candidate, fit = fitted_model.fit_model(snapshot, pool.vectors[rows], serving, number, priors)
-    if candidate is None or fit is None:
-        return serving
-    score = row_scorer(plan.control)
-    serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, snapshot.targets)
-    decision = decide_promotion(score(fit.held_out, snapshot.targets), serving_scores)
-    return candidate if decision.promote else serving
+    priors: Mapping[str, Mapping[str, Tensors]],
+) -> dict[str, FittedModel]:
+    """The learners that serve after a round by control: a candidate fitted on `rows`, or the serving one if the gate
+    keeps it."""
+    learners = dict(serving)
+    for control in plan.schema.controls:
+        snapshot = TrainingSnapshot(
+            plugin=plan.options.learner,
+            space=plan.space,
+            labels=control.labels,
+            multiple=control.multiple,
+            tasks=rows,
+            texts=b"",  # not needed: the texts of a simulation do not change
+            targets=pool.targets[control.name][rows],
+        )
+        candidate, fit = fitted_model.fit_model(
+            snapshot, pool.vectors[rows], serving.get(control.name), number, priors.get(control.name, {})
+        )
+        if candidate is None or fit is None:
+            continue
+        score = row_scorer(control)
+        serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, snapshot.targets)
+        if decide_promotion(score(fit.held_out, snapshot.targets), serving_scores).promote:
+            learners[control.name] = candidate
+    return learners
 
 
 def _test_metrics(
@@ -177,20 +180,21 @@ def _test_metrics(
         probabilities = learner.predict(control, test.vectors)
     else:
         probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
-    is_right = is_correct(probabilities, test.targets, control.multiple)
-    scores, support = _f1(probabilities, test.targets, control.multiple)
+    targets = test.targets[control.name]
+    is_right = is_correct(probabilities, targets, control.multiple)
+    scores, support = _f1(probabilities, targets, control.multiple)
     frequent = scores[support >= min(MIN_ROWS_OF_WORST_CLASS, support.max())]
     for metric, value in (
         ("accuracy", is_right.mean()),
         ("macro_f1", scores.mean()),
         ("worst_class_f1", frequent.min()),
-        ("calibration_error", calibration_error(probabilities, test.targets, control.multiple)),
+        ("calibration_error", calibration_error(probabilities, targets, control.multiple)),
     ):
         yield metric, "", float(value)
     names = np.asarray(test.groups)
     for group in sorted({name for name in test.groups if name}):
         in_group = names == group
-        scores, support = _f1(probabilities[in_group], test.targets[in_group], control.multiple)
+        scores, support = _f1(probabilities[in_group], targets[in_group], control.multiple)
         yield "accuracy", group, float(is_right[in_group].mean())
         occurring = scores[support > 0] if support.any() else scores  # labels in the targets of the group
         yield "macro_f1", group, float(occurring.mean())

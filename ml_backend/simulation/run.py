@@ -69,8 +69,8 @@ class Simulator:
     def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
         schema = read_config(config.label_config)
-        control, *_ = schema.selected_controls(config.control)
-        schema = schema.only(control)
+        self._control, *_ = schema.selected_controls(config.control)
+        schema = schema.only(self._control)
 
         def notify_of_export(message: str) -> None:
             notify(Remark("export", {"message": message}))
@@ -86,7 +86,7 @@ class Simulator:
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
         if (tasks.targets == tasks.targets[0]).all():
-            labels = [repr(label) for label, share in zip(control.labels, tasks.targets[0], strict=True) if share]
+            labels = [repr(label) for label, share in zip(self._control.labels, tasks.targets[0], strict=True) if share]
             raise ApprenticeError(
                 f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
             )
@@ -111,8 +111,8 @@ class Simulator:
             "pool": pool_size,
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
-            "labels": len(control.labels),
-            "several_labels": control.multiple,
+            "labels": len(self._control.labels),
+            "several_labels": self._control.multiple,
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
@@ -135,7 +135,7 @@ class Simulator:
         self._texts = tasks.texts
         self._tasks = self._encode(tasks)
         self._test = self._encode(test) if test else None
-        self._names = distillation.pseudo_labels_of_names(control, self._encoder)
+        self._names = distillation.pseudo_labels_of_names(self._control, self._encoder)
         self._repetition: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
@@ -192,7 +192,8 @@ class Simulator:
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again to read what the next call will read
-        return LabelledPool(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
+        targets = {self._control.name: export.targets}
+        return LabelledPool(cache.read(cache.find(keys)), targets, export.groups, export.texts)
 
     def _measure(self, name: str, seed: int) -> Iterator[Measurement]:
         """One run of a strategy or a teacher arm."""
@@ -211,9 +212,9 @@ class Simulator:
         """The plan, the pool and the test rows, which the runs of a repetition share."""
         if self._repetition is None or self._repetition[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner, self._plan.control.multiple
+            plugin, multiple = self._plan.options.learner, self._control.multiple
             priors = distillation.distil_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
-            self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
+            self._repetition = seed, (replace(self._plan, priors={self._control.name: priors}), pool, test)
         return self._repetition[1]
 
     def _open_teacher(self, notify: Notify) -> CachedTeacher:

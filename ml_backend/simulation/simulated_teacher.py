@@ -91,15 +91,19 @@ class TeacherArm:
 def open_simulated_teacher(
     arm: TeacherArm, settings: Settings, plan: SimulationPlan, pool: LabelledPool, teacher: CachedTeacher
 ) -> Iterator[SimulatedTeacher]:
-    """The simulated teacher of one run of an arm; its project is deleted at the end."""
+    """The simulated teacher of one run of an arm over the only control of the plan; its project is deleted at the
+    end."""
     with TemporaryDirectory(prefix="apprentice-") as folder:
         run_settings = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
         with closing(Store(run_settings)) as store:
-            context = _store_project(run_settings, store, arm.label_config, pool)
+            [control] = plan.schema.controls
+            context = _store_project(run_settings, store, arm.label_config, control.name, pool)
             yield SimulatedTeacher(arm, context, plan, pool, teacher)
 
 
-def _store_project(settings: Settings, store: Store, label_config: str, pool: LabelledPool) -> ProjectContext:
+def _store_project(
+    settings: Settings, store: Store, label_config: str, control: str, pool: LabelledPool
+) -> ProjectContext:
     """Stores the project as `apprentice connect` and a first reconciliation would, with the vectors of the pool."""
     store.projects.set_label_config(PROJECT_ID, label_config)
     keys = [content_key(text) for text in pool.texts]
@@ -107,7 +111,7 @@ def _store_project(settings: Settings, store: Store, label_config: str, pool: La
     cache = store.vectors(PROJECT_ID, registry.encoder(settings.encoder).name)
     rows = list({key: row for row, key in enumerate(keys)}.values())
     cache.add([keys[row] for row in rows], pool.vectors[rows])
-    return load_project_context(settings, store, PROJECT_ID)
+    return load_project_context(settings, store, PROJECT_ID, control)
 
 
 class SimulatedTeacher:
@@ -129,11 +133,12 @@ class SimulatedTeacher:
         first, last = max(plan.initial, 2), min(plan.budget, len(pool))
         self._due_at_labels = [first + (last - first) * number // arm.rounds for number in range(arm.rounds)]
 
-    def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
+    def teach(self, rows: Ints, learners: Mapping[str, FittedModel]) -> Mapping[str, Mapping[str, Tensors]] | None:
         """See `SimulationTeacher`. Raises RepliesAwaitedError if the teacher does not answer or its budget is spent."""
         if not self._due_at_labels or len(rows) < self._due_at_labels[0]:
             return None
         self._due_at_labels.pop(0)
+        learner = learners[self._context.control.name]
         self._put_annotations(rows)
         self._context = self._context.reloaded()
         if self._kind == TEACH:
@@ -147,7 +152,8 @@ class SimulatedTeacher:
                 list(evolution.run(1))
         self._context = self._context.reloaded()
         aggregated = aggregate_annotations(self._context.control, self._context.store.annotations.of(PROJECT_ID))
-        return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
+        priors = distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
+        return {self._context.control.name: priors}
 
     def spent(self) -> Mapping[str, float]:
         """Calls, tokens and cost of this run, including those of cached answers."""
@@ -157,7 +163,8 @@ class SimulatedTeacher:
 
     def _put_annotations(self, rows: Ints) -> None:
         """Stores an annotation for each of the rows of the pool."""
-        control, targets = self._context.control, self._pool.targets[rows]
+        control = self._context.control
+        targets = self._pool.targets[control.name][rows]
         chosen = targets >= 0.5 if control.multiple else decide_labels(targets, False)
         names = np.array(control.labels)
         self._context.store.annotations.put(

@@ -57,7 +57,7 @@ def test_others_read_the_file_as_plain_csv(tmp_path: Path) -> None:
     with (tmp_path / "curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [list(row) for row in rows] == [COLUMNS] * 4
-    assert COLUMNS == ["strategy", "seed", "labelled", "metric", "group", "value"]
+    assert COLUMNS == ["strategy", "seed", "labelled", "metric", "group", "value", "control"]
     assert [row["value"] for row in rows] == ["0.30000000000000004", "0.25", "1e-17", "3.0"]
 
 

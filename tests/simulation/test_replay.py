@@ -14,14 +14,14 @@ from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit
 from plugin_overrides import OverridePlugins
 from pools import choices_of
 from round_fixtures import queue
-from schemas import text_schema
+from schemas import CONTROL, text_schema
 from simulations import FewClusters
 from sklearn.metrics import accuracy_score, f1_score
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
@@ -44,7 +44,8 @@ def labelled_pool(n: int, first: int = 0) -> LabelledPool:
     labels = [list(WORDS)[i % 3] for i in range(first, first + n)]
     texts = [text_about(label, i) for i, label in enumerate(labels, first)]
     targets = np.eye(3, dtype=np.float32)[[list(WORDS).index(label) for label in labels]]
-    return LabelledPool(bag_of_words(texts, 32), targets, [("", "odd", "even")[i % 5 % 3] for i in range(n)])
+    groups = [("", "odd", "even")[i % 5 % 3] for i in range(n)]
+    return LabelledPool(bag_of_words(texts, 32), {CONTROL: targets}, groups)
 
 
 POOL, TEST = labelled_pool(45), labelled_pool(30, first=200)
@@ -144,7 +145,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.controls[0].labels.index(label) for label in truth.values()]]
     plan = SimulationPlan(single, ProjectSettings().with_form_defaults("text"), "fake", initial=0, batch=8, budget=32)
-    measurements = list(simulate(plan, LabelledPool(vectors, targets, [""] * 45), TEST, strategy, 5))
+    measurements = list(simulate(plan, LabelledPool(vectors, {CONTROL: targets}, [""] * 45), TEST, strategy, 5))
     assert [[tasks[row] for row in rows] for rows in choose_calls.rows] == queues
     simulated_learners = [learner for learner in learners if learner is not None]
     assert len(simulated_learners) == len(live_learners) + 1 == 4  # the last one is measured only
@@ -155,6 +156,29 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
         )
     assert vars(training)["decide_promotion"] is vars(replay)["decide_promotion"]
     assert sorted(values(measurements, "accuracy")) == [8, 16, 24, 32]
+
+
+@pytest.mark.parametrize("strategy", ["margin", "cluster-uncertainty", "badge"])
+def test_a_control_of_weight_zero_is_learnt_but_does_not_change_the_order(strategy: str) -> None:
+    parity = ControlSchema("parity", "text", ("even", "odd"), False)
+    schema = replace(SCHEMA, controls=(*SCHEMA.controls, parity))
+
+    def with_parity(pool: LabelledPool) -> LabelledPool:
+        of_parity = np.eye(2, dtype=np.float32)[np.arange(len(pool)) % 2]
+        return replace(pool, targets={**pool.targets, "parity": of_parity})
+
+    def of_weight(weight: float) -> list[Measurement]:
+        options = PLAN.options.model_copy(update={"control_weights": {"parity": weight}})
+        plan = replace(PLAN, schema=schema, options=options, batch=3)
+        return list(simulate(plan, with_parity(POOL), with_parity(TEST), strategy, 0))
+
+    def of_control(measurements: list[Measurement], name: str) -> list[Measurement]:
+        return [measurement for measurement in measurements if measurement.control == name]
+
+    alone = run(replace(PLAN, batch=3), strategy)
+    assert of_control(of_weight(0.0), CONTROL) == of_control(alone, CONTROL)
+    assert values(of_control(of_weight(0.0), "parity"), "accuracy").keys() == values(alone, "accuracy").keys()
+    assert of_control(of_weight(1.0), CONTROL) != of_control(alone, CONTROL), "the other one counts"
 
 
 def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_sees(
@@ -173,7 +197,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     labelled = choose_calls.pools[0].labelled
     for number, (snapshot, vectors, serving) in enumerate(snapshots):
         assert snapshot.tasks.tolist() == np.flatnonzero(labelled).tolist()
-        assert np.array_equal(snapshot.targets, POOL.targets[labelled])
+        assert np.array_equal(snapshot.targets, POOL.targets[CONTROL][labelled])
         assert np.array_equal(vectors, POOL.vectors[labelled])
         assert (serving is None) == (number == 0)
         if number < 2:
@@ -282,7 +306,7 @@ def measured(
     monkeypatch.setattr(fitted_model, "fit_model", lambda *_: (FixedLearner(probabilities), fit))
     plan = SimulationPlan(schema, ProjectSettings().with_form_defaults("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.controls[0].labels)
-    pool = LabelledPool(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
+    pool = LabelledPool(np.eye(2, dtype=np.float32), {CONTROL: np.eye(2, c, dtype=np.float32)}, ["", ""])
     return {
         (measurement.metric, measurement.group): measurement.value
         for measurement in simulate(plan, pool, test, "random", 0)
@@ -295,7 +319,7 @@ def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypa
     truth[:3] = [3, 4, 4]
     probabilities = rng.dirichlet(np.ones(5), 60).astype(np.float32)
     groups = [("news", "mail", "")[i % 3] for i in range(60)]
-    test = LabelledPool(np.zeros((60, 2), np.float32), np.eye(5, dtype=np.float32)[truth], groups)
+    test = LabelledPool(np.zeros((60, 2), np.float32), {CONTROL: np.eye(5, dtype=np.float32)[truth]}, groups)
     values = measured(probabilities, test, schema, monkeypatch)
     predicted = probabilities.argmax(axis=1)
     assert values["accuracy", ""] == pytest.approx(accuracy_score(truth, predicted))
@@ -318,7 +342,7 @@ def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypa
 
 def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, predicted = [0, 0, 0, 1, 1, 1, 2], [0, 0, 1, 1, 1, 1, 0]
-    test = LabelledPool(np.zeros((7, 2), np.float32), np.eye(3, dtype=np.float32)[truth], [""] * 7)
+    test = LabelledPool(np.zeros((7, 2), np.float32), {CONTROL: np.eye(3, dtype=np.float32)[truth]}, [""] * 7)
     values = measured(np.eye(3, dtype=np.float32)[predicted], test, SCHEMA, monkeypatch)
     assert values["worst_class_f1", ""] == pytest.approx(f1_score(truth, predicted, labels=[0, 1], average=None).min())
 
@@ -327,7 +351,9 @@ def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.Monkey
     """This happens with several labels in a small group."""
     schema = replace(SCHEMA, controls=(replace(SCHEMA.controls[0], multiple=True),))
     test = LabelledPool(
-        np.zeros((3, 2), np.float32), np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32), ["x", "x", ""]
+        np.zeros((3, 2), np.float32),
+        {CONTROL: np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32)},
+        ["x", "x", ""],
     )
     probabilities = np.array([[0.1, 0.2, 0.3], [0.4, 0.1, 0.1], [0.9, 0.1, 0.1]], np.float32)
     values = measured(probabilities, test, schema, monkeypatch)
@@ -341,7 +367,7 @@ def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.Monkey
 
 
 def test_before_there_is_a_learner_the_draft_is_the_usual_answer() -> None:
-    same_answers = replace(labelled_pool(12), targets=np.tile(np.eye(3, dtype=np.float32)[1], (12, 1)))
+    same_answers = replace(labelled_pool(12), targets={CONTROL: np.tile(np.eye(3, dtype=np.float32)[1], (12, 1))})
     measurements = run(replace(PLAN, budget=12), pool=same_answers)
     assert values(measurements, "accuracy") == dict.fromkeys((6, 12), np.float32(1 / 3))
     assert values(measurements, "calibration_error")[6] == pytest.approx(2 / 3, abs=1e-6)

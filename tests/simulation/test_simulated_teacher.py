@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, WORDS, text_about
+from schemas import CONTROL
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Tensors
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
@@ -69,7 +71,7 @@ def labelled_pool(fake_encoder: FakeEncoder, single: ProjectSchema) -> LabelledP
     targets = np.array(
         [[i % 3 == list(WORDS).index(label) for label in single.controls[0].labels] for i in range(150)], np.float32
     )
-    return LabelledPool(fake_encoder.encode(texts), targets, [""] * 150, texts)
+    return LabelledPool(fake_encoder.encode(texts), {CONTROL: targets}, [""] * 150, texts)
 
 
 class SimulatedTeacherRuns:
@@ -91,11 +93,11 @@ class SimulatedTeacherRuns:
     def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
         snapshot = TrainingSnapshot(
-            "logistic", "fake", self.schema.controls[0].labels, False, rows, b"", self.pool.targets[rows]
+            "logistic", "fake", self.schema.controls[0].labels, False, rows, b"", self.pool.targets[CONTROL][rows]
         )
         learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None
-        learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
+        learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[CONTROL][rows]
         learner.held_out[:wrong] = np.roll(learner.held_out[:wrong], 1, axis=1)
         return learner
 
@@ -109,9 +111,10 @@ def runs(settings: Settings, store: Store, single: ProjectSchema, labelled_pool:
 def test_it_is_asked_about_the_free_part_of_the_pool_for_as_many_calls(runs: SimulatedTeacherRuns, arm: str) -> None:
     rows = np.arange(HUMAN)
     with runs.open(arm) as simulated_teacher:
-        priors = simulated_teacher.teach(rows, runs.learner(rows))
-        assert priors and {"cues", "labels"} <= priors.keys(), "with the labels' names"
-        assert simulated_teacher.teach(rows, runs.learner(rows)) is None, "the next round comes with more labels"
+        learners = {CONTROL: runs.learner(rows)}
+        priors = simulated_teacher.teach(rows, learners)
+        assert priors and {"cues", "labels"} <= priors[CONTROL].keys(), "with the labels' names"
+        assert simulated_teacher.teach(rows, learners) is None, "the next round comes with more labels"
         spent = simulated_teacher.spent()
     labelled_texts = runs.writer.texts()
     free = set(runs.pool.texts[HUMAN:])
@@ -128,7 +131,8 @@ def test_the_rounds_are_spread_from_the_first_labels_on(runs: SimulatedTeacherRu
     has_new_priors = []
     with runs.open(EVOLVE) as simulated_teacher:
         for n in range(HUMAN, 3 * HUMAN + 1, HUMAN // 2):
-            has_new_priors.append(simulated_teacher.teach(np.arange(n), runs.learner(np.arange(n))) is not None)
+            learners = {CONTROL: runs.learner(np.arange(n))}
+            has_new_priors.append(simulated_teacher.teach(np.arange(n), learners) is not None)
     assert has_new_priors == [True, False, True, False, False]
 
 
@@ -150,13 +154,14 @@ def test_what_it_writes_is_learnt_from(runs: SimulatedTeacherRuns) -> None:
     rows = np.arange(HUMAN)
     learner = runs.learner(rows)
     with runs.open(EVOLVE) as simulated_teacher:
-        priors = simulated_teacher.teach(rows, learner)
-    assert priors is not None
+        taught = simulated_teacher.teach(rows, {CONTROL: learner})
+    assert taught is not None
+    priors = taught[CONTROL]
     multiple = np.array([False])
 
-    def right(tensors: dict[str, npt.NDArray[Any]]) -> float:
+    def right(tensors: Tensors) -> float:
         probabilities = registry.learner("logistic").predict({**tensors, "multiple": multiple}, runs.test.vectors)
-        return float(is_correct(probabilities, runs.test.targets, False).mean())
+        return float(is_correct(probabilities, runs.test.targets[CONTROL], False).mean())
 
     assert right(priors["labels"]) > right(priors["cues"]), "names alone say nothing to an encoder that knows no words"
 
