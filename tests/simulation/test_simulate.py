@@ -36,7 +36,9 @@ def test_curves_summary_and_report_are_written_and_the_verdict_is_last(
     os.umask(before)
     assert (code or 0, err) == (0, "")
     with (simulation.out / "curves.csv").open() as file:
-        assert next(csv.reader(file)) == COLUMNS == ["strategy", "seed", "labelled", "metric", "group", "value", "control"]
+        assert (
+            next(csv.reader(file)) == COLUMNS == ["strategy", "seed", "labelled", "metric", "group", "value", "control"]
+        )
     measurements = simulation.numbers()
     assert {strategy_summary.strategy for strategy_summary in measurements} == {"margin", "random"}
     assert {strategy_summary.seed for strategy_summary in measurements} == {0, 1, 2}

@@ -1,6 +1,8 @@
 """Labels that imply others: a label of a hierarchy holds only if all of its ancestors do.
 
-The top-down rule of hierarchical classification (Silla and Freitas, Data Mining and Knowledge Discovery 22, 2011).
+A label that is decided for brings its ancestors with it. The top-down rule of hierarchical classification (Silla and
+Freitas, Data Mining and Knowledge Discovery 22, 2011) drops the label instead if an ancestor was not decided for. With
+few annotations, the specific label is the more reliable of the two: see benchmarks/2026-11-30-structured.md.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from ml_backend.core.schema import ControlSchema
 
 
 def consistent_decisions(chosen: Mask, probabilities: Floats, control: ControlSchema) -> Mask:
-    """(n, c) bool: the decisions `chosen` (n, c) without those that contradict the control.
+    """(n, c) bool: the decisions `chosen` (n, c) with the ancestors of each chosen label.
 
-    A label is kept only if all of its ancestors are chosen. If a row has more than `max_usages` labels without a chosen
-    child, the most probable of these are kept with their ancestors. `probabilities`: (n, c)
+    If a row has more than `max_usages` labels without a chosen child, the most probable of these are kept with their
+    ancestors. `probabilities`: (n, c)
     """
     kept = chosen.copy()
-    for label, parent in enumerate(control.parents):
+    for label, parent in reversed([*enumerate(control.parents)]):
         if parent >= 0:
-            kept[:, label] &= kept[:, parent]  # a parent comes before its children
+            kept[:, parent] |= kept[:, label]  # a parent comes before its children
     if not control.max_usages:
         return kept
     deepest = kept.copy()

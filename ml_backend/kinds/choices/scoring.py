@@ -32,7 +32,12 @@ def row_scorer(control: ControlSchema) -> RowScorer:
     """The function that scores the drafts of n rows, from probabilities (n, c) and targets (n, c): (n,) float64 in
     [0, 1], 1 if the draft is right."""
     if not control.ordered:
-        return lambda probabilities, targets: is_correct(probabilities, targets, control.multiple).astype(np.float64)
+
+        def correctness(probabilities: Floats, targets: Floats) -> Doubles:
+            drafted = decide(probabilities, control).astype(np.float32)
+            return is_correct(drafted, targets, control.multiple).astype(np.float64)
+
+        return correctness
 
     def closeness(probabilities: Floats, targets: Floats) -> Doubles:
         is_top = targets >= targets.max(axis=1, keepdims=True)  # several if the annotators are evenly split

@@ -70,6 +70,13 @@ def test_labels_without_an_order_are_right_or_wrong(multiple: bool, data: st.Dat
     assert row_scorer(control)(probabilities, targets).tolist() == expected.astype(float).tolist()
 
 
+def test_a_label_of_a_hierarchy_is_scored_with_the_ancestors_that_its_draft_has() -> None:
+    control = choices_control(["a", "a > b"], multiple=True, parents=(-1, 0))
+    probabilities, targets = np.array([[0.4, 0.6]], np.float32), np.array([[1, 1]], np.float32)
+    assert row_scorer(control)(probabilities, targets).tolist() == [1.0]
+    assert row_scorer(choices_control(["a", "a > b"], multiple=True))(probabilities, targets).tolist() == [0.0]
+
+
 def test_a_draft_of_half_the_probability_each_is_the_lower_rating() -> None:
     probabilities = np.array([[0.5, 0.0, 0.5], [0.1, 0.2, 0.7]], np.float32)
     assert decide(probabilities, stars(3)).argmax(axis=1).tolist() == [0, 2]
