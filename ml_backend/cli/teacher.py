@@ -196,7 +196,9 @@ def cues(
     schema = read_schema(project_row.label_config, project_row.choices)
     if schema.input.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
-    controls = schema.selected_controls(control)
+    controls = [selected for selected in schema.selected_controls(control) if not selected.antisymmetric]
+    if not controls:
+        raise ApprenticeError(f"Project {project} compares texts: its labels are the two sides, which have no cues")
     if not (as_json or file or edit):
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
         n_useless_replies = outcomes["malformed"] + outcomes["refused"]

@@ -22,7 +22,7 @@ class DialogueField:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """The fields of a task's data that are read: a text or a record.
+    """The fields of a task's data that are read: a text, a record, or a pair of texts that are compared.
 
     text_field      the field that holds the text; "" if the tasks are records
     record_field    the field that holds the record as an object; "" if there is none
@@ -30,6 +30,8 @@ class InputSpec:
     html            those of the fields above that hold HTML
     dialogues       those that hold a dialogue
     lists           those that hold a list of items with titles and bodies
+    pair            the fields with the left and those with the right text of a comparison, also in `fields`; () if
+                    nothing is compared
     """
 
     text_field: str = ""
@@ -38,6 +40,7 @@ class InputSpec:
     html: tuple[str, ...] = ()
     dialogues: tuple[DialogueField, ...] = ()
     lists: tuple[str, ...] = ()
+    pair: tuple[tuple[str, ...], ...] = ()
 
     @property
     def structured(self) -> tuple[str, ...]:
@@ -46,8 +49,8 @@ class InputSpec:
 
     @property
     def is_record(self) -> bool:
-        """Whether the text of a `TaskContent` is a record, as `record_text` writes it."""
-        return bool(self.record_field or self.fields)
+        """Whether the tasks are records, whose fields are encoded one by one."""
+        return bool(self.record_field or self.fields) and not self.pair
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -106,10 +109,11 @@ class UnlearntControl:
     code: str
 
 
-UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "many labels", "setting")
+UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "many labels", "pair", "setting")
 """Why a control is not learnt: controls with this tag are not; it does not label the tags whose content is read; the
 content of the tag that it labels does not come from the task; its labels come from the task; it is asked for each
-region; it has too few or too many labels; or the setting `choices` names another control."""
+region; it has too few or too many labels; it compares other texts than another control does; or the setting `choices`
+names another control."""
 
 
 @dataclass(frozen=True, slots=True)

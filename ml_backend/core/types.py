@@ -72,7 +72,7 @@ class TaskContent:
     """The content of one task.
 
     task    the id of the task in Label Studio
-    text    the text, or the record as `record_text` writes it
+    text    the text, or the record as `record_text` writes it; two texts that are compared are a record of them
     key     the content key of the text, under which its vector is cached
     fields  the short values of the task's other data, as text: each may name the task's group
     """

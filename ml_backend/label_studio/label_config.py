@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import ControlSchema, ProjectSchema, UnlearntControl
-from ml_backend.kinds.choices.tags import CONTROL_TAGS, LEARNT_TAGS
+from ml_backend.kinds.choices.tags import CONTROL_TAGS
 from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
 MAX_LABELS = 2000
 """Labels of a control that is learnt: each has a column in arrays over the whole pool."""
+Pair = tuple[tuple[str, ...], ...]
+"""The fields of each side of a comparison, see `InputSpec.pair`."""
+TEXT_SOURCES = tuple(tag for tag in OBJECT_TAGS if tag != "Table")
+"""The object tags that can be compared."""
 PROBLEMS = {
     "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
-    "source": "{control} does not point at a {sources} (toName)",
+    "source": "{control} does not point at {sources} (toName)",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
     "few labels": "{control} has too few labels to learn from",
@@ -30,7 +35,7 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The input and the controls of a project. `choices`: the name of the only control that is learnt, "" to learn all
     that can be.
 
-    A control with one of `LEARNT_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
+    A control with one of `CONTROL_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
     UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
     interface, tree = _parse(label_config)
@@ -39,7 +44,8 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     if not learnt:
         raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
     seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
-    return ProjectSchema(read_input(seen), tuple(learnt), tuple(unlearnt))
+    pair = next((_pair(tag_by_name[control.name]) for control in learnt if control.antisymmetric), ())
+    return ProjectSchema(replace(read_input(seen), pair=pair), tuple(learnt), tuple(unlearnt))
 
 
 def read_controls(label_config: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:
@@ -66,9 +72,13 @@ def _parse(label_config: str) -> tuple[Any, Any]:
 def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:
     learnt: list[tuple[Any, ControlSchema]] = []  # with the key of the order
     unlearnt: list[UnlearntControl] = []
+    pair: Pair = ()  # that of the first comparison: a project has one vector for each task
     for tag in interface.controls:
         element = next((element for element in tree.iter(tag.tag) if element.get("name") == tag.name), None)
         control = "setting" if choices not in ("", tag.name) else _read_control(tag, element)
+        if isinstance(control, ControlSchema) and control.antisymmetric:
+            pair = pair or _pair(tag)
+            control = control if _pair(tag) == pair else "pair"
         if isinstance(control, str):
             unlearnt.append(UnlearntControl(tag.name, tag.tag, control))
         else:
@@ -83,22 +93,22 @@ def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[Contro
 def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     """The schema of a control, or the code of the reason why it is not learnt. `tag`: the SDK's object; `element`: its
     element in the XML"""
-    if tag.tag not in LEARNT_TAGS or element is None:
+    if tag.tag not in CONTROL_TAGS or element is None:
         return "tag"
     if is_dynamic(element):
         return "dynamic"
-    source = _source(tag)
-    if source is None:
+    sources = _sources(tag)
+    if not sources:
         return "source"
     if is_per_region(element):
         return "per region"
-    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, source.name)
-    return _input_or_label_code(source, control) or control
+    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, sources[0].name)
+    return _input_or_label_code(sources, control) or control
 
 
-def _input_or_label_code(source: Any, control: ControlSchema) -> str:
+def _input_or_label_code(sources: Sequence[Any], control: ControlSchema) -> str:
     """The code of what is wrong with the input or the labels of a control, "" if nothing is."""
-    if not tag_fields(source):
+    if not all(tag_fields(source) for source in sources):
         return "value"
     if len(control.labels) > MAX_LABELS:
         return "many labels"
@@ -106,10 +116,10 @@ def _input_or_label_code(source: Any, control: ControlSchema) -> str:
 
 
 def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool, bool, bool, int]:
-    """The key that sorts the controls: those of the first of `LEARNT_TAGS` first. Among these, a control that is
+    """The key that sorts the controls: those of the first of `CONTROL_TAGS` first. Among these, a control that is
     always visible comes first, then one that is required, then one with a single label, then the one with the most
     labels."""
-    tag_rank = LEARNT_TAGS.index(control.tag)
+    tag_rank = [*CONTROL_TAGS].index(control.tag)
     return tag_rank, is_conditional(element), not is_required(element), control.multiple, -len(control.labels)
 
 
@@ -117,20 +127,21 @@ def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl]
     """Says why no control of a configuration is learnt. `tag_by_name`: the SDK's objects for the controls"""
     for control in unlearnt:
         if control.code in PROBLEMS:
-            source = _source(tag_by_name[control.name]) if control.name in tag_by_name else None
+            sources = _sources(tag_by_name[control.name]) if control.name in tag_by_name else []
+            needs_two = CONTROL_TAGS[control.tag].source_count == 2
             return PROBLEMS[control.code].format(
                 control=f"<{control.tag} name={control.name!r}>",
-                source=f"<{source.tag} name={source.name!r}>" if source else "",
-                sources=_tag_list(OBJECT_TAGS),
+                source=" or ".join(f"<{source.tag} name={source.name!r}>" for source in sources),
+                sources=f"two of {_tag_list(TEXT_SOURCES)}" if needs_two else f"a {_tag_list(OBJECT_TAGS)}",
             )
     if choices:
-        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in LEARNT_TAGS)
+        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in CONTROL_TAGS)
         return (
             f"The labelling configuration has no control to learn with the name {choices!r}, which the setting "
             f"`choices` has: there is {names or 'none'}"
         )
     return (
-        f"The labelling configuration has no {_tag_list(LEARNT_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
+        f"The labelling configuration has no {_tag_list(CONTROL_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
         "because nothing else can be learnt"
     )
 
@@ -141,15 +152,23 @@ def _tag_list(tags: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _source(tag: Any) -> Any:
-    """The object tag that a control labels, None if its content is not read."""
-    return next((source for source in tag.objects or () if source.tag in OBJECT_TAGS), None)
+def _sources(tag: Any) -> list[Any]:
+    """The object tags that a control labels together, one for most controls; [] if their content is not read."""
+    count = CONTROL_TAGS[tag.tag].source_count
+    readable_tags = OBJECT_TAGS if count == 1 else TEXT_SOURCES
+    sources = [source for source in tag.objects or () if source.tag in readable_tags][:count]
+    return sources if len(sources) == count else []
+
+
+def _pair(tag: Any) -> Pair:
+    """The fields of the left and of the right text of a comparison."""
+    return tuple(tuple(tag_fields(source)) for source in _sources(tag))
 
 
 def _tags_of_input(learnt: Sequence[Any], controls: Mapping[str, Any], objects: Sequence[Any]) -> list[Any]:
     """The object tags that are read: those that the learnt controls label, then those that no other control labels.
     `controls`: the SDK's objects for all controls, by name"""
-    sources = [_source(tag) for tag in learnt]
+    sources = [source for tag in learnt for source in _sources(tag)]
     labelled = {name for tag in learnt for name in tag.to_name}
     foreign = {name for tag in controls.values() if tag not in learnt for name in tag.to_name or ()} - labelled
     return [*sources, *(tag for tag in objects if tag.tag in OBJECT_TAGS and tag.name not in foreign)]

@@ -23,6 +23,7 @@ from ml_backend.core.types import (
     record_text,
     storable_text,
 )
+from ml_backend.kinds.choices.pairs import pair_record
 from ml_backend.kinds.choices.values import read_label, write_region_value
 from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.object_lists import dialogue_text, list_text
@@ -50,11 +51,12 @@ def read_project_id(value: Any) -> int | None:
 
 
 def read_text(task: Any, input_spec: InputSpec) -> str:
-    """The task's text, or its record as text; "" if the task has none, or only blanks."""
+    """The task's text, or as text its record, or the record of the texts that are compared (see `pair_record`); "" if
+    the task has none, or only blanks."""
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         return ""
-    if not input_spec.is_record:
+    if input_spec.text_field:
         value = _displayed_value(data, input_spec.text_field, input_spec)
         text = (
             "" if value is None or isinstance(value, (dict, list)) else storable_text(str(value)[:MAX_TEXT_CHARACTERS])
@@ -66,7 +68,10 @@ def read_text(task: Any, input_spec: InputSpec) -> str:
     for name in task_fields.keys() & record.keys():
         record[f"{name} (record)"] = record.pop(name)
     record |= task_fields
-    return record_text(record) if any(_has_content(value) for value in record.values()) else ""
+    if not any(_has_content(value) for value in record.values()):
+        return ""
+    sides = [[record_field_name(name) for name in names] for names in input_spec.pair]
+    return record_text(pair_record(record, sides) if sides else record)
 
 
 def _has_content(value: Any) -> bool:

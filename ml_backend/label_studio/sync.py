@@ -238,8 +238,9 @@ def _task_signature(schema: ProjectSchema) -> str:
     html = [f"html: {' '.join(schema.input.html)}"] if schema.input.html else []
     dialogues = [f"dialogues: {schema.input.dialogues}"] if schema.input.dialogues else []
     lists = [f"lists: {' '.join(schema.input.lists)}"] if schema.input.lists else []
+    pair = [f"pair: {schema.input.pair}"] if schema.input.pair else []
     # the format for a single text or table must stay that of earlier releases, or all tasks would be read again
-    return "; ".join([source, *fields, *html, *dialogues, *lists])
+    return "; ".join([source, *fields, *html, *dialogues, *lists, *pair])
 
 
 def _stored_counts(store: Store, project: int) -> dict[str, int]:

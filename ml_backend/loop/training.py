@@ -83,6 +83,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
+        antisymmetric=control.antisymmetric,
     )
     serving = models_of(inputs.serving).get(control.name)
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):

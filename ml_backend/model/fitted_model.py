@@ -15,7 +15,9 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
+from ml_backend.core.ports import Learner
 from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.choices.pairs import learner_of
 from ml_backend.kinds.choices.scoring import expected_errors
 from ml_backend.model.tensor_packing import rounded
 from ml_backend.model.training_sample import TrainingSample, training_sample
@@ -33,14 +35,15 @@ NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 class TrainingSnapshot:
     """The data that a fit depends on.
 
-    plugin    the name of the learner
-    space     the name of the vector space
-    labels    the labels of the c columns
-    multiple  whether several labels may hold at once
-    tasks     (n,) int64 ids of the labelled tasks, ascending
-    texts     the content keys of the tasks' texts, concatenated
-    targets   (n, c) float32
-    prior     the checksum of the priors from which the fit could start, "" for none
+    plugin         the name of the learner
+    space          the name of the vector space
+    labels         the labels of the c columns
+    multiple       whether several labels may hold at once
+    tasks          (n,) int64 ids of the labelled tasks, ascending
+    texts          the content keys of the tasks' texts, concatenated
+    targets        (n, c) float32
+    prior          the checksum of the priors from which the fit could start, "" for none
+    antisymmetric  as in `ControlSchema`
     """
 
     plugin: str
@@ -51,20 +54,27 @@ class TrainingSnapshot:
     texts: bytes
     targets: Floats
     prior: str = ""
+    antisymmetric: bool = False
+
+    @property
+    def learner(self) -> Learner:
+        """The learner that is fitted."""
+        return learner_of(self.plugin, antisymmetric=self.antisymmetric)
 
     def gives_same_fit(self, other: TrainingSnapshot) -> bool:
         """Whether a fit on the other snapshot would give the same model."""
-        parts = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
+        names = ("plugin", "space", "labels", "multiple", "texts", "prior", "antisymmetric")
         return (
-            parts == (other.plugin, other.space, other.labels, other.multiple, other.texts, other.prior)
+            all(getattr(self, name) == getattr(other, name) for name in names)
             and np.array_equal(self.tasks, other.tasks)
             and np.array_equal(self.targets, other.targets)
         )
 
     def targets_for(self, new: TrainingSnapshot) -> Floats | None:
         """(n of `new`, c) the targets of this snapshot for the tasks of `new`, NaN for tasks that it does not have;
-        None if the labels or `multiple` differ."""
-        if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
+        None if the labels, `multiple` or `antisymmetric` differ."""
+        same_kind = (new.multiple, new.antisymmetric) == (self.multiple, self.antisymmetric)
+        if set(new.labels) != set(self.labels) or not same_kind:
             return None
         return _aligned_values(self.targets, self, new)
 
@@ -126,7 +136,7 @@ class FittedModel:
     def predict_labels(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
         """(n, c) probabilities of `labels`; 0 for a label that the model was not fitted on."""
         fitted_labels = self.snapshot.labels
-        probabilities = registry.learner(self.snapshot.plugin).predict(self.tensors, vectors)
+        probabilities = self.snapshot.learner.predict(self.tensors, vectors)
         if labels == fitted_labels:
             return probabilities
         out = np.zeros((len(probabilities), len(labels)), np.float32)
@@ -185,11 +195,11 @@ def fit_model(
 
 
 def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int) -> Fit:
-    fit = registry.learner(snapshot.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
+    fit = snapshot.learner.fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
     plugin = serving.snapshot.plugin if serving and train.validates_earlier else snapshot.plugin
     if plugin != snapshot.plugin and plugin in registry.installed("learner"):
         # the gate needs the serving model's plugin, not the new one, cross-validated on the earlier targets
-        serving_plugin_fit = registry.learner(plugin).fit(train, seed=number)
+        serving_plugin_fit = replace(snapshot, plugin=plugin).learner.fit(train, seed=number)
         fit = replace(fit, held_out_earlier=serving_plugin_fit.held_out_earlier)
     return fit
 
@@ -197,7 +207,7 @@ def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | 
 def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
     """A fit on the rows of a sample. The fitted tensors predict the held-out probabilities of the other rows, on which
     they were not fitted."""
-    learner = registry.learner(snapshot.plugin)
+    learner = snapshot.learner
     fit = learner.fit(replace(train.take(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
     held_out[sample.rows] = fit.held_out

@@ -14,9 +14,11 @@ from ml_backend.core.ports import Drafter, RecordEncoder
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft
+from ml_backend.kinds.choices.pairs import is_undecided
 from ml_backend.kinds.choices.scoring import decide
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.pool import feature_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,11 @@ def make_drafts(
     record_encoder  the encoder of records, with which the learners' drafts are explained
     """
     drafts: list[dict[str, Draft]] = [{} for _ in tasks.texts]
-    drafter = None if schema.input.is_record else registry.drafter(registry.encoder(settings.encoder))
+    encoder = feature_space.text_encoder(settings, schema.input)
+    drafter = None if schema.input.is_record else registry.drafter(encoder)
     for control in schema.controls if len(tasks.vectors) else ():
-        of_control = _control_drafts(control, models.get(control.name), tasks, drafter, record_encoder)
+        control_drafter = None if control.antisymmetric else drafter  # the names of the sides mean nothing
+        of_control = _control_drafts(control, models.get(control.name), tasks, control_drafter, record_encoder)
         for task_drafts, draft in zip(drafts, of_control, strict=True):
             if draft is not None:
                 task_drafts[control.name] = draft
@@ -70,9 +74,10 @@ def _control_drafts(
     right.
 
     Before there is a learner, the embedded teacher drafts where the teacher has no label. The embedded teacher cannot
-    draft records, whose draft is None then.
+    draft records and comparisons, whose draft is None then. A comparison has no draft either if both sides are equally
+    probable.
 
-    drafter  the embedded teacher, None for records
+    drafter  the embedded teacher, None for records and comparisons
     """
     texts, vectors = tasks.texts, tasks.vectors
     teacher_probabilities = tasks.teacher_probabilities.get(control.name)
@@ -98,12 +103,15 @@ def _control_drafts(
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:
         explanations = explain_drafts(learner, control, record_encoder, texts, vectors, chosen)
-    rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
+    has_draft = by_teacher | (learner is not None or drafter is not None)
+    if control.antisymmetric:
+        has_draft &= ~is_undecided(probabilities)
+    rows = zip(chosen, confidences, authors, explanations, has_draft, strict=True)
     return [
         Draft(tuple(labels[mask].tolist()), float(row_confidence), author, explanation if author == "learner" else ())
-        if learner or from_teacher or drafter is not None
+        if is_drafted
         else None
-        for mask, row_confidence, author, explanation, from_teacher in rows
+        for mask, row_confidence, author, explanation, is_drafted in rows
     ]
 
 

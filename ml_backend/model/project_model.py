@@ -114,7 +114,7 @@ def _model_tensors(model: FittedModel) -> Tensors:
     header = {
         "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "labels": snapshot.labels,
         "multiple": snapshot.multiple, "prior": snapshot.prior, "started_from": model.started_from,
-        "prior_errors": dict(model.prior_errors), "trust": model.trust,
+        "prior_errors": dict(model.prior_errors), "trust": model.trust, "antisymmetric": snapshot.antisymmetric,
     }  # fmt: skip
     snapshot_tensors: Tensors = {
         _HEADER: _as_bytes(header),
@@ -137,7 +137,8 @@ def _read_model(tensors: Tensors, artifact_number: int) -> FittedModel:
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
         targets=unpack(tensors, len(header["labels"])),
-        prior=header.get("prior", ""),  # older artifacts have no prior
+        prior=header.get("prior", ""),  # older artifacts have no prior, and no comparisons
+        antisymmetric=header.get("antisymmetric", False),
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
     fit_results = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
@@ -25,6 +24,7 @@ from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
+from ml_backend.kinds.choices.pairs import learner_of
 from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
@@ -157,7 +157,8 @@ def _reviewed_tasks(store: Store, project: int) -> list[int]:
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_results`. Takes some ten fits."""
-    learner, score = registry.learner(monitor_input.plugin), row_scorer(monitor_input.control)
+    learner = learner_of(monitor_input.plugin, antisymmetric=monitor_input.control.antisymmetric)
+    score = row_scorer(monitor_input.control)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(
         learner, monitor_input.train, monitor_input.audited, monitor_input.version, score

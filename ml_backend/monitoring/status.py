@@ -159,7 +159,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
                 *_in_version(project_row, active, control.name),
                 monitor=project_row.monitor_results.get(control.name, {}),
                 teacher=report.read_report(
-                    store, project_row, control.name, schema.input, _measured_teacher(stats, control.name)
+                    store, project_row, control, schema.input, _measured_teacher(stats, control.name)
                 ),
                 coverage=coverage.get(control.name),
             )

@@ -1,5 +1,5 @@
-"""The vector space of a project: for texts that of the configured encoder, for records one that is fitted to the
-pool."""
+"""The vector space of a project: for texts that of the configured encoder, for texts that are compared one made of it,
+and for records one that is fitted to the pool."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints
-from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError, UnsupportedConfigError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import InputSpec
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, read_record, record_field_name
+from ml_backend.kinds.choices.pairs import PairEncoder
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
@@ -33,7 +35,22 @@ FeaturesByControl = Mapping[str, Mapping[str, Any]]
 
 def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
     """The current encoder of a project. For records, `has_feature_space` says whether the project has one."""
-    return project_record_encoder(settings, project_row) or registry.encoder(settings.encoder)
+    record_encoder = project_record_encoder(settings, project_row)
+    return record_encoder or text_encoder(settings, _stored_input(project_row))
+
+
+def text_encoder(settings: Settings, input_spec: InputSpec) -> Encoder:
+    """The encoder of a project of texts, or of pairs of texts that are compared."""
+    encoder = registry.encoder(settings.encoder)
+    return PairEncoder(encoder) if input_spec.pair else encoder
+
+
+def _stored_input(project_row: ProjectRow) -> InputSpec:
+    """The input of the stored labelling configuration, an empty one if the configuration is not supported."""
+    try:
+        return read_schema(project_row.label_config, project_row.choices).input
+    except UnsupportedConfigError:
+        return InputSpec()
 
 
 def project_record_encoder(
@@ -68,7 +85,8 @@ def task_form(encoder: Encoder) -> TaskForm:
 
 def has_feature_space(project_row: ProjectRow, input_spec: InputSpec) -> bool:
     """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
-    return bool(project_row.record_profile) == input_spec.is_record
+    is_pair_space = bool(_stored_input(project_row).pair)
+    return bool(project_row.record_profile) == input_spec.is_record and is_pair_space == bool(input_spec.pair)
 
 
 def update_space(

@@ -22,6 +22,7 @@ REASONS_NOT_LEARNT = {
     "per region": "it is asked for each region",
     "few labels": "it has too few labels",
     "many labels": "it has too many labels",
+    "pair": "it compares other texts than the first Pairwise",
     "setting": "the setting `choices` names another",
 }
 """Why a control is not learnt, by the code of `UnlearntControl`."""

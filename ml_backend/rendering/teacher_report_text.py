@@ -32,7 +32,7 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
             by_class = report["agreement"][author]["by_class"]
             yield f"{author} agrees", _estimate(overall) + _worst_classes(by_class, max_classes)
     if report["priors"]:
-        prior = _prior(report["started_from"], report["priors"], report["cues"], report["records"])
+        prior = _prior(report["started_from"], report["priors"], report["cues"], report["describable"])
         yield "taught", f"learner of version {report['serving']}: {prior}"
     if report["shown"]:
         yield (
@@ -114,7 +114,7 @@ def _trust(trust: float) -> str:
     )
 
 
-def _prior(started_from: str, priors: dict[str, float], cues: bool, records: bool) -> str:
+def _prior(started_from: str, priors: dict[str, float], cues: bool, describable: bool) -> str:
     """The worth of the priors. An error is relative to the error without a prior, which is 1."""
     names = f"the labels' names{' and cues' if cues else ''}"
     prior_names = {
@@ -128,7 +128,7 @@ def _prior(started_from: str, priors: dict[str, float], cues: bool, records: boo
     comparison = f"its error on your answers, as a share of the error without, below 1 is better: {listed}"
     if started_from:
         return f"the learner starts from {prior_names.get(started_from, started_from)} ({comparison})"
-    advice = "" if records else ": say in `apprentice cues --edit` what the labels mean"
+    advice = ": say in `apprentice cues --edit` what the labels mean" if describable else ""
     if errors and min(errors.values()) > 1:
         return (
             f"starting from {' or '.join(errors)} would make the learner worse, so it does not ({comparison}){advice}"

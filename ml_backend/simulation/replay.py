@@ -158,6 +158,7 @@ def _serving_learners(
             tasks=rows,
             texts=b"",  # not needed: the texts of a simulation do not change
             targets=pool.targets[control.name][rows],
+            antisymmetric=control.antisymmetric,
         )
         candidate, fit = fitted_model.fit_model(
             snapshot, pool.vectors[rows], serving.get(control.name), number, priors.get(control.name, {})

@@ -221,8 +221,9 @@ class Simulator:
         """The teacher with its cached answers, after a message with the maximum number of questions. Raises
         ApprenticeError if an arm does not exist or the budget has too few rounds."""
         config, max_rounds = self._config, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
-        if self._plan.schema.input.is_record:
-            raise ApprenticeError("The tasks are records, and the arms of a teacher are for texts")
+        if self._plan.schema.input.is_record or self._plan.schema.input.pair:
+            content = "records" if self._plan.schema.input.is_record else "pairs of texts"
+            raise ApprenticeError(f"The tasks are {content}, and the arms of a teacher are for texts")
         for arm in config.arms:
             if arm not in ARMS:
                 raise ApprenticeError(f"There is no teacher arm {arm!r}; there are: {', '.join(ARMS)}")
@@ -254,7 +255,7 @@ def _open_encoder(
     if not schema.input.is_record:
         if config.features:
             raise ApprenticeError("The tasks are texts: --features is about the fields of records")
-        return registry.encoder(settings.encoder), None
+        return feature_space.text_encoder(settings, schema.input), None
     features_text = read_text(config.features) if config.features else "{}"
     fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
     field_types = feature_space.field_type_overrides(

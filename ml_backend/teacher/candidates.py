@@ -35,14 +35,16 @@ QuestionsWithKeys = list[tuple[Question, bytes | None]]
 
 
 def description_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
-    """The open questions for label descriptions, one for each control, or those for field scores of records. Empty if
-    people have written them by hand, or all are answered."""
+    """The open questions for label descriptions, one for each control that is no comparison, or those for field scores
+    of records. Empty if people have written them by hand, or all are answered."""
     controls = project.schema.controls
     return [pair for control in controls for pair in _control_questions(store, project.with_control(control), teacher)]
 
 
 def _control_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
     project_row, pool, schema, control = project.project_row, project.pool, project.schema, project.control
+    if control.antisymmetric:  # its labels are the sides of a pair
+        return []
     if (project.label_descriptions is not None and not schema.input.is_record) or not len(pool.tasks):
         return []
     rng = np.random.default_rng(project_row.id)  # a fixed seed: the question has the same tasks each time

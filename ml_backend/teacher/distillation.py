@@ -20,6 +20,7 @@ from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask,
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.choices.pairs import learner_of
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -57,6 +58,7 @@ class DistillationOrigin:
     compared  number of teacher labels whose tasks the annotators have annotated
     wording   digest of the phrases and of the scores, which people may edit
     multiple  whether several labels may hold at once; None: made by an earlier release, which did not store it
+    antisymmetric  as in `ControlSchema`
     """
 
     plugin: str
@@ -68,6 +70,7 @@ class DistillationOrigin:
     compared: int
     wording: str = ""
     multiple: bool | None = None
+    antisymmetric: bool = False
 
     def is_due(self, old: DistillationOrigin | None, idle: bool) -> bool:
         """Whether a prior should be made of the data that this origin describes, to replace the prior of origin `old`,
@@ -83,7 +86,7 @@ class DistillationOrigin:
     @property
     def learner_key(self) -> tuple[object, ...]:
         """Identifies the learners that can use the prior."""
-        return self.plugin, self.space, self.labels, self.multiple
+        return self.plugin, self.space, self.labels, self.multiple, self.antisymmetric
 
 
 def origin_of(project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:
@@ -172,6 +175,7 @@ def collect_distillation_input(
         compared=teacher_labels.compared,
         wording=fields_digest + phrases_digest,
         multiple=control.multiple,
+        antisymmetric=control.antisymmetric,
     )
     return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
@@ -180,12 +184,13 @@ def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int)
     """Distils the priors of a learner; returns the tensors of each prior, by the prior's name. Takes seconds."""
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
     distillation_data = DistillationData(data.taught, cues, data.pool.encoded_view().vectors, data.attributions)
-    return registry.learner(data.origin.plugin).distil(distillation_data, multiple, seed)
+    learner = learner_of(data.origin.plugin, antisymmetric=data.origin.antisymmetric)
+    return learner.distil(distillation_data, multiple, seed)
 
 
 def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLabels:
     """The pseudo-labels that need no teacher: the names and hints of the labels, each encoded like a text that has this
-    label. Empty for records without a text among their fields."""
+    label. Empty for records without a text among their fields, and for comparisons."""
     phrases = _phrases({}, control, feature_space.as_record_encoder(encoder))
     if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
@@ -194,8 +199,11 @@ def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLa
 
 
 def _phrases(cues: LabelDescriptions, control: ControlSchema, record_encoder: RecordEncoder | None) -> Phrases:
-    """The phrases of the labels; none for records without a text among their fields."""
-    return phrases_of(cues, control) if record_encoder is None or record_encoder.texts else NO_PHRASES
+    """The phrases of the labels; none for records without a text among their fields, and for the sides of a
+    comparison."""
+    if control.antisymmetric or (record_encoder and not record_encoder.texts):
+        return NO_PHRASES
+    return phrases_of(cues, control)
 
 
 def distil_names(
@@ -253,7 +261,9 @@ def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, 
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(project_row, control), project_row.distillations.get(control.name, {})
-    if origin is None or origin.learner_key != (plugin, space, control.labels, control.multiple):
+    if origin is None or origin.learner_key != (
+        plugin, space, control.labels, control.multiple, control.antisymmetric,
+    ):  # fmt: skip
         return no_priors
     try:
         tensors = store.artifacts.read(row["file"], row["sha256"])

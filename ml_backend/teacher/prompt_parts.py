@@ -49,6 +49,6 @@ def json_list(texts: Sequence[str]) -> str:
     return json.dumps([shortened(text) for text in texts], ensure_ascii=False)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     """The beginning of a text, as much of it as is sent."""
-    return text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
+    return text if len(text) <= max_length else text[:max_length] + " …"

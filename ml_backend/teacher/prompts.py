@@ -8,7 +8,8 @@ from typing import Any
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import LabelField, Question
-from ml_backend.teacher.prompt_parts import listed_labels, object_schema, question_id, shortened
+from ml_backend.core.types import read_record, record_text
+from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, listed_labels, object_schema, question_id, shortened
 
 LABEL = "label"
 """The property of a reply with the labels of a single control."""
@@ -45,7 +46,7 @@ def label_question(
         id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if len(fields) == 1 else [identity])),
         purpose="label",
         instructions=_label_instructions(controls, descriptions, refusal),
-        text=shortened(text),
+        text=_shown_text(text, controls),
         reply=object_schema({field.name: _labels_schema(field) for field in fields}),
         fields=fields,
         longest=_max_tokens(fields),
@@ -68,10 +69,7 @@ def _label_instructions(
     controls: Sequence[ControlSchema], descriptions: Mapping[str, Mapping[str, str]], refusal: str
 ) -> str:
     may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
-    choices = [
-        "every label that holds, or none of them" if control.multiple else "the one label that fits best"
-        for control in controls
-    ]
+    choices = [_decision(control) for control in controls]
     lists = [listed_labels(control, descriptions.get(control.name, {})) for control in controls]
     if len(controls) == 1:
         return f"You label texts. Say {choices[0]}, in JSON.{may_refuse}\n\nThe labels:\n{lists[0]}"
@@ -83,6 +81,24 @@ def _label_instructions(
         f"You label texts. A text gets labels of {len(controls)} kinds; decide on each kind by itself. Answer in JSON, "
         f"with one property for each kind, under its name.{may_refuse}\n\n" + "\n\n".join(kinds)
     )
+
+
+def _decision(control: ControlSchema) -> str:
+    """What a reply says for a control, in words."""
+    if control.antisymmetric:
+        return f"which of the two texts, {' or '.join(map(repr, control.labels))}, an annotator would choose"
+    return "every label that holds, or none of them" if control.multiple else "the one label that fits best"
+
+
+def _shown_text(text: str, controls: Sequence[ControlSchema]) -> str:
+    """The text of a task as it is sent: its beginning or, of texts that are compared, the beginning of each, so that
+    neither side is at a disadvantage."""
+    is_pair = any(control.antisymmetric for control in controls)
+    record = read_record(text) if is_pair and len(text) > MAX_TEXT_LENGTH else {}
+    if not record:
+        return shortened(text)
+    max_length = MAX_TEXT_LENGTH // len(record)
+    return record_text({name: shortened(str(value), max_length) for name, value in record.items()})
 
 
 def _labels_schema(field: LabelField) -> dict[str, Any]:
@@ -110,7 +126,7 @@ def as_examples(
     fields = {control.name: field for control, field in zip(controls, label_fields(controls), strict=True)}
     return tuple(
         (
-            shortened(text),
+            _shown_text(text, controls),
             json.dumps(
                 {
                     field.name: list(labels[name]) if field.multiple else labels[name][0]

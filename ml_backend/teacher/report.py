@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend.core.registry import EMBEDDED_TEACHER
-from ml_backend.core.schema import InputSpec
+from ml_backend.core.schema import ControlSchema, InputSpec
 from ml_backend.core.types import Estimate
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftUse
@@ -58,7 +58,7 @@ def measure_teacher(
 
 
 def read_report(
-    store: Store, project_row: ProjectRow, control: str, input_spec: InputSpec, measured: Mapping[str, Any]
+    store: Store, project_row: ProjectRow, control: ControlSchema, input_spec: InputSpec, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The report on the teacher of a control as JSON; the calls and what they cost are those for all controls.
     `measured`: the measurements of the last round, {} before the first round. Returns {} as long as no teacher has been
@@ -80,7 +80,7 @@ def read_report(
     started_from the prior in use, "" for none
     priors   the relative error of starting from each prior, see `Fit.prior_errors`
     cues     whether there are label descriptions beside the labels' names
-    records  whether the tasks are records
+    describable  whether people can describe the labels by cues
     """
     project, state = project_row.id, project_row.teacher or {}
     if not measured:
@@ -103,8 +103,8 @@ def read_report(
         "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
-        "cues": bool(project_row.label_descriptions.get(control)),
-        "records": input_spec.is_record,
+        "cues": bool(project_row.label_descriptions.get(control.name)),
+        "describable": not (input_spec.is_record or control.antisymmetric),
     }
 
 

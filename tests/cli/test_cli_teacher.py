@@ -281,6 +281,13 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     assert store.jobs.state(5).waiting
 
 
+def test_the_sides_of_a_comparison_have_no_cues(run: Run, store: Store) -> None:
+    pair = '<View><Text name="a" value="$a"/><Text name="b" value="$b"/><Pairwise name="c" toName="a,b"/></View>'
+    set_up(store, 5, label_config=pair)
+    code, output = run("cues")
+    assert code == 1 and "Project 5 compares texts" in output
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

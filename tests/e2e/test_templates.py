@@ -7,6 +7,7 @@ from itertools import groupby
 import pytest
 from label_studio_templates import listed_rows, templates
 
+from ml_backend.kinds.choices.tags import CONTROL_TAGS
 from ml_backend.label_studio.label_config import read_controls
 from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
@@ -31,11 +32,11 @@ def test_the_page_says_what_is_learnt_of_each_template() -> None:
     assert listed_rows() == rows, "copy these rows between the markers:\n" + "\n".join(rows)
 
 
-def test_every_choice_rating_and_taxonomy_of_a_whole_task_is_learnt() -> None:
+def test_every_choice_rating_taxonomy_and_comparison_of_a_whole_task_is_learnt() -> None:
     codes = {
         (title, control.name): control.code
         for title, config in templates()
         for control in read_controls(config)[1]
-        if control.tag in ("Choices", "Rating", "Taxonomy") and control.code not in ("per region", "dynamic")
+        if control.tag in CONTROL_TAGS and control.code not in ("per region", "dynamic")
     }
     assert codes == {("Chatbot Model Assessment", "likert_scale"): "source"}, "this one has no toName"

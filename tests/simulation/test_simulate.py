@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import MULTIPLE, config_with
+from fake_label_studio import MULTIPLE, config_with, text_about
 from simulations import LABELS, Body, SimulationFolder, answer, export
 from typer.testing import CliRunner
 
@@ -277,3 +277,21 @@ def test_help_explains_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     for option in ("tasks", "label-config", "test", "strategy", "budget", "batch", "seeds", "initial", "group", "out"):
         assert f"--{option} " in help_text
     assert help_text.count("[required]") == 3
+
+
+def test_comparisons_of_two_texts_are_simulated(simulation: SimulationFolder) -> None:
+    (simulation.folder / "config.xml").write_text(
+        '<View><Text name="a" value="$text"/><Text name="b" value="$other"/>'
+        '<Pairwise name="label" toName="a,b"/></View>'
+    )
+    tasks = export(40)
+    for number, task in enumerate(tasks):
+        side = ("left", "right")[number % 2]
+        fruit, metal = text_about("fruit", number), text_about("metal", number)
+        task["data"] = {"text": fruit, "other": metal} if side == "left" else {"text": metal, "other": fruit}
+        [region] = task["annotations"][0]["result"]
+        region |= {"type": "pairwise", "value": {"selected": side}}
+    simulation.write(tasks)
+    simulation.run(strategies=["margin"], seeds=1)
+    accuracy = [row.value for row in simulation.numbers() if row.metric == "accuracy"]
+    assert accuracy and max(accuracy) > 0.9

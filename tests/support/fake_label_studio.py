@@ -253,9 +253,9 @@ class FakeLabelStudio:
         for control in read_schema(self.label_config).controls:
             stored[control.name] = [path[-1] for path in control.stored] or [*control.labels]
         is_known = all(
-            choice in stored.get(region["from_name"], ())
+            choice in stored.get(region["from_name"], ()) and region["to_name"] != region["from_name"]
             for region in row["result"]
-            for choice in region["value"]["choices"]
+            for choice in region["value"].get("choices") or [region["value"]["selected"]]
         )
         return is_known and 0 <= row["score"] <= 1 and row["task"] in self.tasks
 

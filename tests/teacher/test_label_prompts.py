@@ -13,10 +13,12 @@ from scripted_teacher import ScriptedTeacher
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import LabelField
+from ml_backend.core.types import read_record, record_text
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
+from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH
 from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.chat_completions import expected_tokens
 
@@ -138,3 +140,26 @@ def test_the_budget_covers_the_longest_request_and_reply_for_any_number_of_contr
     assert asked.longest >= len(json.dumps(reply)) / 4, "an English token has about four characters"
     by_output = Budget.of(ProjectSettings(teacher_output_price=1.0, teacher_probabilities="stated"))
     assert by_output.max_cost(asked) * 1e6 >= by_output.calls(asked) * asked.longest
+
+
+BETTER = ControlSchema("better", "t1", ("left", "right"), False, tag="Pairwise", antisymmetric=True)
+
+
+def test_the_question_about_a_comparison_shows_both_texts_by_their_sides() -> None:
+    text = record_text({"left": "an apple", "right": "a nail"})
+    asked = prompts.label_question([BETTER], KEY, text, "t", {})
+    assert asked.text == text
+    assert "which of the two texts, 'left' or 'right', an annotator would choose" in asked.instructions
+    assert asked.fields == (LabelField("label", ("left", "right"), False),)
+    both = prompts.label_question([TOPIC, BETTER], KEY, text, "t", {})
+    assert '"better": say which of the two texts' in both.instructions
+    assert '"topic": say the one label that fits best' in both.instructions
+
+
+def test_of_long_texts_that_are_compared_the_beginning_of_each_is_sent() -> None:
+    text = record_text({"left": "l" * 20_000, "right": "r" * 9000, "prompt": "Which?"})
+    shown = read_record(prompts.label_question([BETTER], KEY, text, "t", {}).text)
+    assert shown["prompt"] == "Which?"
+    assert len(shown["left"]) == len(shown["right"]) == MAX_TEXT_LENGTH // 3 + len(" …")
+    [(example, _)] = prompts.as_examples([BETTER], [(text, {"better": ["left"]})])
+    assert read_record(example) == shown

@@ -317,11 +317,12 @@ class EvolutionRun:
 
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
-    """Raises ApprenticeError if the teacher would have to write records, dialogues or lists: it can only write
+    """Raises ApprenticeError if the teacher would have to write records, pairs, dialogues or lists: it can only write
     texts."""
     input_spec = context.schema.input
-    if way != POOL and (input_spec.is_record or input_spec.structured):
-        content = "records" if input_spec.is_record else "dialogues" if input_spec.dialogues else "lists"
+    names = {"records": input_spec.is_record, "pairs of texts": input_spec.pair, "dialogues": input_spec.dialogues}
+    content = next((name for name, is_content in names.items() if is_content), "lists" if input_spec.lists else "")
+    if way != POOL and content:
         raise ApprenticeError(
             f"The tasks of project {context.project_row.id} are {content}, and a teacher writes texts only: use "
             "--from-pool, with which the teacher labels tasks near the learner's mistakes"

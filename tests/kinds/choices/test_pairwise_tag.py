@@ -1,4 +1,4 @@
-"""Comparisons of two texts: their values are read and written; they are not learnt yet."""
+"""Comparisons of two texts: their configuration is read, and their values are read and written."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from lxml import etree
 from prediction_validation import validation_errors
 from schemas import read_only
 
+from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import InputSpec, ProjectSchema
+from ml_backend.core.types import read_record
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
 from ml_backend.kinds.choices.values import write_region_value
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import read_text
 
 PAIR = '<Pairwise name="pw" toName="t1,t2" leftChoiceValue="A"/>'
 TEXTS = '<Text name="t1" value="$a"/><Text name="t2" value="$b"/>'
@@ -55,7 +58,52 @@ def test_a_draft_is_written_as_label_studio_accepts_it(side: str) -> None:
     assert validation_errors(CONFIG, [drafted]) == []
 
 
-def test_a_comparison_is_named_as_not_learnt() -> None:
+def test_the_compared_texts_are_read_in_the_order_of_to_name() -> None:
+    schema = read_schema(CONFIG.replace("t1,t2", "t2,t1"))
+    assert schema.controls[0].source == "t2"
+    assert schema.input.pair == (("b",), ("a",)) and not schema.input.is_record
+    task = {"data": {"a": "first", "b": "second", "id": 3}}
+    assert read_record(read_text(task, schema.input)) == {"left": "second", "right": "first"}
+    assert read_record(read_text({"data": {"b": "second"}}, schema.input)) == {"left": "second", "right": ""}
+    assert read_text({"data": {"a": " ", "b": None}}, schema.input) == ""
+
+
+def test_what_else_annotators_see_is_read_beside_the_compared_texts() -> None:
+    more = '<Text name="p" value="$prompt"/><HyperText name="h" value="Left: $left"/>'
+    schema = read_schema(CONFIG.replace("</View>", f"{more}</View>"))
+    task = {"data": {"a": "first", "b": "second", "prompt": "Which?", "left": "<p>margin</p>"}}
+    assert read_record(read_text(task, schema.input)) == {
+        "left": "first", "right": "second", "prompt": "Which?", "left (context)": "margin",
+    }  # fmt: skip
+
+
+def test_a_text_that_is_compared_with_itself_is_read_as_a_text() -> None:
+    schema = read_schema(CONFIG.replace("$b", "$a"))
+    assert read_text({"data": {"a": "alone"}}, schema.input) == "alone"
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (CONFIG.replace("t1,t2", "t1"), "does not point at two of"),
+        (CONFIG.replace('<Text name="t2"', '<Image name="t2"'), "does not point at two of"),
+        (CONFIG.replace("$b", "a fixed text"), "must take its value from the task"),
+    ],
+)
+def test_without_two_texts_nothing_is_compared(config: str, problem: str) -> None:
+    with pytest.raises(UnsupportedConfigError, match=problem):
+        read_schema(config)
+
+
+def test_only_comparisons_of_the_same_texts_are_learnt() -> None:
+    others = '<Text name="t3" value="$c"/><Pairwise name="again" toName="t1,t2"/><Pairwise name="x" toName="t2,t3"/>'
+    schema = read_schema(CONFIG.replace("</View>", f"{others}</View>"))
+    assert [control.name for control in schema.controls] == ["pw", "again"]
+    assert [(control.name, control.code) for control in schema.unlearnt] == [("x", "pair")]
+
+
+def test_a_comparison_that_the_setting_leaves_out_makes_no_pairs() -> None:
     choices = '<Choices name="c" toName="t1"><Choice value="x"/><Choice value="y"/></Choices>'
-    [comparison] = read_schema(CONFIG.replace("</View>", f"{choices}</View>")).unlearnt
-    assert (comparison.name, comparison.tag, comparison.code) == ("pw", "Pairwise", "tag")
+    config = CONFIG.replace("</View>", f"{choices}</View>")
+    assert [control.name for control in read_schema(config).controls] == ["c", "pw"]
+    assert read_schema(config, "c").input.pair == ()

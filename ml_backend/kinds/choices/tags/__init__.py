@@ -14,5 +14,3 @@ CONTROL_TAGS: Mapping[str, ControlTag] = {
     "Pairwise": pairwise.TAG,
 }
 """By the name of the tag."""
-LEARNT_TAGS = ("Choices", "Rating", "Taxonomy")
-"""Those that are learnt. A <Pairwise> is not: a learner would have to swap its prediction with the texts."""

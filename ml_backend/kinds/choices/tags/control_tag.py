@@ -13,16 +13,18 @@ from ml_backend.core.schema import ControlSchema
 class ControlTag:
     """How the element of a control is read, and how Label Studio stores the labels in a region.
 
-    read_schema  the schema of a control: from its element in the XML, its name and the name of the tag that it labels
-    region_type  `type` of a region
-    value_key    the key in `value` of a region that holds the stored labels: one, or a list of them
-    write        what is stored under this key for labels of the schema
+    read_schema   the schema of a control: from its element in the XML, its name and the name of the tag that it labels
+    region_type   `type` of a region
+    value_key     the key in `value` of a region that holds the stored labels: one, or a list of them
+    write         what is stored under this key for labels of the schema
+    source_count  the number of object tags that one control labels together
     """
 
     read_schema: Callable[[Any, str, str], ControlSchema]
     region_type: str
     value_key: str
     write: Callable[[Sequence[str], ControlSchema], Any]
+    source_count: int = 1
 
 
 def stored_paths(labels: Sequence[str], control: ControlSchema) -> list[tuple[str, ...]]:

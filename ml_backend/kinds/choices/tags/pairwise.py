@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.choices.pairs import SIDES
 from ml_backend.kinds.choices.tags.control_tag import ControlTag
 from ml_backend.kinds.tag_attributes import is_conditional, is_required
-
-SIDES = ("left", "right")
 
 
 def read_schema(element: Any, name: str, source: str) -> ControlSchema:
@@ -33,4 +32,4 @@ def write(labels: Sequence[str], control: ControlSchema) -> str:
     return labels[0]
 
 
-TAG = ControlTag(read_schema, "pairwise", "selected", write)
+TAG = ControlTag(read_schema, "pairwise", "selected", write, source_count=2)
