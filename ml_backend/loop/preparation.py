@@ -52,7 +52,7 @@ def prepare(context: RoundContext) -> RoundInputs:
         labels=labels,
         active_version=active_version,
         serving_version=serving_version,
-        serving=serving,
+        serving=_with_controls_of(schema, serving),
         teacher_labels=_load_teacher_labels(context, options, schema, labels),
         remarks=(*record_problems, *filter(None, [fallback, problem]), *_changed_labels(serving, schema)),
     )
@@ -88,6 +88,15 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
         "answers": inputs.label_snapshot.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _with_controls_of(schema: ProjectSchema, serving: ProjectModel | None) -> ProjectModel | None:
+    """The models of the controls in the schema, None if there are none. A rollback may hold a version with models of
+    controls that have been renamed or removed since."""
+    if serving is None:
+        return None
+    models = serving.without(serving.by_control.keys() - {control.name for control in schema.controls})
+    return models if models.by_control else None
 
 
 def _load_teacher_labels(

@@ -127,6 +127,17 @@ def test_a_rollback_holds_and_latest_releases_it(
     assert active(store).learner == active(store).number == 6
 
 
+def test_a_control_that_is_renamed_during_a_rollback_causes_one_new_version(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
+) -> None:
+    set_up(store, 5, connection={"ml": 1}, pinned=2)
+    run_round(make_round(server))
+    server.label_config = server.label_config.replace('name="label"', 'name="topic"')
+    assert run_round(make_round(server)) is not None
+    assert active(store).learner is None, "the held version has no learner of the new control"
+    assert run_round(make_round(server)) is None, "nothing has changed since"
+
+
 def test_a_rollback_finds_a_version_by_name_and_by_number(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: ProjectSchema
 ) -> None:
