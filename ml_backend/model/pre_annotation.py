@@ -90,8 +90,10 @@ def _control_drafts(
     by_teacher: Mask = np.zeros(len(vectors), np.bool_)
     if teacher_probabilities is not None:
         has_label = ~np.isnan(teacher_probabilities).any(axis=1)
-        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, control.multiple))
-        is_preferred = teacher_confidence > confidence(probabilities, control.multiple)
+        own_confidence, teacher_confidence = (
+            confidence(each, decide(each, control), control.multiple) for each in (probabilities, teacher_probabilities)
+        )
+        is_preferred = np.nan_to_num(teacher_confidence) > own_confidence
         is_preferred |= (learner is None) | (False if tasks.is_generated is None else tasks.is_generated)
         by_teacher = np.asarray(has_label & is_preferred)
         probabilities = np.where(by_teacher[:, None], np.nan_to_num(teacher_probabilities), probabilities)
@@ -99,7 +101,7 @@ def _control_drafts(
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
     chosen = decide(probabilities, control)
-    labels, confidences = np.array(control.labels), confidence(probabilities, control.multiple)
+    labels, confidences = np.array(control.labels), confidence(probabilities, chosen, control.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and record_encoder:
         explanations = explain_drafts(learner, control, record_encoder, texts, vectors, chosen)
@@ -128,12 +130,15 @@ def draft_origin(drafts: Mapping[str, Draft], possessive: str = "'s draft") -> s
     return "; ".join(f"{control}: {text}" for control, text in words.items())
 
 
-def confidence(probabilities: Floats, multiple: bool) -> Floats:
+def confidence(probabilities: Floats, chosen: Mask, multiple: bool) -> Floats:
     """(n,) the probability of the chosen label; with several choices, the mean probability that a label is decided
-    rightly."""
+    rightly.
+
+    probabilities (n, c); chosen (n, c) bool: the labels of the drafts, from `decide`
+    """
     if multiple:
-        return np.asarray(np.maximum(probabilities, 1 - probabilities).mean(axis=1))
-    return np.asarray(probabilities.max(axis=1))
+        return np.asarray(np.where(chosen, probabilities, 1 - probabilities).mean(axis=1))
+    return np.asarray((probabilities * chosen).sum(axis=1))
 
 
 def lowest_confidence(drafts: Mapping[str, Draft]) -> float:

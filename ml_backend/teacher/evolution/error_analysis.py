@@ -118,7 +118,7 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         )
     tasks, targets, held_out = snapshot.tasks[is_usable], snapshot.targets[is_usable], learner.held_out[is_usable]
     rows, multiple, control = pool.rows_of(tasks), snapshot.multiple, context.control
-    scores = row_scorer(control)(held_out, targets)
+    scores, predicted = row_scorer(control)(held_out, targets), decide(held_out, control)
     judged = JudgedAnswers(
         labels=snapshot.labels,
         tasks=tasks,
@@ -126,8 +126,8 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         vectors=pool.encoded_vectors(rows),
         targets=targets,
         annotated=targets > 0.5 if multiple else decide_labels(targets, False),
-        predicted=decide(held_out, control),
-        confidences=confidence(held_out, multiple),
+        predicted=predicted,
+        confidences=confidence(held_out, predicted, multiple),
         is_wrong=scores < 1,
         is_quotable=~np.isin(tasks, list(unquoted)),
     )
