@@ -67,10 +67,10 @@ class ProjectSettings(BaseModel):
         max_length=64,
         description="field of the tasks' data whose values are the groups; empty: the clusters are the groups",
     )
-    control_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    control_weights: dict[str, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = Field(
         {},
-        description="weights of the controls in the order of the queue, by the name of the control, from 0 up; a "
-        "control that is not named has the weight 1, and one with the weight 0 does not count",
+        description="weights of the controls in the order of the queue, by the name of the control, from 0 to "
+        "1000; a control that is not named has the weight 1, and one with the weight 0 does not count",
     )
     acquisition_fallback: bool = Field(
         False,

@@ -102,6 +102,18 @@ def test_a_bad_default_of_all_projects_is_named_with_its_variable(monkeypatch: p
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [("Infinity", "finite number"), ("NaN", "finite number"), ("1e300", "less than or equal to 1000")],
+)
+def test_a_weight_that_is_not_finite_or_too_large_is_no_default_of_all_projects(
+    weight: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DEFAULTS", f'{{"control_weights": {{"mood": {weight}}}}}')
+    with pytest.raises(ApprenticeError, match=f"APPRENTICE_DEFAULTS: control_weights: mood: .*{message}"):
+        load_settings()
+
+
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("nonsense", ["text", 5, [1], True, "[1]", "{"])
 def test_extra_params_that_are_no_object_are_ignored_and_reported(nonsense: object, stored: bool) -> None:
@@ -112,7 +124,8 @@ def test_extra_params_that_are_no_object_are_ignored_and_reported(nonsense: obje
 
 @pytest.mark.parametrize(
     "bad", [{"queue_size": 0}, {"queue_size": "x"}, {"audit_share": 0.9}, {"audit_share": None}, {"learner": 5},
-            {"queue_size": [], "audit_share": {}}],
+            {"queue_size": [], "audit_share": {}}, {"control_weights": {"mood": 1e300}},
+            {"control_weights": {"mood": float("inf")}}],
 )  # fmt: skip
 def test_bad_extra_params_are_named_and_the_good_ones_hold(bad: dict[str, object]) -> None:
     options, problems = Settings().for_project({"acquisition": "random", **bad})
