@@ -79,7 +79,8 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[P
     """The models that serve in a version and the problem with them, None if there is none.
 
     If the artifact of these models cannot be read, or they were fitted in another vector space than `space`, the first
-    value has the newest older models without such a problem, or is None. The second value is a remark for `status`.
+    value has the newest older models without such a problem, or is None. Older artifacts, too, may have models of
+    controls that no learner serves in the version: these never serve. The second value is a remark for `status`.
     """
     if version is None or version.learner is None:
         return None, None
@@ -91,8 +92,9 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[P
         except ApprenticeError as error:
             problem = problem or Remark("learner unreadable", {"problem": str(error)})
             continue
-        if number == version.learner:
-            models = models.without(version.controls_without_learner)
+        models = models.without(version.controls_without_learner)
+        if not models.by_control:
+            continue
         other_spaces = {model.snapshot.space for model in models.by_control.values()} - {space}
         if not other_spaces:
             return models, problem

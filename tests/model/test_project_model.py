@@ -52,6 +52,18 @@ def test_a_control_that_has_lost_its_labels_is_not_served_by_its_learner_in_the_
     assert list(loaded.by_control) == ["topic"]
 
 
+def test_a_control_that_has_lost_its_labels_is_not_served_by_a_learner_in_an_older_artifact(store: Store) -> None:
+    both = {"topic": fitted("topic"), "mood / how?": fitted("mood / how?")}
+    store.versions.add(version_of(1, 1), project_model.save(store, 5, ProjectModel(1, both)), rows=1)
+    only_mood = {"mood / how?": fitted("mood / how?", 2)}
+    store.versions.add(version_of(2, 2), project_model.save(store, 5, ProjectModel(2, only_mood)), rows=1)
+    version = version_of(3, 3, **{"topic": 3, "mood / how?": None})
+    store.versions.add(version, ("missing", "0" * 64), rows=1)
+    loaded, problem = project_model.load_best(store, version, "fake")
+    assert loaded is not None and problem is not None and problem.code == "learner unreadable"
+    assert (loaded.number, list(loaded.by_control)) == (1, ["topic"])
+
+
 @pytest.mark.parametrize("other", ["topic", "mood / how?"])
 def test_an_artifact_with_a_model_of_another_space_is_not_served(store: Store, other: str) -> None:
     models = {control: fitted(control, space="old" if control == other else "fake") for control in LABELS}
