@@ -33,7 +33,7 @@ def prepare(context: RoundContext) -> RoundInputs:
     )
     encoder = feature_space.project_encoder(context.settings, project_row)
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    options, fallback = apply_acquisition_fallback(options, project_row.monitor_results)
+    options, fallback = apply_acquisition_fallback(options, schema, project_row.monitor_results)
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
     label_snapshot = context.aggregator.refresh(schema.controls)

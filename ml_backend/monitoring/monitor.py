@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource, Remark
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
@@ -220,18 +220,17 @@ def _group_accuracy(is_right: Mask, monitor_input: MonitorInput) -> dict[str, An
 
 
 def apply_acquisition_fallback(
-    options: ProjectSettings, monitor_results: Mapping[str, dict[str, Any]]
+    options: ProjectSettings, schema: ProjectSchema, monitor_results: Mapping[str, dict[str, Any]]
 ) -> tuple[ProjectSettings, Remark | None]:
     """The options with random order, and a remark, if `acquisition_fallback` is set and the monitor found that the
     project's query strategy does not win for a control that counts in the queue, and wins for none; else the same
     options and None.
 
-    Random order stays until a later look (at twice as many audited annotations) finds otherwise, or until the setting
-    or the strategy changes.
+    Random order stays until a later look (at twice as many audited annotations) finds otherwise, or until the setting,
+    the strategy or the controls change. Results of controls that are not in the schema any more do not count.
     """
-    comparisons = [
-        result.get("comparison") or {} for name, result in monitor_results.items() if options.control_weight(name) > 0
-    ]
+    counted = [control.name for control in schema.controls if options.control_weight(control.name) > 0]
+    comparisons = [monitor_results.get(name, {}).get("comparison") or {} for name in counted]
     verdicts = {
         comparison.get("verdict") for comparison in comparisons if comparison.get("acquisition") == options.acquisition
     }

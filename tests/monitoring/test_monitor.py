@@ -173,9 +173,9 @@ def test_without_a_learner_the_monitor_has_no_input(
 LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncertainty"}}
 
 
-def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> None:
+def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence(single: ProjectSchema) -> None:
     allowed = ProjectSettings(acquisition_fallback=True).with_form_defaults("text")
-    assert apply_acquisition_fallback(allowed, by_control(LOSING))[0].acquisition == "random"
+    assert apply_acquisition_fallback(allowed, single, by_control(LOSING))[0].acquisition == "random"
     for options, result in (
         (ProjectSettings(), LOSING),
         (allowed, {}),
@@ -184,7 +184,15 @@ def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> Non
         (allowed.model_copy(update={"acquisition": "random"}), LOSING),
         (allowed.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
-        assert apply_acquisition_fallback(options, by_control(result)) == (options, None)
+        assert apply_acquisition_fallback(options, single, by_control(result)) == (options, None)
+
+
+def test_the_result_of_a_removed_control_neither_causes_nor_prevents_random_order(single: ProjectSchema) -> None:
+    allowed = ProjectSettings(acquisition_fallback=True).with_form_defaults("text")
+    winning = {"comparison": {**LOSING["comparison"], "verdict": "winning"}}
+    assert apply_acquisition_fallback(allowed, single, {"removed": LOSING}) == (allowed, None)
+    results = {"label": LOSING, "removed": winning}
+    assert apply_acquisition_fallback(allowed, single, results)[0].acquisition == "random"
 
 
 def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back(

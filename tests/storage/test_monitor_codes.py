@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from migrations import migrate
-from schemas import by_control, first_of
+from schemas import by_control, first_of, text_schema
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Estimate, EstimateSource
@@ -90,7 +90,8 @@ def test_the_sentences_of_a_converted_result_are_the_stored_ones(any_store: Stor
 
 def test_a_strategy_that_did_not_win_is_still_replaced_by_random_order(any_store: Store) -> None:
     options = ProjectSettings(acquisition="badge", acquisition_fallback=True)
-    fallback, remark = apply_acquisition_fallback(options, by_control(upgrade(any_store, earlier_result())))
+    results = by_control(upgrade(any_store, earlier_result()))
+    fallback, remark = apply_acquisition_fallback(options, text_schema(("poor", "good")), results)
     assert (fallback.acquisition, remark is not None) == ("random", True)
 
 
