@@ -168,10 +168,10 @@ def _described_controls(question: Question, controls: Sequence[ControlSchema]) -
 
 
 def _is_present(question: Question, schema: ProjectSchema) -> bool:
-    """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question about
-    a generated text asks for the labels of one control, and may be refused."""
-    about_texts = [label_fields([control], REFUSAL) for control in schema.controls]
-    return question.purpose != "label" or question.fields in (label_fields(schema.controls), *about_texts)
+    """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question of a
+    round of `apprentice evolve` asks for the labels of one control, and may be refused if its text is generated."""
+    of_rounds = [label_fields([control], refusal) for control in schema.controls for refusal in ("", REFUSAL)]
+    return question.purpose != "label" or question.fields in (label_fields(schema.controls), *of_rounds)
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

@@ -122,16 +122,19 @@ def tasks_to_distil(
 
 
 def label_questions(
-    store: Store, project: LoadedProject, models: Mapping[str, FittedModel], teacher: str, tasks: Ints
-) -> QuestionsWithKeys:
+    store: Store, project: LoadedProject, models: Mapping[str, FittedModel], teacher: str, tasks: Ints,
+    control: ControlSchema | None = None,
+) -> QuestionsWithKeys:  # fmt: skip
     """The unanswered questions for the labels of tasks, each for the labels of all controls. A question about an
     encoded task has few-shot examples from the annotators' labels that `models` were trained on. A teacher label that
     was given with examples is used as a draft and never distilled. Tasks that the teacher wrote are left out, because
     it labelled them before they became tasks.
 
-    models  the learner of each control that has one
+    models   the learner of each control that has one
+    control  the only control that is asked about, None for all
     """
-    pool, project_row, controls = project.pool, project.project_row, project.schema.controls
+    pool, project_row = project.pool, project.project_row
+    controls = project.schema.controls if control is None else (control,)
     tasks = tasks[pool.is_not_generated(tasks)]
     descriptions = {
         control.name: label_descriptions(project_row.label_descriptions.get(control.name), control)

@@ -16,6 +16,8 @@ from ml_backend.storage import Store
 from ml_backend.teacher.evolution import generated_texts, steps
 from ml_backend.teacher.evolution.generated_texts import EvolutionRound
 
+TEXT_TAG = '<View><Text name="text" value="$text"/>'
+
 
 class Author(ScriptedTeacher):
     """Writes texts of three known words, of each label in turn, another set every round; `calls` are answered before
@@ -67,3 +69,11 @@ def rounds_of(store: Store) -> tuple[EvolutionRound, ...]:
 
 def synthetic(server: FakeLabelStudio) -> dict[int, Any]:
     return {number: task["data"] for number, task in server.tasks.items() if SYNTHETIC_FIELD in task["data"]}
+
+
+def add_control(server: FakeLabelStudio, store: Store, name: str = "mood") -> None:
+    """Adds a control with the labels of the first one to the project's labelling configuration."""
+    first = server.label_config.removeprefix(TEXT_TAG).removesuffix("</View>")
+    second = first.replace('name="label"', f'name="{name}"')
+    server.label_config = f"{TEXT_TAG}{first}{second}</View>"
+    store.projects.set_label_config(5, server.label_config)

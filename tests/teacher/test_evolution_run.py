@@ -6,15 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from authors import Author, synthetic
+from authors import Author, add_control, synthetic
 from fake_label_studio import FakeLabelStudio
 from projects import synthetic_tasks
 from round_fixtures import MakeRound
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
+from ml_backend.teacher import prompts
 from ml_backend.teacher.evolution import steps
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, GeneratedText
@@ -97,6 +100,24 @@ def test_a_round_from_the_pool_takes_as_many_calls_as_a_round_that_writes_texts(
     assert not any(tasks[text]["annotations"] for text in texts)
     assert first.score(POOL)[1] == 10 and "taken for" in first.weaknesses
     assert not synthetic(confused)
+
+
+def test_a_round_from_the_pool_asks_about_the_evolved_control_alone(
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
+) -> None:
+    add_control(confused, store)
+    (round_,) = evolving(POOL, per_round=4).run(1)
+    assert len(teacher.asked) == 10 and all(len(question.fields) == 1 for question in teacher.asked)
+    assert round_.control == "label" and round_.score(POOL)[1] == 10
+
+
+def test_a_reply_about_all_controls_is_read_for_the_evolved_control() -> None:
+    controls = [ControlSchema(name, "text", ("fruit", "metal"), False) for name in ("label", "mood")]
+    asked = prompts.label_question(controls, b"key", "a text", "t", {})
+    given = {"label": np.array([0.9, 0.1], np.float32), "mood": np.array([0.1, 0.9], np.float32)}
+    replies = [(GeneratedText("a text", POOL), Answer(asked.id, {"label": "fruit", "mood": "metal"}, given), asked)]
+    kept = [steps.labelled(control, replies)[0][0].label for control in controls]
+    assert kept == [("fruit",), ("metal",)]
 
 
 def test_tasks_nearest_to_mistakes_are_chosen_in_proportion_to_each_kind() -> None:

@@ -172,7 +172,8 @@ def labelled(
         if answer.content is None or answer.shares is None:
             dropped.append(DroppedText(UNUSABLE, text.text))
             continue
-        (field,) = question.fields
+        # an earlier release asked about all controls for texts of the pool
+        field = next((field for field in question.fields if field.name == control.name), question.fields[0])
         probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
         probabilities = shares(control, [probability_of])
@@ -217,8 +218,9 @@ def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText
 def from_pool(
     context: ProjectContext, mistakes: Sequence[Sequence[int]], current: EvolutionRound, excluded: Ints
 ) -> QuestionsWithKeys:
-    """The questions for the labels of the pool's tasks that are nearest to the learner's mistakes, for as many calls as
-    a round that writes texts needs. Each kind of mistake gets tasks in proportion to the number of its mistakes.
+    """The questions for the evolved control's labels of the pool's tasks that are nearest to the learner's mistakes, for
+    as many calls as a round that writes texts needs. Each kind of mistake gets tasks in proportion to the number of its
+    mistakes.
 
     mistakes  the task ids of each kind of mistake
     excluded  ids of tasks that are not chosen; tasks that the teacher has labelled are not chosen either
@@ -231,7 +233,7 @@ def from_pool(
     mistake_vectors = [pool.encoded_vectors(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
     chosen = rows[nearest(pool.encoded_vectors(rows), mistake_vectors, n)]
-    return candidates.label_questions(store, context, {}, current.teacher, pool.tasks[chosen])
+    return candidates.label_questions(store, context, {}, current.teacher, pool.tasks[chosen], context.control)
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
