@@ -1,8 +1,8 @@
 """Converts between the regions of a control, as Label Studio stores them, and the labels of the schema.
 
 A stored choice is read as a label if that is the only label that it can mean. Letter case and surrounding blanks are
-ignored; numbers, paths and the ends of paths are accepted. A result that cannot be read gets a code and never means
-"no label applies".
+ignored; numbers, paths and, except for a Taxonomy, the ends of paths are accepted. A result that cannot be read gets a
+code and never means "no label applies".
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _as_path(choice: Any) -> ChoicePath | None:
 def _label_of(path: ChoicePath, control: ControlSchema) -> str:
     """The only label that a path can mean, "" if there is none or more than one."""
     # without nesting, the parents in a path come from another configuration
-    candidates = (path,) if control.nested or control.parents or len(path) == 1 else (path, path[-1:])
+    candidates = (path,) if control.nested or _stores_whole_paths(control) or len(path) == 1 else (path, path[-1:])
     for exact, normalised in _labels_by_path(control):
         for candidate in candidates:
             labels = exact.get(candidate) or normalised.get(_normalised(candidate)) or frozenset()
@@ -90,14 +90,22 @@ def _labels_by_path(
     control: ControlSchema,
 ) -> tuple[tuple[dict[ChoicePath, frozenset[str]], dict[ChoicePath, frozenset[str]]], ...]:
     """The labels that a path can mean, as pairs of an exact and a normalised look-up table. The first pair has the
-    stored paths; the second, which is less certain, has the labels' names and the ends of the paths."""
+    stored paths; the second, which is less certain, has the labels' names and, unless whole paths are stored, the ends
+    of the paths."""
     stored = control.stored or tuple((label,) for label in control.labels)
     by_stored_path = list(zip(stored, control.labels, strict=True))
-    by_name_or_end = [pair for path, label in by_stored_path for pair in (((label,), label), (path[-1:], label))]
+    by_name_or_end: list[tuple[ChoicePath, str]] = [((label,), label) for label in control.labels]
+    if not _stores_whole_paths(control):
+        by_name_or_end += [(path[-1:], label) for path, label in by_stored_path]
     return tuple(
         (_group_labels(pairs), _group_labels([(_normalised(path), label) for path, label in pairs]))
         for pairs in (by_stored_path, by_name_or_end)
     )
+
+
+def _stores_whole_paths(control: ControlSchema) -> bool:
+    """Whether another path with the same end is another choice: a Taxonomy always stores the path from the root."""
+    return control.tag == "Taxonomy"
 
 
 def _group_labels(pairs: Iterable[tuple[ChoicePath, str]]) -> dict[ChoicePath, frozenset[str]]:

@@ -78,6 +78,22 @@ def test_another_value_is_not_read(taxonomy: Any, rest: str, code: str) -> None:
     assert unread == code and not {*labels} & {*schema.controls[0].labels}
 
 
+@pytest.mark.parametrize("rest", ["", 'leafsOnly="true"'])
+@pytest.mark.parametrize("path", [["Animals", "Other"], ["Other"]])
+def test_a_path_is_not_read_as_another_path_with_the_same_end(rest: str, path: list[str]) -> None:
+    tree = (
+        '<Choice value="Plants"><Choice value="Other"/><Choice value="Tree"/></Choice>'
+        '<Choice value="Animals"><Choice value="Dog"/></Choice>'
+    )
+    labels, unread = read_only([region([path])], read_schema(config(rest, tree)))
+    assert unread == "label" and labels == (" > ".join(path),)
+
+
+def test_a_path_is_not_read_as_a_label_of_a_flat_taxonomy() -> None:
+    flat = read_schema(config(tree='<Choice value="Other"/><Choice value="Tree"/>'))
+    assert read_only([region([["Animals", "Other"]])], flat) == (("Animals > Other",), "label")
+
+
 @pytest.mark.parametrize(
     ("labels", "written"),
     [
