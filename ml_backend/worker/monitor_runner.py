@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 import structlog
 
@@ -23,6 +24,20 @@ MAX_CONTROLS_REMEMBERED = 1000
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _ChangedControl:
+    """A control whose learner or options have changed since its last run. `state`: the new learner and options"""
+
+    project_row: ProjectRow
+    control: str
+    options: ProjectSettings
+    state: tuple[object, ...]
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.project_row.id, self.control
+
+
 class MonitorRunner:
     """Monitors one control at a time, when its learner or its options have changed since the last run."""
 
@@ -35,31 +50,38 @@ class MonitorRunner:
         self._running: Future[None] | None = None
         self._not_before = 0.0
         self._monitored: dict[tuple[int, str], tuple[object, ...]] = {}
-        """By project and control: learner and options of the last run."""
+        """By project and control: learner and options of the last run. The latest run comes last."""
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
-        """Starts a run for the first control with changes, if no run is under way."""
+        """Starts a run for the control with changes whose last run is longest ago, if no run is under way."""
         if self._clock.monotonic() < self._not_before or (self._running and not self._running.done()):
             return
         self._not_before = self._clock.monotonic() + PAUSE_SECONDS
-        for project, pool in pools.items():
+        last_runs = {key: position for position, key in enumerate(self._monitored)}
+        for changed in sorted(self._changed(pools), key=lambda changed: last_runs.get(changed.key, -1)):
+            project_row = changed.project_row
+            try:
+                monitor_input = self._read_input(pools[project_row.id], project_row, changed.options, changed.control)
+            except ApprenticeError as error:
+                log.warning("monitor failed", project=project_row.id, error=str(error))
+                continue
+            if monitor_input is not None:
+                _remember(self._monitored, changed.key, changed.state)
+                self._running = self._thread.submit(self._run, project_row, changed.control, monitor_input)
+                return
+
+    def _changed(self, pools: Mapping[int, ProjectPool]) -> Iterator[_ChangedControl]:
+        """Yields each control whose learner or options have changed since its last run."""
+        for project in pools:
             project_row, active = self._store.projects.get(project), self._store.versions.active(project)
             if project_row is None or active is None or active.learner is None:
                 continue
             options, _ = self._settings.for_project(project_row.extra_params)
             for control, of_control in active.controls.items():
                 state = (of_control.learner, options.group_by, options.second_look, options.acquisition)
-                if of_control.learner is None or state == self._monitored.get((project, control)):
-                    continue
-                try:
-                    monitor_input = self._read_input(pool, project_row, options, control)
-                except ApprenticeError as error:
-                    log.warning("monitor failed", project=project, error=str(error))
-                    continue
-                if monitor_input is not None:
-                    self._remember((project, control), state)
-                    self._running = self._thread.submit(self._run, project_row, control, monitor_input)
-                    return
+                changed = _ChangedControl(project_row, control, options, state)
+                if of_control.learner is not None and state != self._monitored.get(changed.key):
+                    yield changed
 
     def _read_input(
         self, pool: ProjectPool, project_row: ProjectRow, options: ProjectSettings, control: str
@@ -74,11 +96,6 @@ class MonitorRunner:
                     self._store, pool, aggregator, project_row, learnt, options.with_form_defaults(form)
                 )
         return None
-
-    def _remember(self, key: tuple[int, str], state: tuple[object, ...]) -> None:
-        self._monitored[key] = state
-        while len(self._monitored) > MAX_CONTROLS_REMEMBERED:  # one without an entry is monitored again
-            self._monitored.pop(next(iter(self._monitored)))
 
     def wait(self) -> None:
         """Waits for the current run."""
@@ -100,3 +117,13 @@ class MonitorRunner:
             log.warning("monitor failed", project=project, error=type(error).__name__)
         finally:
             self._not_before = self._clock.monotonic() + PAUSE_SECONDS
+
+
+def _remember(
+    states: dict[tuple[int, str], tuple[object, ...]], key: tuple[int, str], state: tuple[object, ...]
+) -> None:
+    """Stores the state of a control as the last of the states."""
+    states.pop(key, None)
+    states[key] = state
+    while len(states) > MAX_CONTROLS_REMEMBERED:  # a control without a state is monitored again
+        states.pop(next(iter(states)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,3 +102,22 @@ def test_a_project_without_a_learner_is_not_monitored(
     set_up(store, 5, connection={"ml": 1})
     harness.step()
     assert watched(store) == {}
+
+
+def test_the_control_whose_last_run_is_longest_ago_is_monitored_first(
+    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = active(store)
+    monitored: list[str] = []
+
+    def read_input(pool: object, project_row: object, options: object, control: str) -> str:
+        monitored.append(control)
+        return control
+
+    monkeypatch.setattr(harness.runner, "_read_input", read_input)
+    for number in range(1, 7):  # every round has new learners of all controls
+        controls = {name: replace(version.controls["label"], learner=number) for name in ("a", "b", "c")}
+        now_active = replace(version, controls=controls)
+        monkeypatch.setattr(store.versions, "active", lambda project, version=now_active: version)
+        harness.step()
+    assert monitored == ["a", "b", "c", "a", "b", "c"]
