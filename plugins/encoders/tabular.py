@@ -2,7 +2,8 @@
 and value.
 
 A number has one column, a category one for each value, and missing values have one; a text has a block of the text
-encoder's columns. The vectors have unit length, as those of all encoders: the columns are divided by the pool's radius,
+encoder's columns. Two texts also have a column with their similarity, which no linear head over the blocks could learn.
+The vectors have unit length, as those of all encoders: the columns are divided by the pool's radius,
 and one more column holds the remainder to 1. So distances are those of the standardised columns, and a linear head over
 them is one over the fields.
 """
@@ -10,8 +11,8 @@ them is one over the fields.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import pairwise
@@ -45,6 +46,7 @@ from plugins.encoders.feature_types import (
     standardised,
     unreadable_values,
 )
+from plugins.encoders.record_texts import MAX_TEXT_FIELDS, MIN_TEXTS, RecordTexts, mean_square_length, profile_texts
 from plugins.encoders.value_parsing import (
     DATE,
     MISSING,
@@ -64,21 +66,9 @@ CATEGORY_SCALE = 2.0**0.5  # factor of a category's columns: two values are as f
 MAX_COLUMNS, MIN_CATEGORY_COLUMNS = 400, 3
 """Maximum number of columns of all fields together, without those of texts; if there would be more, categories keep
 fewer values, but at least the second number."""
-MAX_PROFILED_TEXTS, MIN_TEXTS, MAX_TEXT_FIELDS, MIN_TEXT_VARIANCE = 200, 5, 2, 0.05
-"""Maximum number of texts of a field that its mean and variance are estimated from; minimum number of different texts
-of a field that is encoded; maximum number of text fields that are encoded; and the lowest variance, for texts that are
-very similar."""
 MIN_MEAN_WORDS_ASKED_ABOUT = 2.0
 """Mean number of words from which the field that the question is about may be a text."""
 QUARTERS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The columns of a text: its vector minus the pool's mean (d,), times `scale`."""
-
-    mean: Floats
-    scale: float
 
 
 def _may_be_text(values: Sequence[object]) -> bool:
@@ -131,22 +121,6 @@ def _unknown_field(name: str, names: Sequence[str]) -> Remark:
     return Remark("field unknown", {"field": name, "suggestion": next(iter(get_close_matches(name, names, 1)), "")})
 
 
-def _block(text_encoder: Encoder, texts: Collection[str], total_variance: float) -> dict[str, Any] | None:
-    """Returns the block of a text field, whose variance equals that of all other fields together; None if there are too
-    few texts to estimate it."""
-    if len(texts) < MIN_TEXTS:
-        return None
-    order = np.random.default_rng(0).permutation(len(texts))[:MAX_PROFILED_TEXTS]
-    vectors = text_encoder.encode([sorted(texts)[i] for i in order])
-    mean = vectors.mean(axis=0)
-    variance = max(float(np.square(vectors - mean).sum(axis=1).mean()), MIN_TEXT_VARIANCE)
-    return {
-        "mean": [round(float(value), 5) for value in mean],
-        "variance": variance,
-        "scale": (total_variance / variance) ** 0.5,
-    }
-
-
 class TabularEncoder:
     """Created from a profile of a pool's records (see `profile`), and the encoder of texts if there are any. The texts
     to encode are records as `record_text` writes them; any other text is a record without values."""
@@ -156,12 +130,8 @@ class TabularEncoder:
         self.fields: tuple[Field, ...] = from_json(stored["fields"])
         self.radius = float(stored["radius"])  # the length of columns that becomes 1 in the vectors
         self.columns = tuple(column for field in self.fields for column in _columns(field))
-        blocks: Mapping[str, Any] = stored["blocks"]
-        self._blocks = {
-            name: Block(np.array(block["mean"], np.float32), block["scale"]) for name, block in blocks.items()
-        }
-        self._text_encoder = text_encoder
-        identity = profile + (text_encoder.name if text_encoder and self._blocks else "")
+        self._texts = RecordTexts(stored, text_encoder)
+        identity = profile + (text_encoder.name if text_encoder and self.texts else "")
         self._name = f"records-{blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
     @staticmethod
@@ -204,10 +174,8 @@ class TabularEncoder:
         text_fields = [field.name for field in fields if field.kind == TEXT]
         # fields that a setting calls texts go first
         encoded_fields = sorted(text_fields, key=lambda name: kinds.get(name) != TEXT)[:MAX_TEXT_FIELDS]
-        for name in encoded_fields:
-            texts = {str(record[name]) for record in records if record.get(name)}
-            if text_encoder is not None and (block := _block(text_encoder, texts, total_variance)):
-                profile["blocks"][name] = block
+        if text_encoder is not None:
+            profile |= profile_texts(records, encoded_fields, text_encoder, total_variance)
         problems += [
             Remark("text left out", {"field": name, "max_texts": MAX_TEXT_FIELDS})
             for name in text_fields
@@ -215,9 +183,7 @@ class TabularEncoder:
         ]
         if not encoder.columns and not profile["blocks"]:
             raise ApprenticeError("The records have no field that tells them apart")
-        lengths = np.square(x).sum(axis=1) + sum(
-            block["scale"] ** 2 * block["variance"] for block in profile["blocks"].values()
-        )
+        lengths = np.square(x).sum(axis=1) + mean_square_length(profile)
         profile["radius"] = max(float(np.percentile(lengths, RADIUS_PERCENTILE)) ** 0.5, 1e-6)
         return json.dumps({**profile, "odd": [asdict(problem) for problem in problems]})
 
@@ -232,20 +198,21 @@ class TabularEncoder:
     @property
     def vector_columns(self) -> tuple[Column, ...]:
         """Returns all d columns; the last one, of no field, is the remainder to unit length."""
-        blocks = (Column(name, is_text=True) for name, block in self._blocks.items() for _ in block.mean)
-        return (*self.columns, *blocks, Column(""))
+        return (*self.columns, *self._texts.columns, Column(""))
 
     @property
     def quick(self) -> bool:
-        return not self._blocks
+        return not self.texts
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, d) float32 of unit length."""
-        return self._encoded(texts, lambda encoder: encoder.encode, centred=True)
+        records = [read_record(text) for text in texts]
+        return self._joined(self.standardised(records), self._texts.encode(records))
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         """Returns vectors like `encode`, with sketches of the texts."""
-        return self._encoded(texts, lambda encoder: encoder.sketch, centred=False)
+        records = [read_record(text) for text in texts]
+        return self._joined(self.standardised(records), self._texts.sketch(records))
 
     def __hash__(self) -> int:
         return id(self)
@@ -260,15 +227,13 @@ class TabularEncoder:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple(self._blocks)
+        return self._texts.names
 
     def encode_phrases(self, phrases: Sequence[str]) -> Floats:
         """Returns the vectors (n, d) of records that have these phrases as their texts, and the pool's average in all
         other fields."""
-        records = [dict.fromkeys(self.texts, phrase) for phrase in phrases]
-        return self._joined(
-            np.zeros((len(records), len(self.columns))), records, lambda encoder: encoder.encode, centred=True
-        )
+        columns = np.zeros((len(phrases), len(self.columns)))
+        return self._joined(columns, self._texts.encode_phrases(phrases))
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """See `attributions.attributions`."""
@@ -279,7 +244,7 @@ class TabularEncoder:
         """Returns the fields that have columns: name, kind, and values."""
         summaries = []
         for field in self.fields:
-            if field.name in self._blocks or _columns(field):
+            if field.name in self.texts or _columns(field):
                 range_ends = [formatted_number(field, value) for value in (*field.ranks[:1], *field.ranks[-1:])]
                 summaries.append({"name": field.name, "kind": field.kind, "values": list(field.values or range_ends)})
         return summaries
@@ -315,32 +280,9 @@ class TabularEncoder:
             for quarter, is_absent in zip(quarters, np.isnan(parsed), strict=True)
         ]
 
-    def _encoded(
-        self, texts: Sequence[str], method: Callable[[Encoder], Callable[[Sequence[str]], Floats]], *, centred: bool
-    ) -> Floats:
-        records = [read_record(text) for text in texts]
-        return self._joined(self.standardised(records), records, method, centred=centred)
-
-    def _joined(
-        self,
-        columns: Doubles,
-        records: Sequence[Mapping[str, Any]],
-        method: Callable[[Encoder], Callable[[Sequence[str]], Floats]],
-        *,
-        centred: bool,
-    ) -> Floats:
-        """Returns the vectors (n, d) of records with these columns, and the blocks of their texts. `method` returns the
-        method of the text encoder that encodes them; `centred`: whether the pool's mean vector is subtracted, which is
-        known for `encode` only."""
-        parts: list[Any] = [columns]
-        for name, block in self._blocks.items():
-            if self._text_encoder is None:
-                raise ApprenticeError(f"The field {name!r} of the records is a text, but no text encoder was passed")
-            texts = [str(record.get(name) or "") for record in records]
-            vectors = method(self._text_encoder)(texts)
-            is_present = np.array([[bool(text)] for text in texts])
-            parts.append(block.scale * is_present * (vectors - block.mean if centred else vectors))
-        x = np.hstack(parts) / self.radius
+    def _joined(self, columns: Doubles, text_columns: Doubles) -> Floats:
+        """Returns the vectors (n, d) of unit length of these columns."""
+        x = np.hstack([columns, text_columns]) / self.radius
         length = np.linalg.norm(x, axis=1, keepdims=True)
         x /= np.maximum(length, 1.0)
         remainder = np.sqrt(np.maximum(1 - np.minimum(length, 1.0) ** 2, 0.0))
