@@ -1,8 +1,9 @@
 """Combines the predictions for several controls of a project, so that a query strategy sees one uncertainty per task.
 
 The uncertainties of different kinds of labels, and of learners with more or fewer annotations, are on different scales.
-The mean of their ranks depends only on the order in which each control puts the tasks (Borda's method; Dwork, Kumar,
-Naor, Sivakumar, "Rank Aggregation Methods for the Web", WWW 2001).
+Their ranks depend only on the order in which each control puts the tasks. A task has the best of its ranks, as with the
+alternating selection of Reichart, Tomanek, Hahn and Rappoport, "Multi-Task Active Learning for Linguistic Annotations"
+(ACL 2008): the mean of the ranks, their rank combination, prefers tasks that no control needs most.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ class CombinedPredictions:
     """The predictions for p controls, each with a weight. A control of weight 0 does not count. The uncertainty of row
     i of n is
 
-        sum_j w_j rank_j(i) / (n sum_j w_j)
+        max_j (1 - (1 - rank_j(i) / n) max_k w_k / w_j)
 
     where rank_j(i) is the rank of the row by the uncertainty of control j among all n rows, from 1 for the lowest to n
-    for the highest; rows that are equally uncertain have the mean of their ranks. If a single control counts, its
-    uncertainties are returned as they are. If none counts, all uncertainties are 0.
+    for the highest; rows that are equally uncertain have the mean of their ranks. So the shares of the controls in the
+    most uncertain rows are as their weights. If a single control counts, its uncertainties are returned as they are. If
+    none counts, all uncertainties are 0.
     """
 
     def __init__(self, parts: Sequence[Predictions], weights: Floats) -> None:
@@ -56,7 +58,7 @@ class CombinedPredictions:
         if len(self._counted) == 1:
             return self._counted[0][0].uncertainty(measure, rows)
         if measure not in self._uncertainties:
-            self._uncertainties[measure] = self._mean_ranks(measure)
+            self._uncertainties[measure] = self._best_ranks(measure)
         return self._uncertainties[measure][rows]
 
     def gradient_residuals(self, rows: Ints) -> Floats | None:
@@ -71,13 +73,14 @@ class CombinedPredictions:
             residuals.append(part_residuals if len(self._counted) == 1 else part_residuals * np.float32(weight**0.5))
         return np.concatenate([np.empty((len(rows), 0), np.float32), *residuals], axis=1)
 
-    def _mean_ranks(self, measure: UncertaintyMeasure) -> Floats:
-        """(n,) the weighted mean over the controls of each row's rank, divided by n."""
+    def _best_ranks(self, measure: UncertaintyMeasure) -> Floats:
+        """(n,) the uncertainty of each row, see above."""
         from scipy.stats import rankdata
 
         all_rows = np.arange(self._n)
-        sums = np.zeros(self._n)
+        best = np.zeros(self._n)  # the control with the highest weight has no value below 0
+        highest_weight = max((weight for _, weight in self._counted), default=1.0)
         for part, weight in self._counted:
-            sums += weight * rankdata(part.uncertainty(measure, all_rows))
-        scale = self._n * sum(weight for _, weight in self._counted)
-        return np.asarray(sums / scale if scale else sums, dtype=np.float32)
+            shares_above = 1 - rankdata(part.uncertainty(measure, all_rows)) / self._n
+            best = np.maximum(best, 1 - shares_above * highest_weight / weight)
+        return np.asarray(best, np.float32)

@@ -43,13 +43,13 @@ def rank_by_hand(values: list[float], i: int) -> float:
 
 
 def uncertainty_by_hand(parts: Sequence[Predictions], weights: Floats, measure: UncertaintyMeasure) -> list[float]:
-    n = len(parts[0])
-    sums, total = [0.0] * n, float(weights.sum())
+    n, best = len(parts[0]), [0.0] * len(parts[0])
     for predictions, weight in zip(parts, weights.tolist(), strict=True):
-        values = predictions.uncertainty(measure, np.arange(n)).tolist()
-        for i in range(n):
-            sums[i] += weight * rank_by_hand(values, i) / n
-    return [value / total if total else 0.0 for value in sums]
+        if weight:
+            values = predictions.uncertainty(measure, np.arange(n)).tolist()
+            for i in range(n):
+                best[i] = max(best[i], 1 - (1 - rank_by_hand(values, i) / n) * float(weights.max()) / weight)
+    return best
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -59,7 +59,7 @@ def uncertainty_by_hand(parts: Sequence[Predictions], weights: Floats, measure: 
     has_ties=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_the_uncertainty_is_the_weighted_mean_rank_among_all_rows(
+def test_the_uncertainty_is_the_best_weighted_rank_among_all_rows(
     measure: UncertaintyMeasure, n: int, weights: list[float], has_ties: bool, seed: int
 ) -> None:
     parts = [part(n, seed + i, has_ties=has_ties) for i in range(len(weights))]
@@ -143,6 +143,16 @@ def test_a_row_is_finite_if_it_is_in_each_control_that_counts() -> None:
         predictions.probabilities[row, 0] = np.nan
     finite = CombinedPredictions(parts, weights_of(1, 0, 0.5)).is_finite()
     assert np.flatnonzero(~finite).tolist() == [0, 2]
+
+
+def test_the_shares_of_the_controls_in_the_most_uncertain_rows_are_as_their_weights() -> None:
+    n, all_rows = 4000, np.arange(4000)
+    parts = [choices_of(make_pool(n, 2, multiple=False, seed=seed)) for seed in (1, 2)]
+    uncertainties = CombinedPredictions(parts, weights_of(3, 1)).uncertainty("margin", all_rows)
+    chosen = np.argsort(-uncertainties)[:80]
+    ranks = [np.argsort(np.argsort(-predictions.uncertainty("margin", all_rows))) for predictions in parts]
+    from_first, from_second = (int((of_control[chosen] < 65).sum()) for of_control in ranks)
+    assert from_first > 2 * from_second > 0
 
 
 def test_predictions_for_other_numbers_of_rows_are_refused() -> None:
