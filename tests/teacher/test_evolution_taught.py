@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from schemas import CONTROL
+from schemas import CONTROL, choices_control
 from stats_row import write_stats_row
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, LabelField
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.evolution_text import report_lines, round_lines
 from ml_backend.rendering.status_text import status_lines
@@ -26,7 +29,7 @@ from ml_backend.teacher import distillation, prompts, teacher_labels
 from ml_backend.teacher.evolution import analysis_prompt, generated_texts, steps
 from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
-from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, GeneratedText
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, GeneratedText
 from ml_backend.teacher.project_context import load_project_context
 
 
@@ -240,3 +243,36 @@ def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision
     kept, dropped = steps.labelled(multiple.controls[0], list(zip(texts, answers, asked, strict=True)))
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]
     assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]
+
+
+def labels_given(control: ControlSchema, *shares: float) -> tuple[str, ...]:
+    """The labels that a text gets from the teacher's probabilities."""
+    asked = prompts.label_question([control], b"key", "a text", "t", {}, steps.REFUSAL)
+    answer = Answer("q", {"label": []}, {"label": np.array([*shares, 0.0], np.float32)})
+    kept, _ = steps.labelled(control, [(GeneratedText("a text", POOL), answer, asked)])
+    return kept[0].label
+
+
+def test_a_text_gets_the_ancestors_of_its_labels() -> None:
+    tree = choices_control(["plant", "plant > tree", "animal"], multiple=True, parents=(-1, 0, -1), tag="Taxonomy")
+    assert labels_given(tree, 0.3, 0.9, 0.1) == ("plant", "plant > tree")
+
+
+def test_a_text_gets_the_median_of_the_ratings() -> None:
+    stars = choices_control(["1", "2", "3", "4", "5"], ordered=True, tag="Rating")
+    assert labels_given(stars, 0.4, 0.0, 0.3, 0.3, 0.0) == ("3",)
+
+
+def test_a_prediction_for_a_text_is_decided_as_a_draft_is(
+    evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
+) -> None:
+    stars = choices_control(["1", "2", "3"], ordered=True, tag="Rating")
+
+    class Rater:
+        def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
+            return np.tile(np.array([0.4, 0.3, 0.3], np.float32), (len(vectors), 1))
+
+    context = replace(load_project_context(settings, store, 5), control=stars)
+    texts = [GeneratedText("an apple", HARD, ("2",)), GeneratedText("a pear", HARD, ("1",))]
+    examined = steps.examined(context, cast(FittedModel, Rater()), texts)
+    assert [(text.said, text.right) for text in examined] == [(("2",), True), (("2",), False)]

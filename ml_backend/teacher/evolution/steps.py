@@ -9,10 +9,10 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.evaluation.metrics import decide_labels, is_correct
+from ml_backend.kinds.choices.scoring import decide, row_scorer
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher import candidates, prompts
@@ -177,11 +177,11 @@ def labelled(
         probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
         probabilities = shares(control, [probability_of])
-        chosen = decide_labels(probabilities, control.multiple)[0]
+        chosen = decide(probabilities, control)[0]
         refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):
             dropped.append(DroppedText(REFUSED, text.text))
-        elif text.kind != POOL and _lowest_confidence(control, probability_of) < MIN_LABEL_CONFIDENCE:
+        elif text.kind != POOL and _lowest_confidence(control, probability_of, chosen) < MIN_LABEL_CONFIDENCE:
             dropped.append(DroppedText(UNSURE, text.text))
         else:
             names = tuple(np.array(control.labels)[chosen].tolist())
@@ -200,10 +200,10 @@ def examined(
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
     probabilities = learner.predict(control, vectors)
     targets = np.array([[name in text.label for name in control.labels] for text in texts], np.float32)
-    is_right, names = is_correct(probabilities, targets, control.multiple), np.array(control.labels)
+    is_right, names = row_scorer(control)(probabilities, targets) == 1.0, np.array(control.labels)
     return tuple(
         replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
-        for text, predicted, right in zip(texts, decide_labels(probabilities, control.multiple), is_right, strict=True)
+        for text, predicted, right in zip(texts, decide(probabilities, control), is_right, strict=True)
     )
 
 
@@ -218,9 +218,9 @@ def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText
 def from_pool(
     context: ProjectContext, mistakes: Sequence[Sequence[int]], current: EvolutionRound, excluded: Ints
 ) -> QuestionsWithKeys:
-    """The questions for the evolved control's labels of the pool's tasks that are nearest to the learner's mistakes, for
-    as many calls as a round that writes texts needs. Each kind of mistake gets tasks in proportion to the number of its
-    mistakes.
+    """The questions for the evolved control's labels of the pool's tasks that are nearest to the learner's mistakes.
+    They take as many calls as a round that writes texts. Each kind of mistake gets tasks in proportion to the number of
+    its mistakes.
 
     mistakes  the task ids of each kind of mistake
     excluded  ids of tasks that are not chosen; tasks that the teacher has labelled are not chosen either
@@ -249,8 +249,9 @@ def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
     return list(chosen)
 
 
-def _lowest_confidence(control: ControlSchema, probability_of: Mapping[str, float]) -> float:
-    """The teacher's confidence in its label; with several choices, in the least certain of its decisions."""
+def _lowest_confidence(control: ControlSchema, probability_of: Mapping[str, float], chosen: Mask) -> float:
+    """The teacher's confidence in its label, the `chosen` one (c,); with several choices, in the least certain of its
+    decisions."""
     if control.multiple:
         return min(max(probability, 1 - probability) for probability in probability_of.values())
-    return max(probability_of.values())
+    return max(probability_of[control.labels[row]] for row in np.flatnonzero(chosen))
