@@ -44,7 +44,7 @@ def fake_encoder(override_plugins: OverridePlugins) -> None:
 
 def test_the_confidence_of_a_rating_is_the_probability_of_the_drafted_label() -> None:
     drafted = draft(RATING, ConstantModel(0.40, 0.25, 0.35))
-    assert (drafted.value, drafted.confidence) == (("2",), pytest.approx(0.25))
+    assert drafted.value == ("2",) and drafted.confidence == pytest.approx(0.25)
 
 
 def test_the_teacher_drafts_a_rating_if_its_label_is_more_probable_than_the_learners() -> None:
@@ -56,7 +56,7 @@ def test_the_teacher_drafts_a_rating_if_its_label_is_more_probable_than_the_lear
 def test_the_confidence_of_several_choices_is_the_mean_probability_of_right_decisions() -> None:
     several = text_schema(("a", "b"), multiple=True)
     drafted = draft(several, ConstantModel(0.9, 0.3))
-    assert (drafted.value, drafted.confidence) == (("a",), pytest.approx(0.8))
+    assert drafted.value == ("a",) and drafted.confidence == pytest.approx(0.8)
     tree = text_schema(("a", "a / b"), multiple=True, parents=(-1, 0))
     drafted = draft(tree, ConstantModel(0.4, 0.8))
-    assert (drafted.value, drafted.confidence) == (("a", "a / b"), pytest.approx(0.6))
+    assert drafted.value == ("a", "a / b") and drafted.confidence == pytest.approx(0.6)
