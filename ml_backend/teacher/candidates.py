@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Mask, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
@@ -177,13 +177,12 @@ def labelled_examples(
     training data of `models`; none without a model. Tasks of the audit sample are left out, because they must not
     influence a draft."""
     no_examples: list[list[LabelledExample]] = [[] for _ in vectors]
+    if not len(vectors) or not models:
+        return no_examples
     pool, project = loaded.pool, loaded.project_row.id
     audited = np.array(store.versions.audited(project), np.int64)
-    labels_of_task: dict[int, dict[str, list[str]]] = {}
-    for control, model in models.items():
-        for task, labels in _certain_labels(model).items():
-            labels_of_task.setdefault(task, {})[control] = labels
-    tasks = np.array(sorted(labels_of_task), np.int64)
+    of_controls = [model.snapshot.tasks[_is_certain(model)] for model in models.values()]
+    tasks = np.unique(np.concatenate(of_controls))
     tasks = tasks[~np.isin(tasks, audited) & np.isin(tasks, pool.tasks)]
     tasks = tasks[random_rows(tasks, MAX_FITTED_TASKS)]
     rows = pool.rows_of(tasks)
@@ -195,14 +194,23 @@ def labelled_examples(
     ]
     error_rates = np.fmax.reduce(errors)
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
-    used = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
+    used = np.unique(np.concatenate(chosen))
+    labels_of_task: dict[int, dict[str, list[str]]] = {int(task): {} for task in tasks[used]}
+    for name, model in models.items():
+        for task, labels in _certain_labels(model, tasks[used]).items():
+            labels_of_task[task][name] = labels
     texts = dict(zip(used.tolist(), store.tasks.texts(project, tasks[used].tolist()), strict=True))
     return [[(texts[row], labels_of_task[int(tasks[row])]) for row in selection.tolist()] for selection in chosen]
 
 
-def _certain_labels(model: FittedModel) -> dict[int, list[str]]:
-    """The labels of each task that a model was trained on, without tasks on which the annotators are evenly split."""
+def _is_certain(model: FittedModel) -> Mask:
+    """(n,) bool: the tasks of the model's snapshot on which the annotators are not evenly split."""
+    return np.asarray((model.snapshot.targets.max(axis=1) == 1.0) | model.snapshot.multiple)
+
+
+def _certain_labels(model: FittedModel, tasks: Ints) -> dict[int, list[str]]:
+    """The labels of each of `tasks` that a model was trained on, without tasks on which the annotators are evenly
+    split."""
     snapshot, names = model.snapshot, np.array(model.snapshot.labels)
-    is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple
-    has_label = snapshot.targets > 0.5
-    return {int(snapshot.tasks[row]): names[has_label[row]].tolist() for row in np.flatnonzero(is_certain)}
+    rows = np.flatnonzero(np.isin(snapshot.tasks, tasks) & _is_certain(model))
+    return {int(snapshot.tasks[row]): names[snapshot.targets[row] > 0.5].tolist() for row in rows}
