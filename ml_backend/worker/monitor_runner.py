@@ -51,6 +51,8 @@ class MonitorRunner:
         self._not_before = 0.0
         self._monitored: dict[tuple[int, str], tuple[object, ...]] = {}
         """By project and control: learner and options of the last run. The latest run comes last."""
+        self._without_input: dict[tuple[int, str], tuple[object, ...]] = {}
+        """The same with what else decides on it, for controls that could not be monitored."""
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Starts a run for the control with changes whose last run is longest ago, if no run is under way."""
@@ -59,16 +61,21 @@ class MonitorRunner:
         self._not_before = self._clock.monotonic() + PAUSE_SECONDS
         last_runs = {key: position for position, key in enumerate(self._monitored)}
         for changed in sorted(self._changed(pools), key=lambda changed: last_runs.get(changed.key, -1)):
-            project_row = changed.project_row
+            project_row, pool = changed.project_row, pools[changed.project_row.id]
+            circumstances = (*changed.state, *_circumstances(project_row, pool))
+            if circumstances == self._without_input.get(changed.key):
+                continue
             try:
-                monitor_input = self._read_input(pools[project_row.id], project_row, changed.options, changed.control)
+                monitor_input = self._read_input(pool, project_row, changed.options, changed.control)
             except ApprenticeError as error:
                 log.warning("monitor failed", project=project_row.id, error=str(error))
                 continue
-            if monitor_input is not None:
-                _remember(self._monitored, changed.key, changed.state)
-                self._running = self._thread.submit(self._run, project_row, changed.control, monitor_input)
-                return
+            if monitor_input is None:  # reading the artifact takes long, and would give the same result
+                _remember(self._without_input, changed.key, circumstances)
+                continue
+            _remember(self._monitored, changed.key, changed.state)
+            self._running = self._thread.submit(self._run, project_row, changed.control, monitor_input)
+            return
 
     def _changed(self, pools: Mapping[int, ProjectPool]) -> Iterator[_ChangedControl]:
         """Yields each control whose learner or options have changed since its last run."""
@@ -117,6 +124,13 @@ class MonitorRunner:
             log.warning("monitor failed", project=project, error=type(error).__name__)
         finally:
             self._not_before = self._clock.monotonic() + PAUSE_SECONDS
+
+
+def _circumstances(project_row: ProjectRow, pool: ProjectPool) -> tuple[object, ...]:
+    """What decides, besides the learner, on whether a control can be monitored: the configuration and the tasks. The
+    number of encoded tasks counts when it has doubled, and when all tasks are encoded."""
+    encoded = "all" if not pool.missing.any() else int(pool.encoded.sum()).bit_length()
+    return project_row.label_config, project_row.choices, pool.space, pool.revision, encoded
 
 
 def _remember(

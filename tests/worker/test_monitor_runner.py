@@ -14,7 +14,9 @@ from round_fixtures import MakeRound, active
 from schemas import first_of
 
 from ml_backend.core.settings import Settings
+from ml_backend.core.types import ModelVersion
 from ml_backend.labels.aggregation import LabelAggregators
+from ml_backend.model import project_model
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.monitor_runner import PAUSE_SECONDS, MonitorRunner
@@ -121,3 +123,24 @@ def test_the_control_whose_last_run_is_longest_ago_is_monitored_first(
         monkeypatch.setattr(store.versions, "active", lambda project, version=now_active: version)
         harness.step()
     assert monitored == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_a_control_that_cannot_be_monitored_is_read_again_only_after_a_change(
+    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = store.projects.require(5).label_config
+    set_up(store, 5, label_config=config.replace("animal", "plant"))
+    reads: list[int] = []
+    load = project_model.load_best
+
+    def counted_load(store: Store, version: ModelVersion | None, space: str) -> Any:
+        reads.append(5)
+        return load(store, version, space)
+
+    monkeypatch.setattr(project_model, "load_best", counted_load)
+    harness.step()
+    harness.step()
+    assert len(reads) == 1 and watched(store) == {}, "the learner has other labels"
+    set_up(store, 5, label_config=config)
+    harness.step()
+    assert len(reads) == 2 and watched(store)["version"] == active(store).learner
