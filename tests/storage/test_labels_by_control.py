@@ -130,13 +130,61 @@ def test_the_control_that_was_learnt_is_found_in_the_configuration(
     assert stored.labels == {control: Label(("a",))}
 
 
-def test_a_store_that_is_taken_back_keeps_the_labels_of_one_control(any_store: Store) -> None:
-    any_store.projects.ensure(5)
-    labels = {"topic": Label(("a",), "partly"), "mood": Label(("good",))}
-    any_store.annotations.put(5, [Annotation(1, 10, 7, labels)])
+def test_a_store_that_is_taken_back_keeps_the_labels_and_drafts_of_the_learnt_control(any_store: Store) -> None:
+    migrate(any_store, "0018", down=True)
+    insert(any_store, "project", project(5, view(TEXT, choices("mood"), choices("topic")), choices="topic"))
+    others = {key: value for key, value in annotation(1, 10, []).items() if key not in ("choices", "unread")}
+    mood, topic = {"value": ["good"], "unread": ""}, {"value": ["a"], "unread": "partly"}
+    insert(
+        any_store,
+        "annotation",
+        {**others, "labels": {"mood": mood, "topic": topic}},
+        {**others, "id": 2, "task": 11, "labels": {"mood": mood}},
+    )
+    drafts = {
+        "mood": {"value": ["good"], "confidence": 0.9, "author": "teacher"},
+        "topic": {"value": ["a"], "confidence": 0.5, "author": "learner"},
+    }
+    insert(
+        any_store,
+        "shown",
+        {"project": 5, "version": "v1", "place": 0, "revision": 0, "task": 10, "drafts": drafts},
+    )
+    migrate(any_store, "0017", down=True)
+    migrate(any_store, "head")
+    assert [stored.labels for stored in any_store.annotations.of(5)] == [
+        {"topic": Label(("a",), "partly")},
+        {"topic": Label(())},
+    ]
+    assert any_store.published_drafts.of(5) == [PublishedDraft(10, "v1", 0, {"topic": Draft(("a",), 0.5, "learner")})]
+
+
+def test_a_store_that_is_taken_back_keeps_what_people_wrote_for_the_learnt_control(any_store: Store) -> None:
+    migrate(any_store, "0018", down=True)
+    insert(any_store, "project", project(5, view(TEXT, choices("mood"), choices("topic")), choices="topic"))
+    insert(any_store, "project", project(6, view(TEXT, choices("other"))))
+    described = {"a": {"description": "é", "cues": []}}
+    insert(
+        any_store,
+        "label_description",
+        {"project": 5, "control": "mood", "descriptions": {}},
+        {"project": 5, "control": "topic", "descriptions": described},
+        {"project": 6, "control": "removed", "descriptions": described},
+    )
+    insert(any_store, "feature_score", {"project": 5, "control": "topic", "scores": {"by": "hand"}})
+    confusion = {"project": 5, "teacher": "t", "labels": ["a", "b"], "multiple": False}
+    insert(
+        any_store,
+        "confusion",
+        {**confusion, "control": "mood", "matrix": b"mood"},
+        {**confusion, "control": "topic", "matrix": b"topic"},
+    )
     migrate(any_store, "0017", down=True)
     with any_store.database.read() as connection:
-        rows = connection.execute(sa.text("SELECT choices, unread FROM annotation")).all()
-    assert len(rows) == 1 and rows[0][1] == "partly" and "a" in str(rows[0][0])
+        matrices = connection.execute(sa.text("SELECT project, matrix FROM confusion")).all()
+    assert [(number, bytes(matrix)) for number, matrix in matrices] == [(5, b"topic")]
     migrate(any_store, "head")
-    assert any_store.annotations.of(5)[0].labels == {"label": Label(("a",), "partly")}
+    row = any_store.projects.require(5)
+    assert row.label_descriptions == {"topic": described}
+    assert row.feature_scores == {"topic": {"by": "hand"}}
+    assert any_store.projects.require(6).label_descriptions == {}

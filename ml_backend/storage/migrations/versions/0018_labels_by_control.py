@@ -92,6 +92,27 @@ def _add_control(
     op.drop_table(f"{name}_old")
 
 
+def _drop_control(
+    connection: sa.Connection, name: str, columns: tuple[sa.Column[Any], ...], controls: dict[int, str]
+) -> None:
+    """Makes a table with a row for each control one with a row for each project, that of the control that was
+    learnt."""
+    old = sa.table(name, sa.column("project"), sa.column("control"), *(sa.column(c.name, c.type) for c in columns))
+    rows = [
+        {column: value for column, value in row.items() if column != "control"}
+        for row in connection.execute(sa.select(old)).mappings()
+        if row["control"] == controls.get(row["project"], DEFAULT_CONTROL)
+    ]
+    op.drop_table(name)
+    new = op.create_table(
+        name,
+        sa.Column("project", sa.Integer(), primary_key=True, autoincrement=False),
+        *(column._copy() for column in columns),
+    )
+    if rows:
+        connection.execute(sa.insert(new), rows)
+
+
 def _convert(connection: sa.Connection, table: str, project: int, control: str) -> None:
     """Fills the new column of a project's rows, in the database, because a project may have 100,000 of them."""
     column, value, condition = CONVERTED[table]
@@ -142,8 +163,10 @@ def _learnt_control(label_config: str, wanted: object) -> str:
 
 
 def downgrade() -> None:
-    """Keeps the label of one control of each annotation, and one draft of each task."""
+    """Keeps of each project what belongs to the control that was learnt: the labels, the drafts and the rows of
+    `CONTROL_TABLES`."""
     connection = op.get_bind()
+    controls = _learnt_controls(connection)
     with op.batch_alter_table("annotation") as table:
         table.add_column(sa.Column("choices", sa.JSON(), nullable=False, server_default="[]"))
         table.add_column(sa.Column("unread", sa.String(20), nullable=False, server_default=""))
@@ -156,8 +179,8 @@ def downgrade() -> None:
         others: Any = map(sa.column, ("project", key, "unread", "author", "confidence"))
         rows = sa.table(name, *json_columns, *others)
         for row in connection.execute(sa.select(rows.c.project, rows.c[key], rows.c[column])).all():
-            if first := next(iter(row[2].values()), None):
-                values = {"choices": first["value"], **{name: first[name] for name in first if name != "value"}}
+            if learnt := row[2].get(controls.get(row[0], DEFAULT_CONTROL)):
+                values = {"choices": learnt["value"], **{name: learnt[name] for name in learnt if name != "value"}}
                 same = sa.and_(rows.c.project == row[0], rows.c[key] == row[1])
                 connection.execute(sa.update(rows).where(same).values(values))
     with op.batch_alter_table("version") as table:
@@ -165,13 +188,8 @@ def downgrade() -> None:
         table.drop_column("controls")
     with op.batch_alter_table("evolution_round") as table:
         table.drop_column("control")
-    for table_name, columns in CONTROL_TABLES.items():  # results that the next round makes again
-        op.drop_table(table_name)
-        op.create_table(
-            table_name,
-            sa.Column("project", sa.Integer(), primary_key=True, autoincrement=False),
-            *(column._copy() for column in columns),
-        )
+    for table_name, columns in CONTROL_TABLES.items():
+        _drop_control(connection, table_name, columns, controls)
     with op.batch_alter_table("annotation") as table:
         table.drop_column("labels")
     with op.batch_alter_table("shown") as table:
