@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,6 +44,11 @@ class ControlDocuments:
                 return False
             connection.execute(sa.update(self._table).where(of_control).values(row))
             return True
+
+    def keep(self, project: int, controls: Collection[str]) -> None:
+        """Deletes the rows of all other controls of a project."""
+        table = self._table
+        self._database.write(sa.delete(table).where(table.c.project == project, table.c.control.not_in(controls)))
 
     def _row(self, connection: sa.Connection, project: int, control: str, document: dict[str, Any]) -> dict[str, Any]:
         """Returns the row to be written, without texts of tasks that were deleted since the document was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,3 +34,7 @@ class Distillations:
                 table.c.project == project, table.c.control == control, table.c.number == before
             )
             return connection.execute(change.values(row)).rowcount == 1
+
+    def keep(self, project: int, controls: Collection[str]) -> None:
+        """Deletes the rows of all other controls of a project."""
+        self._database.write(sa.delete(table).where(table.c.project == project, table.c.control.not_in(controls)))

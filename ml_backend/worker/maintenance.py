@@ -1,10 +1,11 @@
-"""Deletes old learners, old versions, their predictions in Label Studio, and quotes and vectors of deleted tasks.
+"""Deletes old learners, old versions, their predictions in Label Studio, quotes and vectors of deleted tasks, and
+results of removed controls.
 
 Learners and versions are deleted at the end of each round, vectors of an earlier encoder when a round with the new one
 is complete. Deleting a prediction in Label Studio takes about 20 ms, during which annotators wait. Predictions of
 versions that nobody can have open any more are therefore deleted in quiet periods, one version at a time. At other
 times, they are deleted only if more than `MAX_STALE_VERSIONS` versions have predictions. Quotes and vectors of deleted
-tasks are deleted in quiet periods, too, in small portions.
+tasks, and results of removed controls, are deleted in quiet periods, too, in small portions.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 from ml_backend.core.exceptions import ApprenticeError, NotFoundError
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import delete_version_predictions
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
@@ -95,8 +97,8 @@ class Maintenance:
         return any(self._sweep(row, pools[row.id]) for row in rows)
 
     def _sweep(self, project_row: ProjectRow, pool: ProjectPool) -> bool:
-        """Deletes some quotes of deleted tasks, or their vectors in one shard. If none are left, deletes artifacts that
-        no row names. Returns False if there is nothing to delete now."""
+        """Deletes some quotes of deleted tasks, or their vectors in one shard. If none are left, deletes results of
+        removed controls and artifacts that no row names. Returns False if there is nothing to delete now."""
         project = project_row.id
         try:
             if self._store.erase_quotes(project):
@@ -110,6 +112,7 @@ class Maintenance:
             pool.flush()  # now, because vectors that are written later are not checked again
             if self._store.remove_unused_vectors(project):
                 return True
+            project_row = self._remove_results_of_removed_controls(project_row)
             priors = [prior["file"] for prior in project_row.distillations.values()]
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
             self._store.artifacts.remove_orphans(project, {*needed, *priors})
@@ -118,6 +121,20 @@ class Maintenance:
             self._sweep_not_before[project] = self._clock.monotonic() + RETRY_SECONDS
             log.warning("deleting quotes and vectors of deleted tasks failed", project=project, error=str(error))
             return False
+
+    def _remove_results_of_removed_controls(self, project_row: ProjectRow) -> ProjectRow:
+        """Deletes the results of the monitor and the distillations of controls that are not in the configuration any
+        more, and returns the project as it is then. Descriptions and feature scores stay, because people may have
+        edited them."""
+        try:
+            controls = read_schema(project_row.label_config, project_row.choices).control_names
+        except ApprenticeError:  # a configuration that cannot be read does not say which controls it has
+            return project_row
+        if not (project_row.monitor_results.keys() | project_row.distillations.keys()) - {*controls}:
+            return project_row
+        self._store.monitor.keep(project_row.id, controls)
+        self._store.distillations.keep(project_row.id, controls)
+        return self._store.projects.require(project_row.id)
 
     def _wipe(self, project: int, searched_revision: int) -> bool:
         """Ends a sweep by emptying the database's write-ahead log. If another process is reading, the log is emptied

@@ -338,3 +338,19 @@ def test_old_artifacts_that_no_row_names_are_removed_and_other_ones_stay(
         harness.clock.seconds += maintenance.QUIET_SECONDS + 1
         harness.worker._maintenance.step(harness.client, harness.worker.pools)
     assert artifacts(harness) == {*learners, names["prior"], names["new"]}
+
+
+def test_results_of_removed_controls_are_deleted_and_what_people_edit_stays(harness: WorkerHarness) -> None:
+    add_labelled_tasks(harness.server, 20)
+    harness.round()
+    store, made_of = harness.store, {"space": "fake"}
+    for control in ("label", "removed"):
+        store.monitor.put(5, control, {"version": 1})
+        store.distillations.replace(5, control, 0, ("file", "0" * 64), made_of)
+        store.feature_scores.put(5, control, {"region": 1})
+    for _ in range(3):
+        harness.clock.seconds += maintenance.QUIET_SECONDS + 1
+        harness.worker._maintenance.step(harness.client, harness.worker.pools)
+    project = store.projects.require(5)
+    assert [*project.monitor_results] == [*project.distillations] == ["label"]
+    assert [*project.feature_scores] == ["label", "removed"]
