@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.arms import BUDGETS, Bench, spread, table
 from benchmarks.data import SETS
 from ml_backend.core import registry
-from ml_backend.core.teacher_types import TeacherOptions
+from ml_backend.core.teacher_types import LABEL, TeacherOptions
 from ml_backend.core.types import content_key
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.teacher import prompts
@@ -39,7 +39,7 @@ def live(seeds: int) -> Iterator[str]:
         seconds = time.monotonic() - begin
     calls = [call for answer in answers.values() for call in answer.calls]
     shares_of_place = {
-        place: of_fields[prompts.LABEL]
+        place: of_fields[LABEL]
         for place, question in enumerate(questions)
         if (of_fields := answers[question.id].shares) is not None
     }

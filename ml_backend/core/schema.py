@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ml_backend.core.exceptions import ApprenticeError
@@ -78,6 +78,7 @@ class ControlSchema:
                  label implies its ancestors
     max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
     antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
+    needs_name     whether a teacher's reply that names no control is not for it, because another control has its labels
     """
 
     name: str
@@ -94,6 +95,7 @@ class ControlSchema:
     parents: tuple[int, ...] = ()
     max_usages: int = 0
     antisymmetric: bool = False
+    needs_name: bool = field(default=False, repr=False)  # it changes no annotation: see `sync`
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,10 @@ Purpose = Literal["label", "describe", "diagnose", "write"]
 the learner's errors; or to write texts of tasks."""
 
 
+LABEL = "label"
+"""The property of a reply with the labels of a single control, if the question does not name the control."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelField:
     """A property of a reply that holds labels, whose probabilities are needed.

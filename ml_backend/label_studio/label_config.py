@@ -45,7 +45,17 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
         raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
     seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
     pair = next((_pair(tag_by_name[control.name]) for control in learnt if control.antisymmetric), ())
-    return ProjectSchema(replace(read_input(seen), pair=pair), tuple(learnt), tuple(unlearnt))
+    controls = tuple(
+        replace(control, needs_name=_needs_name(control, learnt[:row], learnt)) for row, control in enumerate(learnt)
+    )
+    return ProjectSchema(replace(read_input(seen), pair=pair), controls, tuple(unlearnt))
+
+
+def _needs_name(control: ControlSchema, earlier: Sequence[ControlSchema], controls: Sequence[ControlSchema]) -> bool:
+    """Whether a reply with the labels of a control may be for another one: an earlier one with the same labels, which
+    was the one to be learnt when only one was, or one with more labels."""
+    labels = set(control.labels)
+    return any(labels == {*other.labels} for other in earlier) or any(labels < {*other.labels} for other in controls)
 
 
 def read_controls(label_config: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:

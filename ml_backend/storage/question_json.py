@@ -1,9 +1,9 @@
 """The JSON in which the database holds a question and the probabilities of its answer.
 
 A question with one field has the form that it had before questions could have several fields, so that earlier
-questions and answers are found: its labels are under "field", "labels" and "multiple", and its probabilities are
-{label: probability}. With several fields, the labels are under "label_fields", and the probabilities are
-{field: {label: probability}}.
+questions and answers are found: its labels are under "field", "labels" and "multiple". With several fields, they are
+under "label_fields". The probabilities are {field: {label: probability}}; those of a single field that does not have
+the name of a control are {label: probability}.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.teacher_types import LabelField, Question
+from ml_backend.core.teacher_types import LABEL, LabelField, Question
 
 SINGLE_FIELD = ""
-"""Stands for the name of the field of a question with a single field: it may ask for the labels of any control."""
+"""Stands for the control of a question with a single field that does not have its name: it may be any control."""
 
 
 def body_of(question: Question) -> dict[str, Any]:
@@ -56,12 +56,13 @@ def shares_json(fields: Sequence[LabelField], shares: Mapping[str, Floats]) -> d
         }
         for field in fields
     }
-    return by_field[fields[0].name] if len(fields) == 1 else by_field
+    return by_field[LABEL] if [field.name for field in fields] == [LABEL] else by_field
 
 
 def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[str, Floats]:
     """Returns the probabilities that `shares_json` has turned into JSON: (c,) for each field, by its name."""
-    by_field = {fields[0].name: stored} if len(fields) == 1 else stored
+    is_by_field = any(isinstance(value, Mapping) for value in stored.values())
+    by_field = stored if is_by_field else {fields[0].name: stored}
     return {
         field.name: np.array([by_field[field.name][label] for label in field.labels], np.float32) for field in fields
     }
@@ -69,6 +70,6 @@ def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[s
 
 def by_control(stored: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     """Returns stored probabilities as control -> label -> probability, with `SINGLE_FIELD` for the control of a single
-    field. A label may have the name of a control, but only with several fields the values are objects."""
-    has_several_fields = any(isinstance(value, Mapping) for value in stored.values())
-    return dict(stored) if has_several_fields else {SINGLE_FIELD: stored}
+    field without its name. A label may have the name of a control, but only controls have objects as values."""
+    has_controls = any(isinstance(value, Mapping) for value in stored.values())
+    return dict(stored) if has_controls else {SINGLE_FIELD: stored}

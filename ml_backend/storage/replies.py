@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.schema import ControlSchema
 from ml_backend.storage.database import Database
 from ml_backend.storage.question_json import SINGLE_FIELD, by_control
 from ml_backend.storage.schema import question as table
@@ -27,7 +28,7 @@ class Reply:
     """The labels that a teacher gave for one task.
 
     key     content key of the task's text
-    shares  control -> label -> probability; the control is `SINGLE_FIELD` if the question had a single field
+    shares  control -> label -> probability; the control is `SINGLE_FIELD` if the question named none
     alone   whether the teacher was shown no annotations
     """
 
@@ -50,26 +51,26 @@ class ReplyTable:
     alone: Mask = field(default_factory=lambda: np.empty(0, np.bool_))
     groups: Mapping[tuple[str, tuple[str, ...]], tuple[Ints, Floats]] = field(default_factory=dict)
 
-    def shares(self, control: str, labels: Sequence[str]) -> tuple[Ints, Floats]:
-        """Returns the replies to questions that offered at least these c labels for a control, or as a single field:
-        their rows (k,), ascending, and the probabilities (k, c) of these labels."""
+    def shares(self, control: ControlSchema) -> tuple[Ints, Floats]:
+        """Returns the replies to questions that offered at least the c labels of a control: their rows (k,), ascending,
+        and the probabilities (k, c) of these labels."""
+        labels = control.labels
         rows: list[Ints] = [np.empty(0, np.int64)]
         probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
         for (group_control, offered), (group_rows, group_probabilities) in self.groups.items():
-            if group_control in (control, SINGLE_FIELD) and set(labels) <= set(offered):
+            if group_control in _names(control) and set(labels) <= set(offered):
                 rows.append(group_rows)
                 probabilities.append(group_probabilities[:, [offered.index(label) for label in labels]])
         all_rows = np.concatenate(rows)
         order = np.argsort(all_rows)
         return all_rows[order], np.concatenate(probabilities)[order]
 
-    def keys_for(self, control: str, labels: Collection[str]) -> set[bytes]:
-        """Returns the content keys of the texts for which a question offered exactly these labels for a control, or as
-        a single field."""
+    def keys_for(self, control: ControlSchema) -> set[bytes]:
+        """Returns the content keys of the texts for which a question offered exactly the labels of a control."""
         return {
             self.keys[row]
             for (group_control, offered), (rows, _) in self.groups.items()
-            if group_control in (control, SINGLE_FIELD) and set(offered) == set(labels)
+            if group_control in _names(control) and set(offered) == set(control.labels)
             for row in rows.tolist()
         }
 
@@ -94,6 +95,11 @@ class ReplyTable:
             )
         alone = np.concatenate([self.alone, np.array([reply.alone for reply in replies], np.bool_)])
         return ReplyTable([*self.keys, *(reply.key for reply in replies)], alone, groups)
+
+
+def _names(control: ControlSchema) -> tuple[str, ...]:
+    """The names of a control in replies: a reply that names no control may be for it, unless it is for another."""
+    return (control.name,) if control.needs_name else (control.name, SINGLE_FIELD)
 
 
 @dataclass

@@ -170,7 +170,16 @@ def _described_controls(question: Question, controls: Sequence[ControlSchema]) -
 def _is_present(question: Question, schema: ProjectSchema) -> bool:
     """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question of a
     round of `apprentice evolve` asks for the labels of one control, and may be refused if its text is generated."""
-    of_rounds = [label_fields([control], refusal) for control in schema.controls for refusal in ("", REFUSAL)]
+    named = len(schema.controls) > 1
+    of_rounds = [
+        fields
+        for control in schema.controls
+        for fields in (
+            label_fields([control], named=named),
+            label_fields([control], REFUSAL, named=named),
+            label_fields([control], REFUSAL),  # of an earlier release
+        )
+    ]
     return question.purpose != "label" or question.fields in (label_fields(schema.controls), *of_rounds)
 
 

@@ -7,43 +7,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.teacher_types import LabelField, Question
+from ml_backend.core.teacher_types import LABEL, LabelField, Question
 from ml_backend.core.types import read_record, record_text
 from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, listed_labels, object_schema, question_id, shortened
 
-LABEL = "label"
-"""The property of a reply with the labels of a single control."""
 TOKENS_PER_LABEL, TOKENS_PER_FIELD = 24, 20
 """Maximum number of tokens of a label in a reply, and of a property in addition to its labels."""
 
 
-def label_question(
+def label_question(  # noqa: PLR0913
     controls: Sequence[ControlSchema],
     key: bytes,
     text: str,
     teacher: str,
     descriptions: Mapping[str, Mapping[str, str]],
     refusal: str = "",
+    *,
+    named: bool = False,
 ) -> Question:
     """The question for the labels of a text, with a property of the reply for each control.
 
     key           the text's content key
     descriptions  of the labels, by the name of the control and by label
     refusal       an answer that the teacher may give instead of a label, "" for none
+    named         as in `label_fields`
 
-    The property of a single control is `LABEL`; that of one of several controls has the name of the control. A control
+    The property of a single control is `LABEL`, unless it is `named`; others have the name of the control. A control
     that annotators may not be shown is answered, too, because the teacher cannot know whether they are shown it.
 
     Few-shot examples may be added. Neither they nor the descriptions are part of the id, because a better prompt is no
     reason to ask for a draft again.
     """
-    fields = label_fields(controls, refusal)
+    fields = label_fields(controls, refusal, named=named)
+    is_unnamed = len(fields) == 1 and not named
     identity = [
         [field.name, list(field.labels), field.multiple, list(control.hints)]
         for field, control in zip(fields, controls, strict=True)
     ]
     return Question(
-        id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if len(fields) == 1 else [identity])),
+        id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if is_unnamed else [identity])),
         purpose="label",
         instructions=_label_instructions(controls, descriptions, refusal),
         text=_shown_text(text, controls),
@@ -53,11 +55,14 @@ def label_question(
     )
 
 
-def label_fields(controls: Sequence[ControlSchema], refusal: str = "") -> tuple[LabelField, ...]:
-    """The properties of the reply to a `label_question`."""
+def label_fields(
+    controls: Sequence[ControlSchema], refusal: str = "", *, named: bool = False
+) -> tuple[LabelField, ...]:
+    """The properties of the reply to a `label_question`. `named`: whether also the property of a single control has the
+    control's name, because the project has several controls; otherwise its name is `LABEL`."""
     return tuple(
         LabelField(
-            LABEL if len(controls) == 1 else control.name,
+            control.name if named or len(controls) > 1 else LABEL,
             (*control.labels, *([refusal] if refusal else [])),
             control.multiple,
         )
@@ -116,14 +121,18 @@ def _max_tokens(fields: Sequence[LabelField]) -> int:
 
 
 def as_examples(
-    controls: Sequence[ControlSchema], annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]]
+    controls: Sequence[ControlSchema],
+    annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]],
+    *,
+    named: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """Few-shot examples from texts and the annotators' labels: pairs of a text and the correct reply to it. A reply
     has no property for a control without labels.
 
     annotated  texts with their labels by the name of the control
+    named      as in `label_fields`
     """
-    fields = {control.name: field for control, field in zip(controls, label_fields(controls), strict=True)}
+    fields = {control.name: field for control, field in zip(controls, label_fields(controls, named=named), strict=True)}
     return tuple(
         (
             _shown_text(text, controls),

@@ -17,8 +17,8 @@ from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ReplyTable, Store
 from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
 
-_ROWS: WeakKeyDictionary[ReplyTable, dict[tuple[str, tuple[str, ...]], tuple[Ints, Ints, Ints]]] = WeakKeyDictionary()
-"""The result of `_rows_of_tasks` for each table of replies, by control and labels, after the task ids that it is valid
+_ROWS: WeakKeyDictionary[ReplyTable, dict[ControlSchema, tuple[Ints, Ints, Ints]]] = WeakKeyDictionary()
+"""The result of `_rows_of_tasks` for each table of replies, by control, after the task ids that it is valid
 for."""
 
 
@@ -82,7 +82,7 @@ def load_teacher_labels(
     has the newest of these replies to its text."""
     replies, multiple = store.questions.cached_replies(project, teacher), control.multiple
     tasks, reply_rows = _rows_of_tasks(replies, pool, control)
-    rows, shares_of_rows = replies.shares(control.name, control.labels)
+    rows, shares_of_rows = replies.shares(control)
     probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
     was_without_examples = replies.alone[reply_rows]
     # without generated texts, because the teacher knew the label that it intended for them
@@ -112,13 +112,13 @@ def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSche
     reply. The result is cached as long as the replies and the tasks are the same, because it takes a search through all
     content keys of the pool."""
     cache = _ROWS.setdefault(replies, {})
-    cached = cache.get((control.name, control.labels))
+    cached = cache.get(control)
     if cached is None or cached[0] is not pool.tasks:
-        rows, _ = replies.shares(control.name, control.labels)
+        rows, _ = replies.shares(control)
         pool_rows, key_indices = pool.rows_with([replies.keys[row] for row in rows.tolist()])
         order = np.argsort(pool.tasks[pool_rows], kind="stable")
         cached = pool.tasks, pool.tasks[pool_rows[order]], rows[key_indices[order]]
-        cache[control.name, control.labels] = cached
+        cache[control] = cached
     return cached[1], cached[2]
 
 
@@ -131,7 +131,7 @@ def expected_labels_of_texts(
     out = np.full((len(texts), len(control.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
-    rows, shares_of_rows = replies.shares(control.name, control.labels)
+    rows, shares_of_rows = replies.shares(control)
     newest = {replies.keys[row]: i for i, row in enumerate(rows.tolist())}
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:

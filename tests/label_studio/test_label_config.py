@@ -21,6 +21,9 @@ def view(*tags: str) -> str:
     return f"<View>{''.join(tags)}</View>"
 
 
+THREE = TWO + '<Choice value="c"/>'
+
+
 def choices(inner: str = TWO, name: str = "label", to: str = "text", rest: str = "") -> str:
     return f'<Choices name="{name}" toName="{to}" {rest}>{inner}</Choices>'
 
@@ -155,3 +158,15 @@ def test_any_configuration_is_read_or_refused(config: str) -> None:
         return
     assert len(set(schema.controls[0].labels)) == len(schema.controls[0].labels) >= 1
     assert len(schema.controls[0].hints) in (0, len(schema.controls[0].labels))
+
+
+@pytest.mark.parametrize(
+    ("inner", "needs_name"),
+    [((TWO, TWO), [False, True]), ((TWO, TWO.replace("b", "d")), [False, False]), ((TWO, THREE), [False, True])],
+)
+def test_a_control_whose_labels_another_one_has_needs_its_name_in_replies(
+    inner: tuple[str, str], needs_name: list[bool]
+) -> None:
+    controls = read_schema(view(TEXT, *(choices(labels, f"c{row}") for row, labels in enumerate(inner)))).controls
+    assert [control.needs_name for control in sorted(controls, key=lambda control: -len(control.labels))] == needs_name
+    assert all(not read_schema(view(TEXT, choices(labels))).controls[0].needs_name for labels in inner)

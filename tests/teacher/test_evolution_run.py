@@ -15,6 +15,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import SYNTHETIC_FIELD
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
@@ -109,6 +110,16 @@ def test_a_round_from_the_pool_asks_about_the_evolved_control_alone(
     (round_,) = evolving(POOL, per_round=4).run(1)
     assert len(teacher.asked) == 10 and all(len(question.fields) == 1 for question in teacher.asked)
     assert round_.control == "label" and round_.score(POOL)[1] == 10
+
+
+def test_replies_of_a_round_do_not_count_for_another_control_with_the_same_labels(
+    evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store
+) -> None:
+    add_control(confused, store)
+    list(evolving(POOL, per_round=4).run(1))
+    replies = store.questions.cached_replies(5, "scripted")
+    first, second = read_schema(confused.label_config).controls
+    assert len(replies.keys_for(first)) == 10 and not replies.keys_for(second)
 
 
 def test_a_reply_about_all_controls_is_read_for_the_evolved_control() -> None:

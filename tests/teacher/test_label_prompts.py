@@ -96,6 +96,18 @@ def test_the_controls_their_names_and_their_order_identify_the_question() -> Non
     assert described.id == ids[1]
 
 
+def test_the_question_about_one_of_several_controls_names_it() -> None:
+    subject = replace(TOPIC, name="subject")
+    asked = [prompts.label_question([control], KEY, "x", "t", {}, named=True) for control in (TOPIC, subject)]
+    plain = prompts.label_question([TOPIC], KEY, "x", "t", {})
+    assert len({question.id for question in (*asked, plain)}) == 3
+    assert [question.fields[0].name for question in asked] == ["topic", "subject"]
+    assert asked[0].reply["required"] == ["topic"] and asked[0].instructions == plain.instructions
+    assert prompts.as_examples([TOPIC], [("zinc", {"topic": ["métal"]})], named=True) == (
+        ("zinc", '{"topic": "métal"}'),
+    )
+
+
 def test_a_refusal_may_take_the_place_of_the_labels_of_each_control() -> None:
     asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", {}, "unclear")
     assert all(field.labels[-1] == "unclear" for field in asked.fields) and OR_UNCLEAR in asked.instructions

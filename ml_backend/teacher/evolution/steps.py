@@ -148,12 +148,15 @@ def label(
     control, vectors = context.control, text_vectors(context.store, context.encoder, context.project_row.id, texts)
     label_descriptions = {control.name: descriptions(context.label_descriptions, control)}
     models = {control.name: learner} if learner else {}
+    named = len(context.schema.controls) > 1
     examples = candidates.labelled_examples(context.store, context, models, vectors)
     return [
         (
             replace(
-                prompts.label_question([control], text.key, text.text, teacher, label_descriptions, REFUSAL),
-                examples=prompts.as_examples([control], pairs),
+                prompts.label_question(
+                    [control], text.key, text.text, teacher, label_descriptions, REFUSAL, named=named
+                ),
+                examples=prompts.as_examples([control], pairs, named=named),
             ),
             text.key,
         )
@@ -172,7 +175,7 @@ def labelled(
         if answer.content is None or answer.shares is None:
             dropped.append(DroppedText(UNUSABLE, text.text))
             continue
-        # an earlier release asked about all controls for texts of the pool
+        # an earlier release asked about all controls for texts of the pool, and about one without its name
         field = next((field for field in question.fields if field.name == control.name), question.fields[0])
         probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
