@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from ml_backend.core.exceptions import StoreError
 from ml_backend.storage import connections, schema
-from ml_backend.storage.database import Database, chunks
+from ml_backend.storage.database import Database
+from ml_backend.storage.rows_by_control import RowsByControl
 
 table = schema.project
-PROJECTS_PER_QUERY = 500
 _PROJECT_TABLES = (
     schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.teacher_state,
     schema.record_profile,
@@ -60,7 +60,7 @@ class ProjectRow:
 
     @property
     def choices(self) -> str:
-        """The name of the <Choices> control to be learnt; "" if the label configuration decides."""
+        """The name of the only control that is learnt, "" to learn all that can be."""
         name = (self.extra_params or {}).get("choices")
         return name if isinstance(name, str) else ""
 
@@ -130,33 +130,20 @@ class Projects:
         source: sa.FromClause = table
         for other in _PROJECT_TABLES:
             source = source.outerjoin(other, other.c.project == table.c.id)
-        query = sa.select(table, *_PROJECT_TABLES).select_from(source).where(condition).order_by(table.c.id)
-        query = query.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
+        by_control = (_rows_by_control(of_controls).label(name) for name, of_controls in _CONTROL_TABLES.items())
+        query = sa.select(table, *_PROJECT_TABLES, *by_control).select_from(source).where(condition)
+        query = query.order_by(table.c.id).set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-            ids = [row[f"{table.name}_id"] for row in rows]
-            of_controls = {name: _rows_by_control(connection, of, ids) for name, of in _CONTROL_TABLES.items()}
-        return [
-            _project_row(row, {name: by_project.get(project, {}) for name, by_project in of_controls.items()})
-            for row, project in zip(rows, ids, strict=True)
-        ]
+            return [_project_row(row) for row in connection.execute(query).mappings()]
 
 
-def _rows_by_control(
-    connection: sa.Connection, control_table: sa.Table, projects: Sequence[int]
-) -> dict[int, dict[str, dict[str, Any]]]:
-    """Returns the rows of a table by project and control. A row with a single column besides is its value."""
-    rows: dict[int, dict[str, dict[str, Any]]] = {}
-    for chunk in chunks(projects, PROJECTS_PER_QUERY):
-        query = sa.select(control_table).where(control_table.c.project.in_(chunk)).order_by(control_table.c.control)
-        for row in connection.execute(query).mappings():
-            values = {name: value for name, value in row.items() if name not in ("project", "control")}
-            content = next(iter(values.values())) if len(values) == 1 else values
-            rows.setdefault(row["project"], {})[row["control"]] = content
-    return rows
+def _rows_by_control(source: sa.Table) -> sa.ScalarSelect[Any]:
+    """Selects the rows of a table for the project of the enclosing statement, by control."""
+    columns = (column for column in source.columns if column.name != "project")
+    return sa.select(RowsByControl(*columns)).where(source.c.project == table.c.id).correlate(table).scalar_subquery()
 
 
-def _project_row(row: sa.RowMapping, by_control: dict[str, dict[str, dict[str, Any]]]) -> ProjectRow:
+def _project_row(row: sa.RowMapping) -> ProjectRow:
     def row_of(source: sa.Table) -> dict[str, Any]:
         """Returns the row of one table, or {} if the table has none for the project."""
         values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}
@@ -172,6 +159,7 @@ def _project_row(row: sa.RowMapping, by_control: dict[str, dict[str, dict[str, A
     counts = values_of(schema.synchronisation, "tasks", "annotations", "skips")
     timings = values_of(schema.publication, "bulk_seconds", "single_seconds")
     profile = row_of(schema.record_profile)
+    by_control: dict[str, Any] = {name: row[name] or {} for name in _CONTROL_TABLES}
     return ProjectRow(
         **row_of(table),
         connection=connections.compose(connection) if connection else None,
@@ -182,5 +170,5 @@ def _project_row(row: sa.RowMapping, by_control: dict[str, dict[str, dict[str, A
         progress=values_of(schema.progress, "worker", "encoded", "tasks", "read"),
         teacher=values_of(schema.teacher_state, "name", "model", "problem", "until") or None,
         record_profile={name: value for name, value in profile.items() if name != "project"} or None,
-        **by_control,  # type: ignore[arg-type]
+        **by_control,
     )
