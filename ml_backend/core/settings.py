@@ -59,8 +59,7 @@ class ProjectSettings(BaseModel):
     choices: str = Field(
         "",
         max_length=200,
-        description="name of the `Choices` tag that is learnt, if the configuration has several; empty: a tag that is "
-        "always visible comes first, then one that is required, then a single choice, then the most labels",
+        description="name of the only control that is learnt; empty: all controls that can be learnt",
     )
     group_by: str = Field(
         "",
@@ -80,7 +79,8 @@ class ProjectSettings(BaseModel):
         0,
         ge=0,
         le=50,
-        description="maximum number of annotations that are proposed for a check because they look wrong",
+        description="maximum number of annotations that are proposed for a check because they look wrong, for each "
+        "control",
     )
     learner: str = Field(
         "", description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records"

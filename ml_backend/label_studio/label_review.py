@@ -59,17 +59,14 @@ def update_proposals(
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor in
-    each control. Each proposal that is made or withdrawn takes one request, after which it is stored.
+    each control. An annotation that looks wrong in several controls gets one proposal. Each proposal that is made or
+    withdrawn takes one request, after which it is stored.
 
     check_lease  raises if the project's lease was lost; it is called before each write
 
     Raises LabelStudioError.
     """
-    suspected = {
-        int(error["task"]): (control.name, error)
-        for control in schema.controls
-        for error in project_row.monitor_results.get(control.name, {}).get("second_look", ())[:max_proposals]
-    }
+    suspected = _suspected_errors(schema, project_row, max_proposals)
     proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:
         return
@@ -92,12 +89,11 @@ def update_proposals(
         if annotation is not None and (is_expired or not is_unchanged):
             store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
-    for task, (control, error) in suspected.items():
+    for task, drafts in suspected.items():
         if task in reviewable and task not in proposals:
             _ensure_tab(client, store, project_row.id)
             check_lease()
-            draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
-            prediction = Prediction(task, error["confidence"], {control: draft})
+            prediction = Prediction(task, min(draft.confidence for draft in drafts.values()), drafts)
             rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION)
             annotation = annotation_of[task]
             try:
@@ -106,6 +102,18 @@ def update_proposals(
                 store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
                 store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
+
+
+def _suspected_errors(
+    schema: ProjectSchema, project_row: ProjectRow, max_proposals: int
+) -> dict[int, dict[str, Draft]]:
+    """The labels that the learners find more likely, by task and control."""
+    suspected: dict[int, dict[str, Draft]] = defaultdict(dict)
+    for control in schema.controls:
+        for error in project_row.monitor_results.get(control.name, {}).get("second_look", ())[:max_proposals]:
+            draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
+            suspected[int(error["task"])][control.name] = draft
+    return suspected
 
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:

@@ -86,8 +86,9 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     if not action.startswith(("ANNOTATION", "TASK")):
         return event
     try:
-        has_several = (config or "").count("<Choices") > 1
-        schema = read_schema(config or "", choices(project_id) if has_several else "")
+        schema = read_schema(config or "")
+        if len(schema.control_names) > 1:
+            schema = read_schema(config or "", choices(project_id))
     except UnsupportedConfigError as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _as_list(body.get("task")) + _as_list(body.get("tasks"))

@@ -14,8 +14,9 @@ def remarks_text(remarks: Iterable[Remark]) -> str:
 
 
 def _remark(remark: Remark) -> str:
-    word = REMARKS.get(remark.code)
-    return word(remark.values) if word else remark.code
+    word, control = REMARKS.get(remark.code), remark.values.get("control")
+    text = word(remark.values) if word else remark.code
+    return f"{control}: {text}" if control else text
 
 
 def _compared(values: Mapping[str, Any]) -> str:

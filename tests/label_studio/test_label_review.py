@@ -9,10 +9,12 @@ from fake_label_studio import FakeClient, FakeLabelStudio
 from manual_clock import ManualClock
 from projects import set_up
 from schemas import labelled
+from two_controls import LABEL, MOOD, TWO_CONTROLS
 
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, TaskContent, content_key
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import (
     EXPIRY_SECONDS,
     SECOND_LOOK_VERSION,
@@ -194,3 +196,23 @@ def test_a_proposal_that_label_studio_refuses_is_not_tried_again_for_this_annota
 def test_deleting_proposals_removes_the_version(project: AnnotatedProject) -> None:
     delete_proposals(project.client, 5)
     assert project.calls == [("DELETE", "api/projects/5/model-versions/")]
+
+
+def test_errors_in_two_controls_are_proposed_together_if_they_are_in_one_annotation(
+    store: Store, server: FakeLabelStudio
+) -> None:
+    project = AnnotatedProject(store, server, read_schema(TWO_CONTROLS))
+    errors = {
+        LABEL: [{"task": 1, "instead": ["metal"], "confidence": 0.9}],
+        MOOD: [{"task": task, "instead": ["wild"], "confidence": 0.8} for task in (1, 2)],
+    }
+    for control, second_look in errors.items():
+        store.monitor.put(5, control, {"second_look": second_look})
+    assert project.propose() == [1, 2]
+    proposed = {
+        row["task"]: (row["score"], {region["from_name"]: region["value"]["choices"] for region in row["result"]})
+        for row in project.rows.values()
+    }
+    assert proposed == {1: (0.8, {LABEL: ["metal"], MOOD: ["wild"]}), 2: (0.8, {MOOD: ["wild"]})}
+    store.monitor.put(5, MOOD, {"second_look": []})
+    assert project.propose() == [1]

@@ -273,3 +273,24 @@ def test_a_late_event_does_not_bring_back_the_old_text_of_a_task(server: FakeLab
     store.tasks.put(5, [example(task, "the new text")])
     store_event(store, read_event(late))
     assert store.tasks.texts(5, [task]) == ["the new text"]
+
+
+def test_an_event_is_read_for_the_control_that_the_setting_names_whatever_its_tag() -> None:
+    config = (
+        '<View><Text name="a" value="$question"/><Text name="b" value="$answer"/>'
+        '<Choices name="topic" toName="a"><Choice value="x"/><Choice value="y"/></Choices>'
+        '<Rating name="quality" toName="b"/></View>'
+    )
+    regions = [
+        {"from_name": "topic", "to_name": "a", "type": "choices", "value": {"choices": ["x"]}},
+        {"from_name": "quality", "to_name": "b", "type": "rating", "value": {"rating": 4}},
+    ]
+    event_body = {
+        "action": "ANNOTATION_CREATED",
+        "project": {"id": 5, "label_config": config},
+        "task": {"id": 1, "data": {"question": "Who?", "answer": "Nobody."}},
+        "annotation": {"id": 2, "task": 1, "result": regions, "updated_at": "2026-11-22T08:00:00Z"},
+    }
+    event = read_event(event_body, lambda _: "quality")
+    assert [content.text for content in event.contents] == ["Nobody."]
+    assert [annotation.labels for annotation in event.annotations] == [labelled("4", control="quality")]

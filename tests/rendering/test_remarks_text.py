@@ -30,3 +30,10 @@ def test_a_remark_of_an_earlier_version_is_its_text() -> None:
     assert remarks_text([Remark("record problems", {"text": "a note"}), Remark("text", {"text": "more"})]) == (
         "a note; more"
     )
+
+
+def test_a_remark_about_one_of_several_controls_names_the_control() -> None:
+    values = {"won": 2, "lost": 1, "compared": 40, "is_audited": False, "control": "mood"}
+    assert remarks_text([Remark("candidate promoted", values), Remark("first learner", {"control": "label"})]) == (
+        "mood: won 2, lost 1 of 40 against the earlier learner; label: first learner on these labels"
+    )

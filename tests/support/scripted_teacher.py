@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from fake_label_studio import WORDS
+from two_controls import MOOD_WORDS
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Call, Question
+
+WORDS_OF = {**WORDS, **MOOD_WORDS}  # by label
 
 
 class ScriptedTeacher:
@@ -40,16 +44,14 @@ class ScriptedTeacher:
             self.asked.append(question)
             call = Call("m", 0.1, 100, 10, "answered")
             if question.purpose == "label":
-                label = self.says or next(
-                    name for name, words in WORDS.items() if question.text.split()[0] in words.split()
-                )
-                shares = {}
+                content, shares = {}, {}
                 for field in question.fields:
+                    label = content[field.name] = self.says or label_of(question.text, field.labels)
                     shares[field.name] = np.full(
                         len(field.labels), (1 - self.sure) / (len(field.labels) - 1), np.float32
                     )
                     shares[field.name][field.labels.index(label)] = self.sure
-                yield question, Answer(question.id, dict.fromkeys(shares, label), shares, (call,))
+                yield question, Answer(question.id, content, shares, (call,))
             elif question.purpose == "describe":
                 descriptions = [
                     {
@@ -57,9 +59,15 @@ class ScriptedTeacher:
                         "description": f"about a {label}",
                         "cues": [{"phrase": word, "score": 8, "instead": ""} for word in words.split()[:4]],
                     }
-                    for label, words in WORDS.items()
+                    for label, words in WORDS_OF.items()
+                    if f'"{label}"' in json.dumps(question.reply)
                 ]
                 yield question, Answer(question.id, {"labels": descriptions}, None, (call,))
 
     def texts(self, purpose: str = "label") -> list[str]:
         return [question.text for question in self.asked if question.purpose == purpose]
+
+
+def label_of(text: str, labels: Sequence[str]) -> str:
+    """The label of the first word that belongs to one of the labels."""
+    return next(label for word in text.split() for label in labels if word in WORDS_OF.get(label, "").split())

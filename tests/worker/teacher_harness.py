@@ -9,7 +9,6 @@ from fake_label_studio import FakeLabelStudio
 from manual_clock import ManualClock
 from projects import set_up
 from round_fixtures import MakeRound
-from schemas import first_of
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.settings import Settings
@@ -53,7 +52,7 @@ class TeacherHarness:
         project_row = self.store.projects.ensure(5)
         return (
             len(self.teacher.asked),
-            first_of(project_row.distillations),
+            project_row.distillations,
             project_row.label_descriptions,
             project_row.feature_scores,
         )
