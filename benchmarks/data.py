@@ -107,7 +107,9 @@ def hatecheck() -> TextSet:
 
 def trec() -> TextSet:
     pool, held_out = load_questions(CACHE)
-    return TextSet("trec", [Row(q.text, q.label) for q in pool], [Row(q.text, q.label) for q in held_out])
+    return TextSet(
+        "trec", [Row(q.text, q.labels["label"]) for q in pool], [Row(q.text, q.labels["label"]) for q in held_out]
+    )
 
 
 SETS: dict[str, Callable[[], TextSet]] = {

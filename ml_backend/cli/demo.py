@@ -18,7 +18,12 @@ def demo(
     teacher: Annotated[
         str, typer.Option(help="`similarity`, or `smollm2`: a small language model on this machine")
     ] = "similarity",
-    kind: Annotated[str, typer.Option(help="`text`: 4,880 questions; `table`: 400 records of tumours")] = "text",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="`text`: 4,880 questions; `table`: 400 records of tumours; `controls`: 3,403 questions, two controls"
+        ),
+    ] = "text",
 ) -> None:
     """Start Label Studio, this backend and real texts or records to label, on this machine."""
     from ml_backend.core.logs import set_up_logs

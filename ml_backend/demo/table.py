@@ -32,6 +32,7 @@ SAMPLE_STATISTICS = {
 }
 """The factor of the score and the description, by statistic over the nuclei of a sample."""
 MALIGNANT, BENIGN = "Malignant", "Benign"
+CONTROL = "label"  # name of the control in `label_config_table.xml`
 
 
 def load_records() -> tuple[list[DemoTask], list[DemoTask]]:
@@ -44,7 +45,7 @@ def load_records() -> tuple[list[DemoTask], list[DemoTask]]:
     for row, target in zip(dataset.data.tolist(), dataset.target.tolist(), strict=True):
         record = dict(zip(fields, row, strict=True))
         label = str(dataset.target_names[target]).capitalize()
-        tasks.append(DemoTask(record_text(record), label, {"record": record}))
+        tasks.append(DemoTask(record_text(record), {CONTROL: label}, {"record": record}))
     random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 

@@ -34,16 +34,19 @@ def alive(folder: Path) -> list[str]:
     return processes
 
 
+def environment() -> dict[str, str]:
+    outside = {name: text for name, text in os.environ.items() if not name.startswith("APPRENTICE_")}
+    return {**outside, "PYTHONUNBUFFERED": "1"}
+
+
 @pytest.mark.timeout(580)
 def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     shutil.copytree(template, folder / "label-studio")  # as after an earlier demo: saves the minute of the first start
     port = free_port()
     command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(port)]
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("APPRENTICE_")}
-    environment["PYTHONUNBUFFERED"] = "1"
     headless = [*command, "--annotations", "12"]
-    done = subprocess.run(headless, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
     rows = re.findall(r"^ *(\d+) +(apprentice-\d+-\w+) +(\S+) +(\S+) +(\S+)$", done.stdout, re.MULTILINE)
@@ -56,17 +59,33 @@ def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(tem
     # again, by hand: what is there is used again, a third one is refused meanwhile, and Ctrl-C stops everything
     output_file = tmp_path / "output"
     with output_file.open("w") as out:
-        by_hand = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        by_hand = subprocess.Popen(command, env=environment(), stdout=out, stderr=out)
     try:
         until(
             lambda: "Ctrl-C stops everything" in output_file.read_text() or by_hand.poll() is not None, "an invitation"
         )
         assert "is there already" in output_file.read_text(), output_file.read_text()
-        third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        third = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
         assert third.returncode == 1 and "already" in third.stderr
         by_hand.send_signal(signal.SIGINT)
         assert by_hand.wait(120) == 0
     finally:
         by_hand.terminate()  # so that it stops its servers, too
         by_hand.wait(120)
+    until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
+
+
+@pytest.mark.timeout(580)
+def test_the_demo_of_two_controls_prints_the_accuracy_of_each(template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(template, folder / "label-studio")
+    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
+    headless = [*command, "--kind", "controls", "--annotations", "8"]
+    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^annotations +active version +subclass +random order +class +random order ", done.stdout, re.M)
+    rows = re.findall(r"^ *(\d+) +apprentice-\d+-\w+((?: +[\d.]+%){4}) +\S+$", done.stdout, re.MULTILINE)
+    assert rows and rows[-1][0] == "8", done.stdout
+    for control in ("subclass", "class"):
+        assert re.search(rf"^  {control} +8 labelled; accuracy ", done.stdout, re.MULTILINE), done.stdout
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)

@@ -1,0 +1,54 @@
+"""The kinds of tasks of the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.demo.table import load_records
+from ml_backend.demo.texts import DemoTask, load_questions, load_questions_with_subclasses
+
+
+@dataclass(frozen=True, slots=True)
+class DemoKind:
+    """One kind of tasks.
+
+    title          of the project in Label Studio
+    config_file    with the labelling configuration
+    load           the tasks of the pool and the held-out tasks; it may store files in the given folder
+    prior_command  the command that shows what the learner starts from
+    """
+
+    title: str
+    config_file: Path
+    load: Callable[[Path], tuple[list[DemoTask], list[DemoTask]]]
+    prior_command: str = "cues"
+
+    def read_label_config(self) -> str:
+        """Raises ApprenticeError if the file is not there."""
+        if not self.config_file.is_file():
+            raise ApprenticeError(
+                f"The demo needs {self.config_file}: run `make demo` in the folder of Apprentice's source"
+            )
+        return self.config_file.read_text()
+
+
+TABLE = "table"
+DEMO_KINDS = {
+    "text": DemoKind("Apprentice demo: questions", Path("label_config.xml"), load_questions),
+    TABLE: DemoKind(
+        "Apprentice demo: tumours", Path("label_config_table.xml"), lambda _folder: load_records(), "features"
+    ),
+    "controls": DemoKind(
+        "Apprentice demo: two controls", Path("label_config_controls.xml"), load_questions_with_subclasses
+    ),
+}
+
+
+def demo_kind(name: str) -> DemoKind:
+    """The kind with this name. Raises ApprenticeError if there is none."""
+    if name not in DEMO_KINDS:
+        raise ApprenticeError(f"The demo has no kind {name!r}: choose one of {', '.join(DEMO_KINDS)}")
+    return DEMO_KINDS[name]
