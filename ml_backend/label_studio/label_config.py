@@ -137,7 +137,8 @@ def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl]
     """Says why no control of a configuration is learnt. `tag_by_name`: the SDK's objects for the controls"""
     for control in unlearnt:
         if control.code in PROBLEMS:
-            sources = _sources(tag_by_name[control.name]) if control.name in tag_by_name else []
+            tag = tag_by_name.get(control.name)  # it may be another tag with the same name
+            sources = _sources(tag) if tag is not None and tag.tag == control.tag else []
             needs_two = CONTROL_TAGS[control.tag].source_count == 2
             return PROBLEMS[control.code].format(
                 control=f"<{control.tag} name={control.name!r}>",

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_questions_are_exported_and_replies_imported_with_their_cost(run: Run, s
     assert output.startswith("1 question to small is in")
 
 
-def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path) -> None:
+def test_importing_twice_changes_nothing(run: Run, store: Store, settings: Settings, tmp_path: Path) -> None:
     one, two, three, four = add_questions(store, "one", "two", "three", "four")
     file = tmp_path / "responses.jsonl"
     refused = reply(two.id, {"label": "fruit"}, finish="content_filter")
@@ -112,9 +113,10 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
     waiting = {question.id for question in store.questions.waiting(5)}
     before = store.ledger.spent(5), store.ledger.outcomes(5)[""]
     assert waiting == {three.id, four.id} and before[1] == {"answered": 1, "refused": 1}
-    lease = store.jobs.claim("worker")
-    assert lease is not None
-    store.jobs.finish(lease)
+    with closing(Store(settings)) as of_worker:  # with the clock of the command
+        lease = of_worker.jobs.claim("worker")
+        assert lease is not None
+        of_worker.jobs.finish(lease)
 
     code, output = run("teach", "--import", str(file))
     assert output.startswith("1 without a reply, which go on waiting, 2 known already, 1 to questions")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_label_studio import MULTIPLE, SINGLE
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -151,6 +151,7 @@ def xml(draw: st.DrawFn, depth: int = 3) -> str:
 
 @given(config=st.one_of(xml(), st.text(max_size=40), xml().map(lambda tags: view(TEXT, tags))))
 @hypothesis_settings(max_examples=300)
+@example('<View><View name="text" toName="text"/><Taxonomy name="text"/></View>')
 def test_any_configuration_is_read_or_refused(config: str) -> None:
     try:
         schema = read_schema(config)
