@@ -99,6 +99,8 @@ bench-teacher: .venv/.ready ## measures the accuracy that a teacher adds
 bench-labels: .venv/.ready ## measures how many labels the query strategies need
 	.venv/bin/python scripts/pip_install.py .venv/setup.log --constraint constraints.txt small-text==1.4.1 dill==0.4.1
 	.venv/bin/python -m benchmarks.labels
+	.venv/bin/python -m benchmarks.joint_queue --save
+	.venv/bin/python -m benchmarks.structured --save
 
 # only the tools, because mkdocstrings reads the source of Apprentice and does not import it
 .venv-docs/.ready: constraints-docs.txt
