@@ -250,10 +250,12 @@ def test_there_is_no_second_sweep_while_no_task_changes(
     assert len(looks) == 2
     harness.receive_event(harness.server.delete_task(1))
     quiet(harness, 12)  # the search for quotes takes one step or a few
-    assert len(looks) == 4, "at once where a task was deleted: one look that drops, one that finds no more"
+    # one look that drops, one that finds no more, and one more if the deleted text is forgotten after these
+    assert len(looks) in (4, 5), "at once where a task was deleted"
+    before = len(looks)
     harness.clock.seconds += maintenance.UNCHANGED_SWEEP_SECONDS
     quiet(harness, 3)
-    assert len(looks) == 5, "another worker may have written late"
+    assert len(looks) == before + 1, "another worker may have written late"
 
 
 def test_vectors_of_a_task_that_is_deleted_while_the_wipe_of_the_log_is_pending_are_removed_at_once(
