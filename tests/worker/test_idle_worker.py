@@ -21,7 +21,7 @@ from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
 PATIENCE = 60.0
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 9.0
 
 
 class Running:
