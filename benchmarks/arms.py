@@ -81,14 +81,14 @@ def spread(values: list[float]) -> str:
     return f"{np.mean(values):.1f} ± {half:.1f}"
 
 
-def publish(module: str, title: str, seeds: int, pages: Callable[[int], Iterable[str]]) -> None:
+def publish(module: str, title: str, seeds: int, pages: Callable[[int], Iterable[str]], measure: str = "AUC") -> None:
     """Runs the command line of a benchmark: prints its pages, and with --save writes them to a dated file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
-    head = f"# {title}, {today}\n\n`python -m benchmarks.{module}`, {options.seeds} repetitions, AUC.\n"
+    head = f"# {title}, {today}\n\n`python -m benchmarks.{module}`, {options.seeds} repetitions, {measure}.\n"
     text = "\n".join([head, *pages(options.seeds)])
     print(text)
     if options.save:

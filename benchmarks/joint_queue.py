@@ -1,6 +1,6 @@
 """The joint queue of two controls, against the queue of each control alone and random order.
 
-    python -m benchmarks.joint_queue [--sets clinc150 trec] [--seeds 10] [--save]
+    python -m benchmarks.joint_queue [--seeds 10] [--save]
 
 The protocol of `make bench-labels`: 25 random labels to begin with, the same for all queues of a seed, then 25 at a
 time up to 500, without a prior. A task that is chosen is labelled for both controls, and a learner is fitted for each.
@@ -10,14 +10,11 @@ that an interrupted benchmark continues: delete its joint-*.csv after a change t
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from benchmarks.arms import spread, table
+from benchmarks.arms import publish, spread, table
 from benchmarks.data import CACHE, clinc150, encoded, one_hot
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -75,7 +72,7 @@ def class_and_subclass() -> ControlsSet:
     return ControlsSet("trec", train, test)
 
 
-SETS: dict[str, Callable[[], ControlsSet]] = {"clinc150": domain_and_intent, "trec": class_and_subclass}
+SETS = (domain_and_intent, class_and_subclass)
 
 
 def run(controls_set: ControlsSet, seeds: int) -> Sequence[Measurement]:
@@ -128,25 +125,14 @@ def _difference(differences: Scores) -> str:
     return f"{differences.mean():+.2f} (95 % interval {low:+.2f} to {high:+.2f}), {(differences > 0).sum()} seeds won"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--save", action="store_true", help="write the tables beside this file, under today's date")
-    options = parser.parse_args()
+def pages(seeds: int) -> Iterator[str]:
     import torch
 
     torch.set_num_threads(1)
-    today = datetime.datetime.now(datetime.UTC).date()
-    parts = [f"# The joint queue of two controls, {today}\n\n`python -m benchmarks.joint_queue`\n"]
-    for name in options.sets:
-        controls_set = SETS[name]()
-        parts.append(report(controls_set, run(controls_set, options.seeds)))
-    text = "\n".join(parts)
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-joint-queue.md").write_text(text)
+    for load in SETS:
+        controls_set = load()
+        yield report(controls_set, run(controls_set, seeds))
 
 
 if __name__ == "__main__":
-    main()
+    publish("joint_queue", "The joint queue of two controls", 10, pages, "macro-F1 in hundredths")

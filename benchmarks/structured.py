@@ -8,18 +8,15 @@ come from the same probabilities: what differs is the decision. The rule for tax
 
 from __future__ import annotations
 
-import argparse
 import csv
-import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arms import spread, table
-from benchmarks.data import CACHE, DATA, clinc150, encoded
-from benchmarks.joint_queue import class_and_subclass
+from benchmarks.arms import publish, spread, table
+from benchmarks.data import CACHE, DATA, encoded
+from benchmarks.joint_queue import ControlsSet, Labelled, class_and_subclass, domain_and_intent
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask, TrainingSet
 from ml_backend.core.schema import ControlSchema
@@ -87,9 +84,9 @@ def _pairs(part: str) -> list[tuple[tuple[str, str], float]]:
         return [((row[5], row[6]), float(row[4])) for row in rows]
 
 
-def taxonomy(name: str, train: Sequence[tuple[str, str, str]], test: Sequence[tuple[str, str, str]]) -> StructuredSet:
-    """A taxonomy of two levels. The rows: text, branch, leaf."""
-    branches = {leaf: branch for _, branch, leaf in train}
+def taxonomy(controls_set: ControlsSet, branch_control: str, leaf_control: str) -> StructuredSet:
+    """A taxonomy of two levels: the labels of one control, and below each those of another one that occur with it."""
+    branches = {labels[leaf_control]: labels[branch_control] for _, labels in controls_set.train}
     tree = "".join(
         f'<Choice value="{branch}">'
         + "".join(f'<Choice value="{leaf}"/>' for leaf in sorted(branches) if branches[leaf] == branch)
@@ -100,11 +97,12 @@ def taxonomy(name: str, train: Sequence[tuple[str, str, str]], test: Sequence[tu
     [control] = read_schema(config).controls
     row_by_path = {path: row for row, path in enumerate(map(tuple, control.stored))}
 
-    def part(rows: Sequence[tuple[str, str, str]]) -> tuple[Floats, Floats]:
+    def part(rows: Sequence[Labelled]) -> tuple[Floats, Floats]:
         targets = np.zeros((len(rows), len(control.labels)), np.float32)
-        for row, (_, branch, leaf) in enumerate(rows):
+        for row, (_, labels) in enumerate(rows):
+            branch, leaf = labels[branch_control], labels[leaf_control]
             targets[row, [row_by_path[(branch,)], row_by_path[branch, leaf]]] = 1
-        return encoded([text for text, _, _ in rows]), targets
+        return encoded([text for text, _ in rows]), targets
 
     def f1(drafts: Mask, expected: Mask) -> float:
         return 100 * hierarchical_f1(drafts, expected, control.parents)
@@ -121,7 +119,10 @@ def taxonomy(name: str, train: Sequence[tuple[str, str, str]], test: Sequence[tu
         "without the hierarchy": lambda probabilities: decide_labels(probabilities, True),
         "top-down": lambda probabilities: _top_down(decide_labels(probabilities, True), control),
     }
-    return StructuredSet(f"{name}, a taxonomy", control, part(train), part(test), metrics, drafters, "logistic")
+    return StructuredSet(
+        f"{controls_set.name}, a taxonomy", control, part(controls_set.train), part(controls_set.test), metrics,
+        drafters, "logistic",
+    )  # fmt: skip
 
 
 def _top_down(chosen: Mask, control: ControlSchema) -> Mask:
@@ -131,21 +132,6 @@ def _top_down(chosen: Mask, control: ControlSchema) -> Mask:
         if parent >= 0:
             kept[:, label] &= kept[:, parent]
     return kept
-
-
-def domain_and_intent() -> StructuredSet:
-    text_set = clinc150()
-    train, test = ([(row.text, row.group, row.label) for row in rows] for rows in (text_set.train, text_set.test))
-    return taxonomy("clinc150", train, test)
-
-
-def question_classes() -> StructuredSet:
-    questions = class_and_subclass()
-    train, test = (
-        [(text, labels["class"], labels["subclass"]) for text, labels in rows]
-        for rows in (questions.train, questions.test)
-    )
-    return taxonomy("trec", train, test)
 
 
 def report(structured: StructuredSet, seeds: int) -> str:
@@ -174,24 +160,19 @@ def report(structured: StructuredSet, seeds: int) -> str:
     return f"{head}\n\n{table(['metric', 'draft', *(f'{n} labels' for n in SIZES)], lines)}"
 
 
-SETS: Sequence[Callable[[], StructuredSet]] = (similarity, domain_and_intent, question_classes)
+SETS: Sequence[Callable[[], StructuredSet]] = (
+    similarity,
+    lambda: taxonomy(domain_and_intent(), "domain", "intent"),
+    lambda: taxonomy(class_and_subclass(), "class", "subclass"),
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--save", action="store_true", help="write the tables beside this file, under today's date")
-    options = parser.parse_args()
+def pages(seeds: int) -> Iterator[str]:
     import torch
 
     torch.set_num_threads(1)
-    today = datetime.datetime.now(datetime.UTC).date()
-    head = f"# Drafts of ratings and taxonomies, {today}\n\n`python -m benchmarks.structured`, {options.seeds} seeds.\n"
-    text = "\n".join([head, *(report(load(), options.seeds) for load in SETS)])
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-structured.md").write_text(text)
+    yield from (report(load(), seeds) for load in SETS)
 
 
 if __name__ == "__main__":
-    main()
+    publish("structured", "Drafts of ratings and taxonomies", 10, pages, "errors and scores in hundredths")

@@ -32,6 +32,13 @@ TAXONOMY = (
 )
 
 
+def assert_drafts_are_valid(project: Project, backend: Backend, config: str) -> None:
+    """The published queue has more than 20 drafts, and Label Studio's own validation accepts each."""
+    regions = [row["result"] for row in project.predictions(backend.active(project).name) if row["result"]]
+    assert len(regions) > 20
+    assert [validation_errors(config, region) for region in regions] == [[]] * len(regions)
+
+
 @pytest.mark.parametrize(
     ("config", "labels"),
     [
@@ -52,9 +59,7 @@ def test_a_control_is_learnt_and_its_drafts_are_served(
         assert served is not None
         project.answer(served.task, *labels_of[project.truth[served.text]])
     backend.wait_for_queue(project, labelled=ANSWERS)
-    regions = [row["result"] for row in project.predictions(backend.active(project).name) if row["result"]]
-    assert len(regions) > 20
-    assert [validation_errors(config, region) for region in regions] == [[]] * len(regions)
+    assert_drafts_are_valid(project, backend, config)
     right = 0
     for _ in range(10):
         served = project.next()
@@ -106,9 +111,7 @@ def pairs(admin: LabelStudioClient, backend: Backend) -> Project:
 
 
 def test_a_comparison_is_learnt_and_its_drafts_are_served(pairs: Project, backend: Backend) -> None:
-    regions = [row["result"] for row in pairs.predictions(backend.active(pairs).name) if row["result"]]
-    assert len(regions) > 20
-    assert [validation_errors(PAIR, region) for region in regions] == [[]] * len(regions)
+    assert_drafts_are_valid(pairs, backend, PAIR)
     right = 0
     for _ in range(10):
         served = pairs.next()

@@ -22,6 +22,7 @@ from two_controls import (
     drafts_of,
     label_open_tasks,
     label_tasks,
+    learn_both_controls,
 )
 
 from ml_backend.core import registry
@@ -50,11 +51,7 @@ def server() -> FakeLabelStudio:
 @pytest.fixture
 def moody(server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store) -> dict[int, Labels]:
     """A project of 90 tasks whose second version has learners of both controls, fitted on 30 right annotations."""
-    truth = add_moody_tasks(server, 90)
-    run_round(make_round(server))
-    label_open_tasks(server, truth, 30)
-    run_round(make_round(server))
-    return truth
+    return learn_both_controls(server, lambda: run_round(make_round(server)))
 
 
 def learners(store: Store) -> dict[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fake_label_studio import SINGLE, FakeLabelStudio, text_about
@@ -23,6 +23,15 @@ def add_moody_tasks(server: FakeLabelStudio, n: int) -> dict[int, Labels]:
     first, labels = max(server.tasks, default=0), [combinations[i % 6] for i in range(n)]
     server.add_tasks([_text(of_task, i) for i, of_task in enumerate(labels)])
     return dict(zip([number for number in server.tasks if number > first], labels, strict=True))
+
+
+def learn_both_controls(server: FakeLabelStudio, run_round: Callable[[], object]) -> dict[int, Labels]:
+    """Runs a round of 90 tasks, labels 30 of them right, and runs another one. Returns the labels of each task."""
+    truth = add_moody_tasks(server, 90)
+    run_round()
+    label_open_tasks(server, truth, 30)
+    run_round()
+    return truth
 
 
 def _text(labels: Labels, n: int) -> str:

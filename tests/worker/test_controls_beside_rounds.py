@@ -8,7 +8,7 @@ from manual_clock import ManualClock
 from projects import set_up
 from round_fixtures import MakeRound, active
 from teacher_harness import TeacherHarness
-from two_controls import LABEL, MOOD, TWO_CONTROLS, Labels, add_moody_tasks, label_open_tasks
+from two_controls import LABEL, MOOD, TWO_CONTROLS, Labels, label_open_tasks, learn_both_controls
 
 from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators
@@ -27,10 +27,7 @@ def server() -> FakeLabelStudio:
 @pytest.fixture
 def taught(server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store) -> dict[int, Labels]:
     """A project of 90 tasks whose second version has learners of both controls, fitted on 30 right annotations."""
-    truth = add_moody_tasks(server, 90)
-    run_round(make_round(server))
-    label_open_tasks(server, truth, 30)
-    run_round(make_round(server))
+    truth = learn_both_controls(server, lambda: run_round(make_round(server)))
     set_up(store, 5, connection={"ml": 1})
     return truth
 
