@@ -123,7 +123,12 @@ class LabelStudioClient:
 
     def change_project(self, project: int, **values: Any) -> None:
         """Sets fields of a project. The response includes only the id: all fields would take long (see `project`), and
-        without the id Label Studio responds with status 500."""
+        without the id Label Studio responds with status 500.
+
+        Measured on 1.23: Label Studio reads the project, checks the values, and then writes all fields, without a
+        transaction. If another client saves the project between the reading and the writing, for example with another
+        labelling configuration, its change is lost, and the response does not show this.
+        """
         self.call("PATCH", f"api/projects/{project}", body=values, params={"include": "id"})
 
     def save_tab(self, project: int, data: dict[str, Any], tab_id: int | None) -> int:
