@@ -258,6 +258,17 @@ class Backend:
             for worker in self.processes("worker"):
                 os.kill(worker, signal.SIGCONT)
 
+    def change_config(self, project: Project, config: str) -> ModelVersion:
+        """Saves a labelling configuration of a connected project, and returns the version that served until then.
+
+        No round runs meanwhile: a switch of the model version could write the earlier configuration again (see
+        `LabelStudioClient.change_project`).
+        """
+        with self.held_queue(project) as version:
+            project.client.change_project(project.number, label_config=config)
+        project.schema = read_schema(config)
+        return version
+
     @contextmanager
     def worker_held_in_a_round(self, project: Project) -> Iterator[None]:
         """Submits annotations until a round runs, and stops the worker in that round inside the block."""

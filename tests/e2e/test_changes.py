@@ -9,16 +9,9 @@ from running_backend import Backend, Project, label_config, until
 from texts import LABELS, messages
 
 from ml_backend.core.exceptions import LabelStudioError
-from ml_backend.label_studio.label_config import read_schema
 from ml_backend.rendering.status_text import status_lines
 
 pytestmark = pytest.mark.e2e
-
-
-def relabel(project: Project, labels: tuple[str, ...]) -> None:
-    config = label_config(labels)
-    project.client.change_project(project.number, label_config=config)
-    project.schema = read_schema(config)
 
 
 def drafted(project: Project, version: str) -> dict[int, str]:
@@ -37,9 +30,9 @@ def test_a_label_may_be_added_and_removed_under_way(backend: Backend, make_proje
     for label in LABELS[:2]:
         for task in by_label[label][:3]:
             project.answer(task, label)
-    version_before = backend.wait_for_queue(project, labelled=6)
+    backend.wait_for_queue(project, labelled=6)
 
-    relabel(project, LABELS[:4])
+    version_before = backend.change_config(project, label_config(LABELS[:4]))
     until(lambda: backend.active(project).number > version_before.number, "a round for the new labels")
     for task in by_label[LABELS[3]][:3]:
         project.answer(task, LABELS[3])
@@ -49,14 +42,14 @@ def test_a_label_may_be_added_and_removed_under_way(backend: Backend, make_proje
     assert fitting and fitting.count(LABELS[3]) > len(fitting) / 2
     assert backend.status(project).last_error is None
 
-    relabel(project, (LABELS[0], LABELS[1], LABELS[3]))  # nobody has used the third
+    backend.change_config(project, label_config((LABELS[0], LABELS[1], LABELS[3])))  # nobody has used the third
     until(
         lambda: set(drafted(project, backend.active(project).name).values()) <= {LABELS[0], LABELS[1], LABELS[3]},
         "a queue without the unused label",
     )
     backend.wait_for_queue(project, labelled=9)
 
-    relabel(project, (LABELS[1], LABELS[3]))  # three answers have no meaning any more
+    backend.change_config(project, label_config((LABELS[1], LABELS[3])))  # three answers have no meaning any more
     until(lambda: backend.active(project).labelled == 6, "a round without the used label")
     version = backend.wait_for_queue(project, labelled=6)
     assert set(drafted(project, version.name).values()) <= {LABELS[1], LABELS[3]}
@@ -71,7 +64,7 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
     project = make_project(30)
     backend.connect(project)
     backend.wait_for_queue(project)
-    relabel(project, (*LABELS[:2], "Informatics"))
+    backend.change_config(project, label_config((*LABELS[:2], "Informatics")))
     project.truth = {text: "Informatics" if its == LABELS[2] else its for text, its in project.truth.items()}
     project.answer_next(6)
     version = backend.wait_for_queue(project, labelled=6)
@@ -80,7 +73,8 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
     old_config = project.seen()["label_config"]
     number = '<View><Text name="text" value="$text"/><TextArea name="topic" toName="text"/></View>'
     try:
-        project.client.change_project(project.number, label_config=number)
+        with backend.held_queue(project):  # see `Backend.change_config`
+            project.client.change_project(project.number, label_config=number)
     except LabelStudioError:
         return  # refused because of the answers that are there: nothing to tell
     until(

@@ -9,8 +9,6 @@ from running_backend import Backend, Project, label_config, until
 from schemas import only
 from texts import LABELS
 
-from ml_backend.label_studio.label_config import read_schema
-
 pytestmark = pytest.mark.e2e
 
 
@@ -56,10 +54,7 @@ def test_a_label_that_is_removed_is_gone_from_the_drafts_long_before_the_next_re
 ) -> None:
     backend, project = make_backend(reconcile_seconds=600), make_project(30)
     backend.connect(project)
-    version_before = backend.wait_for_queue(project)
-    config = label_config(LABELS[:2])
-    project.client.change_project(project.number, label_config=config)
-    project.schema = read_schema(config)
+    version_before = backend.change_config(project, label_config(LABELS[:2]))
     version = until(
         lambda: (now := backend.active(project)).number > version_before.number and now, "a round", seconds=60
     )

@@ -50,10 +50,6 @@ class TwoControlProject(Project):
         client.call("POST", f"api/projects/{project.number}/import", body=data, timeout=120)
         return project
 
-    def configure(self, config: str) -> None:
-        self.client.change_project(self.number, label_config=config)
-        self.schema = read_schema(config)
-
     def serve(self) -> ServedTask:
         served = self.next()
         assert served is not None, "nothing is served"
@@ -158,10 +154,10 @@ def test_a_control_may_be_added_renamed_and_removed_under_way(admin: LabelStudio
     def drafted(version: str) -> set[tuple[str, ...]]:
         return {tuple(sorted(labels)) for labels in project.drafts(version).values()}
 
-    project.configure(BOTH)
+    backend.change_config(project, BOTH)
     assert drafted(version_with(TOPIC, SENTIMENT)) == {(SENTIMENT, TOPIC)}, "the teacher drafts the new control"
     learner = backend.active(project).controls[TOPIC].learner
-    project.configure(config_of(BY_TOPIC, BY_SENTIMENT.replace(SENTIMENT, MOOD)))
+    backend.change_config(project, config_of(BY_TOPIC, BY_SENTIMENT.replace(SENTIMENT, MOOD)))
     assert drafted(version_with(TOPIC, MOOD)) == {(MOOD, TOPIC)}
     controls = backend.active(project).controls
     assert controls[TOPIC].learner == learner is not None, "the other control keeps its learner"
@@ -172,11 +168,11 @@ def test_a_control_may_be_added_renamed_and_removed_under_way(admin: LabelStudio
     labelled = {name: control.labelled for name, control in version.controls.items()}
     assert labelled == {TOPIC: 16, MOOD: 8} and version.controls[MOOD].learner is not None
     with pytest.raises(RequestRefusedError):  # Label Studio keeps a control that annotations use
-        project.configure(config_of(BY_TOPIC))
+        backend.change_config(project, config_of(BY_TOPIC))
 
     for annotation in annotations:
         project.client.call("DELETE", f"api/annotations/{annotation}/")
-    project.configure(config_of(BY_TOPIC))
+    backend.change_config(project, config_of(BY_TOPIC))
     assert drafted(version_with(TOPIC)) == {(TOPIC,)}
     status = backend.printed_status(project)
     assert ([*status["controls"]], status["labelled"], status["last_error"]) == ([TOPIC], 8, None)
