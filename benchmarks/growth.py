@@ -161,7 +161,9 @@ class MadeUpProject:
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
             questions = {
-                task: prompts.label_question([schema.controls[0]], key, self.label_studio.text(task), teacher.name, {})
+                task: prompts.label_question(
+                    prompts.LabelPrompt([schema.controls[0]]), key, self.label_studio.text(task), teacher.name
+                )
                 for task, key in keys.items()
             }
             self.store.questions.add(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])

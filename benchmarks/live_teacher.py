@@ -31,7 +31,9 @@ def live(seeds: int) -> Iterator[str]:
         teacher = registry.teacher("openai", options)
         assert teacher is not None
         questions = [
-            prompts.label_question([bench.schema.controls[0]], content_key(text), text, teacher.name, {})
+            prompts.label_question(
+                prompts.LabelPrompt([bench.schema.controls[0]]), content_key(text), text, teacher.name
+            )
             for text in texts
         ]
         begin = time.monotonic()

@@ -22,7 +22,7 @@ from ml_backend.teacher.candidates import remaining_labels
 from ml_backend.teacher.client import Budget, TeacherClient, has_no_reply, missing_model_problem
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.evolution.steps import REFUSAL
-from ml_backend.teacher.prompts import label_fields
+from ml_backend.teacher.prompts import LabelPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +175,12 @@ def _is_present(question: Question, schema: ProjectSchema) -> bool:
         fields
         for control in schema.controls
         for fields in (
-            label_fields([control], named=named),
-            label_fields([control], REFUSAL, named=named),
-            label_fields([control], REFUSAL),  # of an earlier release
+            LabelPrompt([control], named=named).fields,
+            LabelPrompt([control], refusal=REFUSAL, named=named).fields,
+            LabelPrompt([control], refusal=REFUSAL).fields,  # of an earlier release
         )
     ]
-    return question.purpose != "label" or question.fields in (label_fields(schema.controls), *of_rounds)
+    return question.purpose != "label" or question.fields in (LabelPrompt(schema.controls).fields, *of_rounds)
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

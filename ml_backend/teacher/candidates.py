@@ -82,7 +82,7 @@ def remaining_labels(
     replies = questions.cached_replies(project, teacher)
     labelled_keys = set.intersection(*(replies.keys_for(control) for control in controls))
     if options.teacher == registry.BATCH_TEACHER:
-        labelled_keys |= questions.keys_waiting(project, teacher, prompts.label_fields(controls))
+        labelled_keys |= questions.keys_waiting(project, teacher, prompts.LabelPrompt(controls).fields)
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
@@ -135,12 +135,12 @@ def label_questions(
     """
     pool, project_row = project.pool, project.project_row
     controls = project.schema.controls if control is None else (control,)
-    named = len(project.schema.controls) > 1
     tasks = tasks[pool.is_not_generated(tasks)]
     descriptions = {
         control.name: label_descriptions(project_row.label_descriptions.get(control.name), control)
         for control in controls
     }
+    prompt = prompts.LabelPrompt(controls, descriptions, named=len(project.schema.controls) > 1)
     texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
@@ -149,7 +149,7 @@ def label_questions(
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         if text.strip():
             key = pool.keys_of(rows[i : i + 1])
-            questions[row] = prompts.label_question(controls, key, text, teacher, descriptions, named=named), key
+            questions[row] = prompts.label_question(prompt, key, text, teacher), key
     answers = store.questions.answers(project_row.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
@@ -162,7 +162,7 @@ def label_questions(
     examples = labelled_examples(store, project, current, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
-        (replace(question, examples=prompts.as_examples(controls, examples_of_row.get(row, []), named=named)), key)
+        (replace(question, examples=prompts.as_examples(prompt, examples_of_row.get(row, []))), key)
         for row, (question, key) in unanswered.items()
     ]
 

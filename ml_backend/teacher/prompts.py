@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ml_backend.core.schema import ControlSchema
@@ -15,67 +16,66 @@ TOKENS_PER_LABEL, TOKENS_PER_FIELD = 24, 20
 """Maximum number of tokens of a label in a reply, and of a property in addition to its labels."""
 
 
-def label_question(  # noqa: PLR0913
-    controls: Sequence[ControlSchema],
-    key: bytes,
-    text: str,
-    teacher: str,
-    descriptions: Mapping[str, Mapping[str, str]],
-    refusal: str = "",
-    *,
-    named: bool = False,
-) -> Question:
-    """The question for the labels of a text, with a property of the reply for each control.
+@dataclass(frozen=True, slots=True)
+class LabelPrompt:
+    """The part of a `label_question` that is the same for all texts.
 
-    key           the text's content key
+    controls      that are asked about
     descriptions  of the labels, by the name of the control and by label
     refusal       an answer that the teacher may give instead of a label, "" for none
-    named         as in `label_fields`
+    named         whether also the property of a single control has the control's name, because the project has several
+                  controls; otherwise its name is `LABEL`
+    """
 
-    The property of a single control is `LABEL`, unless it is `named`; others have the name of the control. A control
-    that annotators may not be shown is answered, too, because the teacher cannot know whether they are shown it.
+    controls: Sequence[ControlSchema]
+    descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    refusal: str = ""
+    named: bool = False
+
+    @property
+    def fields(self) -> tuple[LabelField, ...]:
+        """The properties of the reply, one for each control."""
+        is_named = self.named or len(self.controls) > 1
+        return tuple(
+            LabelField(
+                control.name if is_named else LABEL,
+                (*control.labels, *([self.refusal] if self.refusal else [])),
+                control.multiple,
+            )
+            for control in self.controls
+        )
+
+
+def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> Question:
+    """The question for the labels of a text, with a property of the reply for each control. `key`: the text's content
+    key. A control that annotators may not be shown is answered, too, because the teacher cannot know whether they are
+    shown it.
 
     Few-shot examples may be added. Neither they nor the descriptions are part of the id, because a better prompt is no
     reason to ask for a draft again.
     """
-    fields = label_fields(controls, refusal, named=named)
-    is_unnamed = len(fields) == 1 and not named
+    fields = prompt.fields
+    is_unnamed = len(fields) == 1 and not prompt.named
     identity = [
         [field.name, list(field.labels), field.multiple, list(control.hints)]
-        for field, control in zip(fields, controls, strict=True)
+        for field, control in zip(fields, prompt.controls, strict=True)
     ]
     return Question(
         id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if is_unnamed else [identity])),
         purpose="label",
-        instructions=_label_instructions(controls, descriptions, refusal),
-        text=_shown_text(text, controls),
+        instructions=_label_instructions(prompt),
+        text=_shown_text(text, prompt.controls),
         reply=object_schema({field.name: _labels_schema(field) for field in fields}),
         fields=fields,
         longest=_max_tokens(fields),
     )
 
 
-def label_fields(
-    controls: Sequence[ControlSchema], refusal: str = "", *, named: bool = False
-) -> tuple[LabelField, ...]:
-    """The properties of the reply to a `label_question`. `named`: whether also the property of a single control has the
-    control's name, because the project has several controls; otherwise its name is `LABEL`."""
-    return tuple(
-        LabelField(
-            control.name if named or len(controls) > 1 else LABEL,
-            (*control.labels, *([refusal] if refusal else [])),
-            control.multiple,
-        )
-        for control in controls
-    )
-
-
-def _label_instructions(
-    controls: Sequence[ControlSchema], descriptions: Mapping[str, Mapping[str, str]], refusal: str
-) -> str:
+def _label_instructions(prompt: LabelPrompt) -> str:
+    controls, refusal = prompt.controls, prompt.refusal
     may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
     choices = [_decision(control) for control in controls]
-    lists = [listed_labels(control, descriptions.get(control.name, {})) for control in controls]
+    lists = [listed_labels(control, prompt.descriptions.get(control.name, {})) for control in controls]
     if len(controls) == 1:
         return f"You label texts. Say {choices[0]}, in JSON.{may_refuse}\n\nThe labels:\n{lists[0]}"
     kinds = (
@@ -121,21 +121,14 @@ def _max_tokens(fields: Sequence[LabelField]) -> int:
 
 
 def as_examples(
-    controls: Sequence[ControlSchema],
-    annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]],
-    *,
-    named: bool = False,
+    prompt: LabelPrompt, annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]]
 ) -> tuple[tuple[str, str], ...]:
     """Few-shot examples from texts and the annotators' labels: pairs of a text and the correct reply to it. A reply
-    has no property for a control without labels.
-
-    annotated  texts with their labels by the name of the control
-    named      as in `label_fields`
-    """
-    fields = {control.name: field for control, field in zip(controls, label_fields(controls, named=named), strict=True)}
+    has no property for a control without labels. `annotated`: texts with their labels by the name of the control"""
+    fields = {control.name: field for control, field in zip(prompt.controls, prompt.fields, strict=True)}
     return tuple(
         (
-            _shown_text(text, controls),
+            _shown_text(text, prompt.controls),
             json.dumps(
                 {
                     field.name: list(labels[name]) if field.multiple else labels[name][0]

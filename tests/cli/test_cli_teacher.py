@@ -52,7 +52,10 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def add_questions(store: Store, *texts: str) -> list[Question]:
-    questions = [prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {}) for text in texts]
+    questions = [
+        prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, TEACHER)
+        for text in texts
+    ]
     store.questions.add(5, TEACHER, [(question, content_key(question.text)) for question in questions])
     return questions
 
@@ -138,7 +141,9 @@ def test_a_useful_reply_is_stored_after_a_useless_one(run: Run, store: Store, tm
 
 
 def test_teacher_labels_of_a_batch_are_counted_as_in_the_loop(run: Run, store: Store, tmp_path: Path) -> None:
-    refusable = prompts.label_question([SCHEMA.controls[0]], content_key("written"), "written", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(
+        prompts.LabelPrompt([SCHEMA.controls[0]], refusal=REFUSAL), content_key("written"), "written", TEACHER
+    )
     store.questions.add(5, TEACHER, [(refusable, content_key("written"))])
     (one,) = add_questions(store, "one")
     file = tmp_path / "responses.jsonl"
@@ -205,12 +210,16 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
         replace(control, labels=(*control.labels, "stone")),
         replace(control, multiple=True),
     ]
-    stale = [prompts.label_question([other], content_key("old"), "old", TEACHER, {}) for other in others]
+    stale = [
+        prompts.label_question(prompts.LabelPrompt([other]), content_key("old"), "old", TEACHER) for other in others
+    ]
     store.questions.add(5, TEACHER, [(question, None) for question in stale])
     file = tmp_path / "some.jsonl"
     code, output = run("teach", "--export", str(file))
     assert code == 0 and output.startswith("Nothing is written. 3 are passed over") and not file.exists()
-    refusable = prompts.label_question([SCHEMA.controls[0]], content_key("new"), "new", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(
+        prompts.LabelPrompt([SCHEMA.controls[0]], refusal=REFUSAL), content_key("new"), "new", TEACHER
+    )
     store.questions.add(5, TEACHER, [(refusable, None)])
     (fresh,) = add_questions(store, "one")
     code, output = run("teach", "--export", str(file))

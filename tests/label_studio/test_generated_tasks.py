@@ -206,7 +206,10 @@ def test_teacher_labels_of_generated_tasks_are_neither_compared_nor_distilled(
     ask(
         store,
         teacher,
-        [prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {}) for text in texts],
+        [
+            prompts.label_question(prompts.LabelPrompt([single.controls[0]]), content_key(text), text, teacher.name)
+            for text in texts
+        ],
     )
     teacher_labels = load_teacher_labels(store, teacher.name, single.controls[0], context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
@@ -243,7 +246,7 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
         store,
         teacher,
         [
-            prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {})
+            prompts.label_question(prompts.LabelPrompt([single.controls[0]]), content_key(text), text, teacher.name)
             for text in texts.values()
         ],
     )
@@ -270,7 +273,10 @@ def test_the_draft_of_a_generated_task_is_the_teachers_whatever_the_confidence_o
     ask(
         store,
         teacher,
-        [prompts.label_question([single.controls[0]], content_key(text), text, teacher.name, {}) for text in texts],
+        [
+            prompts.label_question(prompts.LabelPrompt([single.controls[0]]), content_key(text), text, teacher.name)
+            for text in texts
+        ],
     )
     run_round(make_round(server))
     shown = {draft.task: draft for draft in store.published_drafts.of(5)}

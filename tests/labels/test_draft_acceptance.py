@@ -162,7 +162,8 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
         question = replace(
-            prompts.label_question([SCHEMA.controls[0]], content_key(text), text, teacher, {}), id=f"q{number}"
+            prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, teacher),
+            id=f"q{number}",
         )
         store.questions.add(5, teacher, [(question, content_key(text))])
         probabilities = np.array([label == name for name in SCHEMA.controls[0].labels], np.float32)

@@ -81,7 +81,9 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         store.published_drafts.put(project, version, queue)
     probabilities = {}
     for task in range(1, teacher_labels + 1):
-        question = prompts.label_question([SCHEMA.controls[0]], content_key(text_of(task)), text_of(task), TEACHER, {})
+        question = prompts.label_question(
+            prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text_of(task)), text_of(task), TEACHER
+        )
         store.questions.add(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
         store.questions.store_answer(
@@ -177,7 +179,9 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
     fill_by_hand(store, 40, teacher_labels=5)
     write_stats_row(store)
     before = store.stats.inputs_digest(5)
-    question = prompts.label_question([SCHEMA.controls[0]], content_key("text 9"), "text 9", TEACHER, {})
+    question = prompts.label_question(
+        prompts.LabelPrompt([SCHEMA.controls[0]]), content_key("text 9"), "text 9", TEACHER
+    )
     store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.store_answer(
         5, Answer(question.id, {"label": "fruit"}, {"label": np.eye(3, dtype=np.float32)[0]}), []

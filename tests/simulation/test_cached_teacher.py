@@ -25,7 +25,10 @@ def cached_teacher(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE
 
 
 def questions(*texts: str) -> list[Question]:
-    return [prompts.label_question([SCHEMA.controls[0]], content_key(text), text, "scripted", {}) for text in texts]
+    return [
+        prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, "scripted")
+        for text in texts
+    ]
 
 
 def test_the_same_question_is_asked_once_and_counts_in_every_run(store: Store) -> None:

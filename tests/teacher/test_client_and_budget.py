@@ -51,7 +51,8 @@ class Scripted:
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     keys = [content_key(f"text {number}") for number in range(n)]
     return [
-        prompts.label_question([SCHEMA.controls[0]], key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)
+        prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), key, f"text {i}", "scripted")
+        for i, key in enumerate(keys)
     ], keys
 
 
@@ -67,21 +68,28 @@ def test_an_answered_question_is_never_asked_again(store: Store) -> None:
 
 def test_other_labels_texts_teachers_and_hints_make_another_question_and_descriptions_do_not() -> None:
     key = content_key("a text")
-    plain = prompts.label_question([SCHEMA.controls[0]], key, "a text", "scripted", {})
+    plain = prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), key, "a text", "scripted")
     others = {
         prompts.label_question(
-            [replace(SCHEMA.controls[0], labels=("fruit", "metal", "stone"))], key, "a text", "scripted", {}
+            prompts.LabelPrompt([replace(SCHEMA.controls[0], labels=("fruit", "metal", "stone"))]),
+            key,
+            "a text",
+            "scripted",
         ).id,
-        prompts.label_question([SCHEMA.controls[0]], key, "a text", "another", {}).id,
-        prompts.label_question([SCHEMA.controls[0]], content_key("b"), "b", "scripted", {}).id,
+        prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), key, "a text", "another").id,
+        prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key("b"), "b", "scripted").id,
         prompts.label_question(
-            [replace(SCHEMA.controls[0], hints=("grows on trees", ""))], key, "a text", "scripted", {}
+            prompts.LabelPrompt([replace(SCHEMA.controls[0], hints=("grows on trees", ""))]), key, "a text", "scripted"
         ).id,
-        prompts.label_question([replace(SCHEMA.controls[0], multiple=True)], key, "a text", "scripted", {}).id,
+        prompts.label_question(
+            prompts.LabelPrompt([replace(SCHEMA.controls[0], multiple=True)]), key, "a text", "scripted"
+        ).id,
     }
     assert len(others) == 5 and plain.id not in others
     assert (
-        prompts.label_question([SCHEMA.controls[0]], key, "a text", "scripted", {"c": {"fruit": "grows on trees"}}).id
+        prompts.label_question(
+            prompts.LabelPrompt([SCHEMA.controls[0]], {"c": {"fruit": "grows on trees"}}), key, "a text", "scripted"
+        ).id
         == plain.id
     )
 

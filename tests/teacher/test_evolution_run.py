@@ -124,7 +124,7 @@ def test_replies_of_a_round_do_not_count_for_another_control_with_the_same_label
 
 def test_a_reply_about_all_controls_is_read_for_the_evolved_control() -> None:
     controls = [ControlSchema(name, "text", ("fruit", "metal"), False) for name in ("label", "mood")]
-    asked = prompts.label_question(controls, b"key", "a text", "t", {})
+    asked = prompts.label_question(prompts.LabelPrompt(controls), b"key", "a text", "t")
     given = {"label": np.array([0.9, 0.1], np.float32), "mood": np.array([0.1, 0.9], np.float32)}
     replies = [(GeneratedText("a text", POOL), Answer(asked.id, {"label": "fruit", "mood": "metal"}, given), asked)]
     kept = [steps.labelled(control, replies)[0][0].label for control in controls]

@@ -226,8 +226,8 @@ def test_the_first_diagnosis_has_the_error_analysis_of_the_serving_learner(
 
 
 def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single: ProjectSchema) -> None:
-    plain = prompts.label_question([single.controls[0]], b"key", "a text", "t", {})
-    free = prompts.label_question([single.controls[0]], b"key", "a text", "t", {}, "unclear")
+    plain = prompts.label_question(prompts.LabelPrompt([single.controls[0]]), b"key", "a text", "t")
+    free = prompts.label_question(prompts.LabelPrompt([single.controls[0]], refusal="unclear"), b"key", "a text", "t")
     labels = (*single.controls[0].labels, "unclear")
     assert free.fields == (LabelField("label", labels),) and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(labels) and "unclear" in free.instructions
@@ -236,7 +236,11 @@ def test_a_question_that_may_be_refused_has_another_id_and_one_more_label(single
 def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision_must_be_confident(
     multiple: ProjectSchema,
 ) -> None:
-    asked = [prompts.label_question([multiple.controls[0]], b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [
+        prompts.label_question(
+            prompts.LabelPrompt([multiple.controls[0]], refusal=steps.REFUSAL), b"key", "a text", "t"
+        )
+    ] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, {"label": np.array(row, np.float32)}) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
@@ -247,7 +251,7 @@ def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision
 
 def labels_given(control: ControlSchema, *shares: float) -> tuple[str, ...]:
     """The labels that a text gets from the teacher's probabilities."""
-    asked = prompts.label_question([control], b"key", "a text", "t", {}, steps.REFUSAL)
+    asked = prompts.label_question(prompts.LabelPrompt([control], refusal=steps.REFUSAL), b"key", "a text", "t")
     answer = Answer("q", {"label": []}, {"label": np.array([*shares, 0.0], np.float32)})
     kept, _ = steps.labelled(control, [(GeneratedText("a text", POOL), answer, asked)])
     return kept[0].label

@@ -158,7 +158,7 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
 
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
-    asked = prompts.label_question([SCHEMA.controls[0]], content_key(text), text, name, {})
+    asked = prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, name)
     store.questions.add(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")

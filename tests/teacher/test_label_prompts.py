@@ -19,6 +19,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
 from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH
+from ml_backend.teacher.prompts import LabelPrompt
 from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.chat_completions import expected_tokens
 
@@ -46,7 +47,7 @@ def test_the_question_about_a_single_control_is_that_of_earlier_releases(
     store: Store, multiple: bool, refusal: str, digest: str, cache_key: str, opening: str, longest: int
 ) -> None:
     control = replace(TOPIC, multiple=multiple, hints=() if multiple else TOPIC.hints)
-    asked = prompts.label_question([control], KEY, "an apple", "openai:small", DESCRIPTIONS, refusal)
+    asked = prompts.label_question(LabelPrompt([control], DESCRIPTIONS, refusal), KEY, "an apple", "openai:small")
     labels = ("fruit", "métal", *([refusal] if refusal else []))
     assert asked.id == f"label-{digest}" and asked.longest == longest
     assert asked.instructions == f"{opening}{OR_UNCLEAR if refusal else ''}{LISTED}"
@@ -59,7 +60,7 @@ def test_the_question_about_a_single_control_is_that_of_earlier_releases(
         "additionalProperties": False,
     }
 
-    examples = prompts.as_examples([control], [("zinc", {"topic": ["métal"]})])
+    examples = prompts.as_examples(LabelPrompt([control]), [("zinc", {"topic": ["métal"]})])
     assert examples == (("zinc", '{"label": ["métal"]}' if multiple else '{"label": "métal"}'),)
     cached = CachedTeacher(store, TeacherClient(store, PROJECT_ID, ScriptedTeacher("fruit"), FREE))
     list(cached.answer([replace(asked, examples=examples)]))
@@ -67,7 +68,7 @@ def test_the_question_about_a_single_control_is_that_of_earlier_releases(
 
 
 def test_several_controls_are_asked_about_at_once_with_a_property_for_each() -> None:
-    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", DESCRIPTIONS)
+    asked = prompts.label_question(LabelPrompt([TOPIC, TONES], DESCRIPTIONS), KEY, "an apple", "openai:small")
     assert asked.instructions == (
         "You label texts. A text gets labels of 2 kinds; decide on each kind by itself. Answer in JSON, with one "
         "property for each kind, under its name.\n\n"
@@ -90,26 +91,26 @@ def test_the_controls_their_names_and_their_order_identify_the_question() -> Non
         [TOPIC, replace(TONES, multiple=False)],
         [TOPIC, replace(TONES, hints=("rude", "", ""))],
     ]
-    ids = [prompts.label_question(controls, KEY, "an apple", "openai:small", {}).id for controls in variants]
+    ids = [prompts.label_question(LabelPrompt(controls), KEY, "an apple", "openai:small").id for controls in variants]
     assert len(set(ids)) == len(variants)
-    described = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", DESCRIPTIONS)
+    described = prompts.label_question(LabelPrompt([TOPIC, TONES], DESCRIPTIONS), KEY, "an apple", "openai:small")
     assert described.id == ids[1]
 
 
 def test_the_question_about_one_of_several_controls_names_it() -> None:
     subject = replace(TOPIC, name="subject")
-    asked = [prompts.label_question([control], KEY, "x", "t", {}, named=True) for control in (TOPIC, subject)]
-    plain = prompts.label_question([TOPIC], KEY, "x", "t", {})
+    asked = [prompts.label_question(LabelPrompt([control], named=True), KEY, "x", "t") for control in (TOPIC, subject)]
+    plain = prompts.label_question(LabelPrompt([TOPIC]), KEY, "x", "t")
     assert len({question.id for question in (*asked, plain)}) == 3
     assert [question.fields[0].name for question in asked] == ["topic", "subject"]
     assert asked[0].reply["required"] == ["topic"] and asked[0].instructions == plain.instructions
-    assert prompts.as_examples([TOPIC], [("zinc", {"topic": ["métal"]})], named=True) == (
+    assert prompts.as_examples(LabelPrompt([TOPIC], named=True), [("zinc", {"topic": ["métal"]})]) == (
         ("zinc", '{"topic": "métal"}'),
     )
 
 
 def test_a_refusal_may_take_the_place_of_the_labels_of_each_control() -> None:
-    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", {}, "unclear")
+    asked = prompts.label_question(LabelPrompt([TOPIC, TONES], refusal="unclear"), KEY, "an apple", "openai:small")
     assert all(field.labels[-1] == "unclear" for field in asked.fields) and OR_UNCLEAR in asked.instructions
 
 
@@ -119,7 +120,7 @@ def test_examples_have_the_labels_of_the_controls_that_annotators_have_answered(
         ("plum", {"tone & style": []}),
         ("iron", {"topic": ["métal"]}),
     ]
-    examples = prompts.as_examples([TOPIC, TONES], annotated)
+    examples = prompts.as_examples(LabelPrompt([TOPIC, TONES]), annotated)
     assert [(text, json.loads(reply)) for text, reply in examples] == [
         ("zinc", {"topic": "métal", "tone & style": ["calm", "brief"]}),
         ("plum", {"tone & style": []}),
@@ -128,7 +129,7 @@ def test_examples_have_the_labels_of_the_controls_that_annotators_have_answered(
 
 
 def test_a_reply_without_one_of_the_properties_is_malformed() -> None:
-    asked = prompts.label_question([TOPIC, TONES], KEY, "an apple", "openai:small", {})
+    asked = prompts.label_question(LabelPrompt([TOPIC, TONES]), KEY, "an apple", "openai:small")
     reading = chat_messages.read(asked, completion(choice({"topic": "fruit"})))
     assert (reading.content, reading.shares, reading.outcome) == (None, None, "malformed")
     assert "required" in reading.problem
@@ -140,7 +141,7 @@ def test_a_reply_without_one_of_the_properties_is_malformed() -> None:
 def test_the_budget_covers_the_longest_request_and_reply_for_any_number_of_controls(n_controls: int) -> None:
     names = [f"the kind with the number {number}" for number in range(n_controls)]
     controls = [replace(TONES, name=name) for name in names]
-    asked = prompts.label_question(controls, KEY, "an apple", "openai:small", {})
+    asked = prompts.label_question(LabelPrompt(controls), KEY, "an apple", "openai:small")
     request = chat_messages.body(stated_confidence.with_confidence(asked), "small")
     sent_bytes = len(json.dumps(request, ensure_ascii=False).encode())
     by_input = Budget.of(ProjectSettings(teacher_input_price=1.0))
@@ -159,19 +160,19 @@ BETTER = ControlSchema("better", "t1", ("left", "right"), False, tag="Pairwise",
 
 def test_the_question_about_a_comparison_shows_both_texts_by_their_sides() -> None:
     text = record_text({"left": "an apple", "right": "a nail"})
-    asked = prompts.label_question([BETTER], KEY, text, "t", {})
+    asked = prompts.label_question(LabelPrompt([BETTER]), KEY, text, "t")
     assert asked.text == text
     assert "which of the two texts, 'left' or 'right', an annotator would choose" in asked.instructions
     assert asked.fields == (LabelField("label", ("left", "right"), False),)
-    both = prompts.label_question([TOPIC, BETTER], KEY, text, "t", {})
+    both = prompts.label_question(LabelPrompt([TOPIC, BETTER]), KEY, text, "t")
     assert '"better": say which of the two texts' in both.instructions
     assert '"topic": say the one label that fits best' in both.instructions
 
 
 def test_of_long_texts_that_are_compared_the_beginning_of_each_is_sent() -> None:
     text = record_text({"left": "l" * 20_000, "right": "r" * 9000, "prompt": "Which?"})
-    shown = read_record(prompts.label_question([BETTER], KEY, text, "t", {}).text)
+    shown = read_record(prompts.label_question(LabelPrompt([BETTER]), KEY, text, "t").text)
     assert shown["prompt"] == "Which?"
     assert len(shown["left"]) == len(shown["right"]) == MAX_TEXT_LENGTH // 3 + len(" …")
-    [(example, _)] = prompts.as_examples([BETTER], [(text, {"better": ["left"]})])
+    [(example, _)] = prompts.as_examples(LabelPrompt([BETTER]), [(text, {"better": ["left"]})])
     assert read_record(example) == shown

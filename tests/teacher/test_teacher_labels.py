@@ -41,7 +41,9 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 
     def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: ProjectSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in fruit_shares.items():
-            asked = prompts.label_question([schema.controls[0]], content_key(text), text, "scripted", {})
+            asked = prompts.label_question(
+                prompts.LabelPrompt([schema.controls[0]]), content_key(text), text, "scripted"
+            )
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.add(5, "scripted", [(asked, content_key(text))])
@@ -139,7 +141,8 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
         asked = replace(
-            prompts.label_question([schema.controls[0]], content_key(text), text, "scripted", {}), id=str(number)
+            prompts.label_question(prompts.LabelPrompt([schema.controls[0]]), content_key(text), text, "scripted"),
+            id=str(number),
         )
         any_store.questions.add(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.controls[0].labels), (1 - first) / (len(schema.controls[0].labels) - 1), np.float32)
@@ -171,7 +174,7 @@ TOPIC, TONE = SCHEMA.controls[0], ControlSchema("tone", "t", ("angry", "calm"), 
 
 def answer_about_both(store: Store, text: str, fruit: float, angry: float) -> None:
     """The teacher gives the labels of two controls in one reply."""
-    asked = prompts.label_question([TOPIC, TONE], content_key(text), text, "scripted", {})
+    asked = prompts.label_question(prompts.LabelPrompt([TOPIC, TONE]), content_key(text), text, "scripted")
     store.questions.add(5, "scripted", [(asked, content_key(text))])
     shares = {"c": np.array([fruit, 1 - fruit], np.float32), "tone": np.array([angry, 0.25], np.float32)}
     content = {"c": "metal", "tone": ["angry"]}
@@ -217,7 +220,7 @@ def test_a_task_counts_as_labelled_when_the_teacher_has_labelled_it_for_all_cont
 ) -> None:
     remember({"apple": 0.9, "iron": 0.125}, {})
     answer_about_both(store, "zinc", 0.25, 0.75)
-    waiting = prompts.label_question([TOPIC, TONE], content_key("pear"), "pear", "scripted", {})
+    waiting = prompts.label_question(prompts.LabelPrompt([TOPIC, TONE]), content_key("pear"), "pear", "scripted")
     store.questions.add(5, "scripted", [(waiting, content_key("pear"))])
     at_once, by_file = (ProjectSettings(teacher=name, teacher_labels=10) for name in ("openai", "batch"))
 

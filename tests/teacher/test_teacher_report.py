@@ -35,7 +35,7 @@ def annotate(store: Store, task: int, label: str, seconds: float | None = None) 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {})
+    asked = prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, TEACHER)
     store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == name for name in SCHEMA.controls[0].labels], np.float32)

@@ -46,7 +46,10 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     keyed_questions = [
-        (prompts.label_question([SCHEMA.controls[0]], content_key(text), text, TEACHER, {}), content_key(text))
+        (
+            prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), content_key(text), text, TEACHER),
+            content_key(text),
+        )
         for text in texts
     ]
     store.questions.add(project, TEACHER, keyed_questions)

@@ -146,17 +146,19 @@ def label(
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
     control, vectors = context.control, text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    label_descriptions = {control.name: descriptions(context.label_descriptions, control)}
     models = {control.name: learner} if learner else {}
-    named = len(context.schema.controls) > 1
+    prompt = prompts.LabelPrompt(
+        [control],
+        {control.name: descriptions(context.label_descriptions, control)},
+        REFUSAL,
+        named=len(context.schema.controls) > 1,
+    )
     examples = candidates.labelled_examples(context.store, context, models, vectors)
     return [
         (
             replace(
-                prompts.label_question(
-                    [control], text.key, text.text, teacher, label_descriptions, REFUSAL, named=named
-                ),
-                examples=prompts.as_examples([control], pairs, named=named),
+                prompts.label_question(prompt, text.key, text.text, teacher),
+                examples=prompts.as_examples(prompt, pairs),
             ),
             text.key,
         )
