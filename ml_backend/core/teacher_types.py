@@ -24,11 +24,14 @@ class LabelField:
     name      the name of the property
     labels    the c values that the property may take
     multiple  whether the property is a list of labels
+    named     whether the only property of a reply has the name of its control, which may be `LABEL`; several properties
+              always have the names of their controls
     """
 
     name: str
     labels: tuple[str, ...]
     multiple: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

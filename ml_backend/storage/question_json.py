@@ -1,9 +1,9 @@
 """The JSON in which the database holds a question and the probabilities of its answer.
 
 A question with one field has the form that it had before questions could have several fields, so that earlier
-questions and answers are found: its labels are under "field", "labels" and "multiple". With several fields, they are
-under "label_fields". The probabilities are {field: {label: probability}}; those of a single field that does not have
-the name of a control are {label: probability}.
+questions and answers are found: its labels are under "field", "labels" and "multiple", and "named" is there if the
+field has the name of a control. With several fields, they are under "label_fields". The probabilities are {field:
+{label: probability}}; those of a single field that does not have the name of a control are {label: probability}.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def body_of(question: Question) -> dict[str, Any]:
     fields = body.pop("fields")
     if len(fields) > 1:
         return {**body, "label_fields": fields}
-    field = fields[0] if fields else {"name": "", "labels": (), "multiple": False}
-    return {**body, "field": field["name"], "labels": field["labels"], "multiple": field["multiple"]}
+    field = fields[0] if fields else {"name": "", "labels": (), "multiple": False, "named": False}
+    named = {"named": True} if field["named"] else {}
+    return {**body, "field": field["name"], "labels": field["labels"], "multiple": field["multiple"], **named}
 
 
 def question_of(body: Mapping[str, Any]) -> Question:
@@ -38,12 +39,13 @@ def question_of(body: Mapping[str, Any]) -> Question:
     if "label_fields" in parts:
         fields = parts.pop("label_fields")
     else:
-        field = {"name": parts.pop("field"), "labels": parts.pop("labels"), "multiple": parts.pop("multiple")}
-        fields = [field] if field["name"] else []
+        name, labels, multiple = parts.pop("field"), parts.pop("labels"), parts.pop("multiple")
+        field = {"name": name, "labels": labels, "multiple": multiple, "named": parts.pop("named", False)}
+        fields = [field] if name else []
     return Question(
         **parts,
         examples=examples,
-        fields=tuple(LabelField(field["name"], tuple(field["labels"]), field["multiple"]) for field in fields),
+        fields=tuple(LabelField(**{**field, "labels": tuple(field["labels"])}) for field in fields),
     )
 
 
@@ -56,7 +58,8 @@ def shares_json(fields: Sequence[LabelField], shares: Mapping[str, Floats]) -> d
         }
         for field in fields
     }
-    return by_field[LABEL] if [field.name for field in fields] == [LABEL] else by_field
+    is_unnamed = [(field.name, field.named) for field in fields] == [(LABEL, False)]
+    return by_field[LABEL] if is_unnamed else by_field
 
 
 def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[str, Floats]:

@@ -35,12 +35,13 @@ class LabelPrompt:
     @property
     def fields(self) -> tuple[LabelField, ...]:
         """The properties of the reply, one for each control."""
-        is_named = self.named or len(self.controls) > 1
+        is_single = len(self.controls) == 1
         return tuple(
             LabelField(
-                control.name if is_named else LABEL,
+                control.name if self.named or not is_single else LABEL,
                 (*control.labels, *([self.refusal] if self.refusal else [])),
                 control.multiple,
+                named=self.named and is_single,
             )
             for control in self.controls
         )

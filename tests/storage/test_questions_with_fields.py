@@ -129,6 +129,19 @@ def test_a_reply_that_names_its_only_control_counts_for_no_other(any_store: Stor
     assert not len(replies.shares(control("relevant", "Yes", "No"))[0])
 
 
+def test_a_reply_for_a_control_with_the_name_label_counts_for_no_other(any_store: Store) -> None:
+    asked = asking("named", LabelField("label", ("Yes", "No"), named=True))
+    any_store.questions.add(5, TEACHER, [(asked, key(1))])
+    assert any_store.questions.waiting(5) == [asked]
+    assert not any_store.questions.keys_waiting(5, TEACHER, (LabelField("label", ("Yes", "No")),))
+    assert any_store.questions.store_answer(5, Answer("named", {"label": "Yes"}, {"label": shares(0.75, 0.25)}), [])
+    stored = any_store.questions.answers(5, ["named"])["named"]
+    assert stored.shares is not None and stored.shares["label"].tolist() == [0.75, 0.25]
+    replies = any_store.questions.cached_replies(5, TEACHER)
+    assert replies.keys_for(control("label", "Yes", "No", needs_name=True)) == {key(1)}
+    assert not replies.keys_for(control("relevant", "Yes", "No"))
+
+
 def test_a_reply_that_names_no_control_does_not_count_for_one_that_needs_its_name(any_store: Store) -> None:
     add_earlier_rows(any_store)
     replies = any_store.questions.cached_replies(5, TEACHER)

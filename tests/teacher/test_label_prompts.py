@@ -109,6 +109,14 @@ def test_the_question_about_one_of_several_controls_names_it() -> None:
     )
 
 
+def test_the_question_about_a_control_with_the_name_label_is_another_one_in_a_project_with_several_controls() -> None:
+    alone, beside_others = (LabelPrompt([replace(TOPIC, name="label")], named=named) for named in (False, True))
+    assert [prompt.fields[0].name for prompt in (alone, beside_others)] == ["label", "label"]
+    assert [prompt.fields[0].named for prompt in (alone, beside_others)] == [False, True]
+    ids = {prompts.label_question(prompt, KEY, "x", "t").id for prompt in (alone, beside_others)}
+    assert len(ids) == 2
+
+
 def test_a_refusal_may_take_the_place_of_the_labels_of_each_control() -> None:
     asked = prompts.label_question(LabelPrompt([TOPIC, TONES], refusal="unclear"), KEY, "an apple", "openai:small")
     assert all(field.labels[-1] == "unclear" for field in asked.fields) and OR_UNCLEAR in asked.instructions
