@@ -78,7 +78,8 @@ class ControlSchema:
                  label implies its ancestors
     max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
     antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
-    needs_name     whether a teacher's reply that names no control is not for it, because another control has its labels
+    needs_name     whether a teacher's reply that names no control is not for it, because another control, also one that
+                   the setting `choices` leaves out, has its labels
     """
 
     name: str
@@ -142,6 +143,12 @@ class ProjectSchema:
             names = ", ".join(repr(control.name) for control in self.controls)
             raise ApprenticeError(f"The project learns no control {name!r}: name one of {names}")
         return selected
+
+    @property
+    def names_controls(self) -> bool:
+        """Whether a question to a teacher about one of the controls names it: there are several, or the reply could
+        otherwise be for another one."""
+        return len(self.controls) > 1 or self.controls[0].needs_name
 
     def only(self, control: ControlSchema) -> ProjectSchema:
         """The schema with one learnt control; the others count as those that the setting `choices` leaves out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
@@ -45,17 +46,18 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
         raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
     seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
     pair = next((_pair(tag_by_name[control.name]) for control in learnt if control.antisymmetric), ())
-    controls = tuple(
-        replace(control, needs_name=_needs_name(control, learnt[:row], learnt)) for row, control in enumerate(learnt)
-    )
+    learnable, _ = _read_controls(interface, tree, "") if choices else (learnt, unlearnt)
+    controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
     return ProjectSchema(replace(read_input(seen), pair=pair), controls, tuple(unlearnt))
 
 
-def _needs_name(control: ControlSchema, earlier: Sequence[ControlSchema], controls: Sequence[ControlSchema]) -> bool:
+def _needs_name(control: ControlSchema, learnable: Sequence[ControlSchema]) -> bool:
     """Whether a reply with the labels of a control may be for another one: an earlier one with the same labels, which
-    was the one to be learnt when only one was, or one with more labels."""
+    was the one to be learnt when only one was, or one with more labels. `learnable`: also controls that the setting
+    `choices` leaves out, since it may have named another one"""
     labels = set(control.labels)
-    return any(labels == {*other.labels} for other in earlier) or any(labels < {*other.labels} for other in controls)
+    earlier = takewhile(lambda other: other.name != control.name, learnable)
+    return any(labels == {*other.labels} for other in earlier) or any(labels < {*other.labels} for other in learnable)
 
 
 def read_controls(label_config: str) -> tuple[list[ControlSchema], list[UnlearntControl]]:

@@ -81,7 +81,7 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     if not waiting:
         if options.teacher != registry.BATCH_TEACHER:
             return BatchExport("asked at once", options.teacher)
-        labels_left, labelled = remaining_labels(store, options, schema.controls, project, teacher.name)
+        labels_left, labelled = remaining_labels(store, options, schema, project, teacher.name)
         outcome: Literal["all labels given", "no questions yet"]
         outcome = "all labels given" if labels_left <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
@@ -170,7 +170,8 @@ def _described_controls(question: Question, controls: Sequence[ControlSchema]) -
 def _is_present(question: Question, schema: ProjectSchema) -> bool:
     """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question of a
     round of `apprentice evolve` asks for the labels of one control, and may be refused if its text is generated."""
-    named = len(schema.controls) > 1
+    named = schema.names_controls
+    present = LabelPrompt(schema.controls, named=named).fields
     of_rounds = [
         fields
         for control in schema.controls
@@ -180,7 +181,7 @@ def _is_present(question: Question, schema: ProjectSchema) -> bool:
             LabelPrompt([control], refusal=REFUSAL).fields,  # of an earlier release
         )
     ]
-    return question.purpose != "label" or question.fields in (LabelPrompt(schema.controls).fields, *of_rounds)
+    return question.purpose != "label" or question.fields in (present, *of_rounds)
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

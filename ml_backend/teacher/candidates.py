@@ -7,14 +7,14 @@ influence their annotations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, Pool
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
 from ml_backend.model.fitted_model import FittedModel
@@ -73,16 +73,17 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
 
 
 def remaining_labels(
-    store: Store, options: ProjectSettings, controls: Sequence[ControlSchema], project: int, teacher: str
+    store: Store, options: ProjectSettings, schema: ProjectSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
     """The number of tasks that the teacher must still label to reach the setting `teacher_labels`, and the content keys
     of the tasks for which it has given labels of all controls, with the present labels. Questions with the present
     labels that wait for a batch count as answered. The labels of other teachers do not count."""
     questions = store.questions
     replies = questions.cached_replies(project, teacher)
-    labelled_keys = set.intersection(*(replies.keys_for(control) for control in controls))
+    labelled_keys = set.intersection(*(replies.keys_for(control) for control in schema.controls))
     if options.teacher == registry.BATCH_TEACHER:
-        labelled_keys |= questions.keys_waiting(project, teacher, prompts.LabelPrompt(controls).fields)
+        prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
+        labelled_keys |= questions.keys_waiting(project, teacher, prompt.fields)
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
@@ -140,7 +141,7 @@ def label_questions(
         control.name: label_descriptions(project_row.label_descriptions.get(control.name), control)
         for control in controls
     }
-    prompt = prompts.LabelPrompt(controls, descriptions, named=len(project.schema.controls) > 1)
+    prompt = prompts.LabelPrompt(controls, descriptions, named=project.schema.names_controls)
     texts = store.tasks.texts(project_row.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task

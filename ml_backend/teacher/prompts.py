@@ -23,8 +23,8 @@ class LabelPrompt:
     controls      that are asked about
     descriptions  of the labels, by the name of the control and by label
     refusal       an answer that the teacher may give instead of a label, "" for none
-    named         whether also the property of a single control has the control's name, because the project has several
-                  controls; otherwise its name is `LABEL`
+    named         whether also the property of a single control has the control's name, see
+                  `ProjectSchema.names_controls`; otherwise its name is `LABEL`
     """
 
     controls: Sequence[ControlSchema]

@@ -71,9 +71,7 @@ class QuestionScheduler:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
         options, project = snapshot.options, snapshot.project_row.id
-        left, labelled_keys = candidates.remaining_labels(
-            self._store, options, snapshot.schema.controls, project, teacher
-        )
+        left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
         audited = np.array(self._store.versions.audited(project), np.int64)

@@ -171,3 +171,13 @@ def test_a_control_whose_labels_another_one_has_needs_its_name_in_replies(
     controls = read_schema(view(TEXT, *(choices(labels, f"c{row}") for row, labels in enumerate(inner)))).controls
     assert [control.needs_name for control in sorted(controls, key=lambda control: -len(control.labels))] == needs_name
     assert all(not read_schema(view(TEXT, choices(labels))).controls[0].needs_name for labels in inner)
+
+
+def test_the_only_control_that_the_setting_leaves_needs_its_name_if_one_that_is_left_out_has_its_labels() -> None:
+    config = view(TEXT, choices(TWO, "first"), choices(TWO, "second"), choices(THREE, "third"))
+    schemas = {name: read_schema(config, name) for name in ("first", "second", "third")}
+    assert {name: schema.controls[0].needs_name for name, schema in schemas.items()} == {
+        "first": True, "second": True, "third": False,
+    }  # fmt: skip
+    twins = view(TEXT, choices(TWO, "first"), choices(TWO, "second"))
+    assert [read_schema(twins, name).names_controls for name in ("first", "second")] == [False, True]

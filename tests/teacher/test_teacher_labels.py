@@ -20,6 +20,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Draft, Prediction, TaskContent, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
@@ -215,6 +216,28 @@ def test_the_reply_to_a_question_about_other_controls_does_not_count_for_a_contr
     assert load_labels_of(store, twin, fake_encoder).tasks.tolist() == []
 
 
+def test_a_reply_does_not_count_for_another_control_with_the_same_labels_that_the_setting_names_later(
+    remember: Callable[..., TeacherLabels], store: Store, fake_encoder: FakeEncoder
+) -> None:
+    remember({}, {})
+    twins = "".join(
+        f'<Choices name="{name}" toName="text"><Choice value="fruit"/><Choice value="metal"/></Choices>'
+        for name in ("first", "second")
+    )
+    config = f'<View><Text name="text" value="$text"/>{twins}</View>'
+    found: list[tuple[list[int], list[int]]] = []
+    for name in ("first", "second"):
+        schema = read_schema(config, name)
+        prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
+        asked = prompts.label_question(prompt, content_key("iron"), "iron", "scripted")
+        before = load_labels_of(store, schema.controls[0], fake_encoder).tasks.tolist()
+        store.questions.add(5, "scripted", [(asked, content_key("iron"))])
+        shares = {asked.fields[0].name: np.array([0.25, 0.75], np.float32)}
+        assert store.questions.store_answer(5, Answer(asked.id, {asked.fields[0].name: "metal"}, shares), [])
+        found.append((before, load_labels_of(store, schema.controls[0], fake_encoder).tasks.tolist()))
+    assert found == [([], [20]), ([], [20])]
+
+
 def test_a_task_counts_as_labelled_when_the_teacher_has_labelled_it_for_all_controls(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
@@ -225,7 +248,7 @@ def test_a_task_counts_as_labelled_when_the_teacher_has_labelled_it_for_all_cont
     at_once, by_file = (ProjectSettings(teacher=name, teacher_labels=10) for name in ("openai", "batch"))
 
     def labelled(options: ProjectSettings, *controls: ControlSchema) -> tuple[int, set[bytes]]:
-        left, keys = remaining_labels(store, options, controls, 5, "scripted")
+        left, keys = remaining_labels(store, options, ProjectSchema(SCHEMA.input, controls), 5, "scripted")
         return left, set(keys)
 
     apple, iron, pear, zinc = map(content_key, ("apple", "iron", "pear", "zinc"))

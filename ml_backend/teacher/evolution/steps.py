@@ -151,7 +151,7 @@ def label(
         [control],
         {control.name: descriptions(context.label_descriptions, control)},
         REFUSAL,
-        named=len(context.schema.controls) > 1,
+        named=context.schema.names_controls,
     )
     examples = candidates.labelled_examples(context.store, context, models, vectors)
     return [
