@@ -59,8 +59,8 @@ def update_proposals(
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `max_proposals` suspected label errors of the monitor in
-    each control. An annotation that looks wrong in several controls gets one proposal. Each proposal that is made or
-    withdrawn takes one request, after which it is stored.
+    each control. An annotation that looks wrong in several controls gets one proposal, which is replaced when these
+    controls change. Each proposal that is made or withdrawn takes one request, after which it is stored.
 
     check_lease  raises if the project's lease was lost; it is called before each write
 
@@ -79,7 +79,8 @@ def update_proposals(
             (annotation.id, annotation.updated_at) == (proposal.annotation, proposal.updated_at)
         )
         is_expired = store.clock.now() - proposal.proposed_at > EXPIRY_SECONDS
-        if is_unchanged and not is_expired and task in suspected:
+        is_current = task in suspected and {*suspected[task]} == {*proposal.controls}
+        if is_unchanged and not is_expired and is_current:
             continue
         check_lease()
         with suppress(NotFoundError):
@@ -98,7 +99,8 @@ def update_proposals(
             annotation = annotation_of[task]
             try:
                 prediction_id = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                proposal = Proposal(task, prediction_id, annotation.id, annotation.updated_at, store.clock.now())
+                change, now = (annotation.id, annotation.updated_at), store.clock.now()
+                proposal = Proposal(task, prediction_id, *change, now, tuple(drafts))
                 store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
                 store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)

@@ -14,13 +14,15 @@ from ml_backend.storage.schema import reviewed_annotation as reviewed
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """The proposal to review an annotation, which was last changed at `updated_at`. `prediction` is the id of the
-    prediction in Label Studio that makes the proposal."""
+    prediction in Label Studio that makes the proposal; `controls` are the names of those that it has labels for, () if
+    an earlier release made it."""
 
     task: int
     prediction: int
     annotation: int
     updated_at: str
     proposed_at: float
+    controls: tuple[str, ...]
 
 
 class Reviews:
@@ -33,8 +35,8 @@ class Reviews:
         """Returns the open proposals, by task."""
         query = sa.select(*[proposals.c[name] for name in Proposal.__dataclass_fields__])
         with self._database.read() as connection:
-            rows = connection.execute(query.where(proposals.c.project == project)).all()
-        return {row.task: Proposal(*row) for row in rows}
+            rows = connection.execute(query.where(proposals.c.project == project)).mappings().all()
+        return {row["task"]: Proposal(**{**row, "controls": tuple(row["controls"])}) for row in rows}
 
     def reviewed(self, project: int) -> dict[int, str]:
         """Returns the reviewed annotations: id -> its `updated_at` before the review."""

@@ -106,6 +106,7 @@ review_proposal = Table(
     Column("annotation", BigInteger, nullable=False),
     Column("updated_at", String(40), nullable=False),  # last change of the annotation when it was proposed
     Column("proposed_at", Float, nullable=False),
+    Column("controls", JSON, nullable=False, default=list),  # for which the prediction has labels, by their names
 )
 
 reviewed_annotation = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,3 +217,37 @@ def test_errors_in_two_controls_are_proposed_together_if_they_are_in_one_annotat
     assert proposed == {1: (0.8, {LABEL: ["metal"], MOOD: ["wild"]}), 2: (0.8, {MOOD: ["wild"]})}
     store.monitor.put(5, MOOD, {"second_look": []})
     assert project.propose() == [1]
+
+
+def test_a_proposal_is_replaced_when_its_annotation_looks_wrong_in_another_control_too(
+    store: Store, server: FakeLabelStudio
+) -> None:
+    project = AnnotatedProject(store, server, read_schema(TWO_CONTROLS))
+
+    def proposed_controls() -> list[list[str]]:
+        assert project.propose() == [1]
+        return [[region["from_name"] for region in row["result"]] for row in project.rows.values()]
+
+    def suspect(control: str, *tasks: int) -> None:
+        instead = {LABEL: "metal", MOOD: "wild"}[control]
+        errors = [{"task": task, "instead": [instead], "confidence": 0.9} for task in tasks]
+        store.monitor.put(5, control, {"second_look": errors})
+
+    suspect(LABEL, 1)
+    assert proposed_controls() == [[LABEL]]
+    suspect(MOOD, 1)
+    assert proposed_controls() == [[LABEL, MOOD]]
+    assert 1 in project.reviewable(), "nobody has reviewed it"
+    assert proposed_controls() == [[LABEL, MOOD]] and project.calls == []
+    suspect(LABEL)
+    assert proposed_controls() == [[MOOD]]
+
+
+def test_a_proposal_of_an_earlier_release_is_replaced_or_removed(project: AnnotatedProject) -> None:
+    project.suspect(1, 2)
+    project.propose()
+    for proposal in project.store.reviews.proposals(5).values():
+        project.store.reviews.propose(5, replace(proposal, controls=()))
+    project.suspect(1)
+    assert project.propose() == [1]
+    assert project.store.reviews.proposals(5)[1].controls == (project.schema.controls[0].name,)

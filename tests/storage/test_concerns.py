@@ -80,7 +80,7 @@ def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_
     names = VALUES.keys() - {"proposals", "evolution"}
     assert {name: getattr(project_row, name) for name in names} == {name: VALUES[name] for name in names}
     assert not project_row.is_connected
-    assert any_store.reviews.proposals(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
+    assert any_store.reviews.proposals(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0, ())}
     assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
     fresh = any_store.projects.require(8)
     assert (
