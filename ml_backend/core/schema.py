@@ -58,6 +58,24 @@ class InputSpec:
         return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
 
 
+ShowWhen = Literal["choice-selected", "choice-unselected", "region-selected"]
+"""A value of `visibleWhen` under which a control may stay hidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowCondition:
+    """A condition under which annotators are shown a control.
+
+    control  the name of the control whose choices count, "" for any <Choices>
+    choices  one of these must be chosen in it, by name or stored value, or none of them for "choice-unselected"; () for
+             any choice
+    """
+
+    when: ShowWhen
+    control: str = ""
+    choices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ControlSchema:
     """A control of a labelling configuration that is learnt.
@@ -78,6 +96,7 @@ class ControlSchema:
                  label implies its ancestors
     max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
     antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
+    shown_if       the conditions under which annotators are shown the control, all of which must hold
     needs_name     whether a teacher's reply that names no control is not for it, because another control, also one that
                    the setting `choices` leaves out, has its labels
     """
@@ -96,7 +115,8 @@ class ControlSchema:
     parents: tuple[int, ...] = ()
     max_usages: int = 0
     antisymmetric: bool = False
-    needs_name: bool = field(default=False, repr=False)  # it changes no annotation: see `sync`
+    shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)  # it changes no annotation: see `sync`
+    needs_name: bool = field(default=False, repr=False)  # the same
 
 
 @dataclass(frozen=True, slots=True)

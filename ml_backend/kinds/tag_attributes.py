@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-HIDING_CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
-"""Values of `visibleWhen` under which a control may stay hidden."""
+from ml_backend.core.schema import ShowCondition, ShowWhen
 
 
 def attribute(element: Any, name: str, default: str = "") -> str:
@@ -24,8 +23,22 @@ def is_required(element: Any) -> bool:
 
 
 def is_conditional(element: Any) -> bool:
-    """Whether annotators see a control only under a condition, set by its own tag or by a tag that contains it."""
-    return any(attribute(tag, "visibleWhen") in HIDING_CONDITIONS for tag in (element, *element.iterancestors()))
+    """Whether annotators see a control only under a condition."""
+    return bool(show_conditions(element))
+
+
+def show_conditions(element: Any) -> tuple[ShowCondition, ...]:
+    """The conditions under which annotators see a control: those of its own tag and of the tags that contain it."""
+    return tuple(
+        ShowCondition(
+            when,
+            attribute(tag, "whenTagName"),
+            tuple(choices.split(",")) if (choices := attribute(tag, "whenChoiceValue")) else (),
+        )
+        for tag in (element, *element.iterancestors())
+        for when in get_args(ShowWhen)
+        if attribute(tag, "visibleWhen") == when
+    )
 
 
 def is_per_region(element: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import ControlSchema, ProjectSchema, UnlearntControl
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
-from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required
+from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required, show_conditions
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
 MAX_LABELS = 2000
@@ -115,7 +115,7 @@ def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     if is_per_region(element):
         return "per region"
     control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, sources[0].name)
-    return _input_or_label_code(sources, control) or control
+    return _input_or_label_code(sources, control) or replace(control, shown_if=show_conditions(element))
 
 
 def _input_or_label_code(sources: Sequence[Any], control: ControlSchema) -> str:

@@ -18,6 +18,7 @@ from ml_backend.kinds.choices.pairs import is_undecided
 from ml_backend.kinds.choices.scoring import decide
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.hidden_drafts import without_hidden
 from ml_backend.pool import feature_space
 
 
@@ -46,7 +47,7 @@ def make_drafts(
     tasks: DraftedTasks,
     record_encoder: RecordEncoder | None = None,
 ) -> list[dict[str, Draft]]:
-    """The drafts for each task, by the name of the control.
+    """The drafts for each task, by the name of the control; see `without_hidden` for a control that may stay hidden.
 
     models          the learner of each control that has one
     record_encoder  the encoder of records, with which the learners' drafts are explained
@@ -60,7 +61,7 @@ def make_drafts(
         for task_drafts, draft in zip(drafts, of_control, strict=True):
             if draft is not None:
                 task_drafts[control.name] = draft
-    return drafts
+    return [without_hidden(task_drafts, schema) for task_drafts in drafts]
 
 
 def _control_drafts(
