@@ -118,6 +118,11 @@ class ControlSchema:
     shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)  # it changes no annotation: see `sync`
     needs_name: bool = field(default=False, repr=False)  # the same
 
+    @property
+    def always_answered(self) -> bool:
+        """Whether every annotation has a label: annotators are always shown the control, and must answer it."""
+        return self.conditional and not self.shown_if
+
 
 @dataclass(frozen=True, slots=True)
 class UnlearntControl:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Ints
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.storage import Store
@@ -63,6 +63,12 @@ class Coverage:
     def lacks_second_label(self) -> bool:
         """Whether there are targets and no two of them differ, so that no learner can be fitted."""
         return self.same_answer is not None or self.labelled == 1
+
+    def unexpected_unread(self, control: ControlSchema, schema: ProjectSchema) -> tuple[UnreadAnnotations, ...]:
+        """The annotations that cannot be used as a whole, without those that may well have no label for the control:
+        beside other controls, it is normal that one is left empty or is not shown."""
+        may_be_empty = len(schema.controls) > 1 and not control.always_answered
+        return tuple(unread for unread in self.unread if not (may_be_empty and unread.code == "empty"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Code(StrEnum):
     OTHER_ADDRESS = "other address"  # connected_address, address
     QUESTION = "question"  # schema
     TEXT_PROBLEMS = "text problems"  # check, input_spec
-    UNUSED_ANNOTATIONS = "unused annotations"  # coverage, control
+    UNUSED_ANNOTATIONS = "unused annotations"  # unread, control
     NO_SECOND_LABEL = "no second label"  # coverage
     SET_ASIDE = "set aside"  # codes: see `Status.set_aside`
     REACHABLE = "reachable"  # address
@@ -226,8 +226,8 @@ def check_tasks_and_annotations(
     active = store.versions.active(project)
     for control in schema.controls:
         coverage = coverage_of[control.name]
-        if coverage.unread:
-            values = {"coverage": coverage, "control": control}
+        if unread := coverage.unexpected_unread(control, schema):
+            values = {"unread": unread, "control": control}
             yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
         stored = active.controls.get(control.name) if active else None
         if stored and stored.learner is None and coverage.lacks_second_label:

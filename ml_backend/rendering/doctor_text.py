@@ -94,7 +94,7 @@ TEXTS: dict[Code | TeacherCode, Callable[[Values], str | Iterable[str]]] = {
     ),
     Code.QUESTION: lambda values: project_text.question_sentence(values["schema"]),
     Code.TEXT_PROBLEMS: lambda values: project_text.text_sentences(values["check"], values["input_spec"]),
-    Code.UNUSED_ANNOTATIONS: lambda values: project_text.unused_sentences(values["coverage"], values["control"]),
+    Code.UNUSED_ANNOTATIONS: lambda values: project_text.unused_sentences(values["unread"], values["control"]),
     Code.NO_SECOND_LABEL: lambda values: project_text.no_learner_sentence(values["coverage"]),
     Code.SET_ASIDE: lambda values: f"set aside: {set_aside_sentence(values['codes'])}",
     Code.REACHABLE: lambda values: f"Label Studio reaches {values['address']}",

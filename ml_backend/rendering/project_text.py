@@ -109,15 +109,15 @@ def progress_sentence(coverage: Coverage) -> str:
     return ", ".join([*parts, f"{coverage.to_go} to go"])
 
 
-def unused_sentences(coverage: Coverage, control: ControlSchema) -> Iterator[str]:
+def unused_sentences(annotations: Sequence[UnreadAnnotations], control: ControlSchema) -> Iterator[str]:
     """Counts the annotations that are not used for training, or not as a whole, and says why."""
-    unused = [unread for unread in coverage.unread if unread.code != PARTLY_READABLE]
+    unused = [unread for unread in annotations if unread.code != PARTLY_READABLE]
     if unused:
         reasons = [f"{_reason(unread, control)}, e.g. task {unread.task}" for unread in unused]
         if len(reasons) > 1:
             reasons = [f"{unread.answers}: {reason}" for unread, reason in zip(unused, reasons, strict=True)]
         yield f"{_annotations_are(sum(unread.answers for unread in unused))} not used: {'; '.join(reasons)}"
-    for unread in coverage.unread:
+    for unread in annotations:
         if unread.code == PARTLY_READABLE:
             reason = f"the configuration has no label {_listed(unread.choices)}, e.g. task {unread.task}"
             yield f"{_annotations_are(unread.answers)} used without some of the labels: {reason}"

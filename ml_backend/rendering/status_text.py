@@ -17,13 +17,12 @@ from ml_backend.teacher.evolution.analysis_prompt import source_text
 
 def _check_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     """Names the annotations of a control that are not learnt from, and says why."""
-    schema = (
-        next((schema for schema in status.schema.controls if schema.name == control), None) if status.schema else None
-    )
     coverage = status.controls[control].coverage
-    if schema is None or coverage is None:
+    if status.schema is None or coverage is None:
         return
-    yield from (("not used", sentence) for sentence in project_text.unused_sentences(coverage, schema))
+    [schema] = status.schema.selected_controls(control)
+    unread = coverage.unexpected_unread(schema, status.schema)
+    yield from (("not used", sentence) for sentence in project_text.unused_sentences(unread, schema))
     if status.controls[control].learner is None and coverage.lacks_second_label:
         yield "learner", project_text.no_learner_sentence(coverage)
 

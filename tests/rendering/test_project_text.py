@@ -204,7 +204,42 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     set_up(store, 5, extra_params={})
     run_round(make_round(server))
     assert lines_by_name(store)["labelled"] == "1, 9 to go"
-    assert "nothing was chosen for 'label'" in lines_by_name(store)["not used"]
+    assert {name: control.labelled for name, control in read_status(store, 5).controls.items()} == {
+        "label": 0, "flag": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_beside_others", "is_remarked"),
+    [
+        ("", False, True),
+        ("", True, False),
+        ('required="true"', True, True),
+        ('required="true" visibleWhen="choice-selected" whenTagName="flag"', True, False),
+    ],
+)
+def test_a_control_that_may_be_left_empty_beside_others_is_no_problem(
+    server: FakeLabelStudio,
+    store: Store,
+    settings: Settings,
+    make_round: MakeRound,
+    attributes: str,
+    is_beside_others: bool,
+    is_remarked: bool,
+) -> None:
+    config = FLAGGED if is_beside_others else SINGLE
+    server.label_config = config.replace('name="label"', f'name="label" {attributes}')
+    task = next(iter(add_labelled_tasks(server, 10)))
+    server.annotate_with(task, region(["personal"], "flag") if is_beside_others else [])
+    run_round(make_round(server))
+    remarks = [text for name, text in status_lines(read_status(store, 5)) if name == "not used"]
+    assert ["nothing was chosen for 'label'" in text for text in remarks] == [True] * is_remarked
+    schema = read_schema(server.label_config)
+    findings = doctor.check_tasks_and_annotations(store, FakeClient(server), store.projects.ensure(5), schema)
+    sentences = [text for finding in findings for text in finding_sentences(finding)]
+    assert sum("nothing was chosen for 'label'" in text for text in sentences) == is_remarked
+    coverage = read_status(store, 5).controls["label"].coverage
+    assert coverage and [unread.code for unread in coverage.unread] == ["empty"], "it is counted all the same"
 
 
 def test_the_setting_choices_belongs_to_one_project() -> None:
