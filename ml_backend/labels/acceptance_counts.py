@@ -3,30 +3,16 @@ annotations."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse, annotation_seconds, draft_outcome, time_saved
+from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse, draft_outcome
 from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """The outcome of one published and annotated task.
-
-    author         "teacher" or "learner", None if the task was published without a draft
-    draft_outcome  the result of `draft_acceptance.draft_outcome`, "" without a draft
-    seconds        that the annotation took, None if unknown
-    """
-
-    author: str | None
-    draft_outcome: str
-    seconds: float | None
+Outcome = tuple[str, str]
+"""The author of a draft, one of `AUTHORS`, and the result of `draft_acceptance.draft_outcome`."""
 
 
 class AcceptanceCounts:
@@ -35,10 +21,8 @@ class AcceptanceCounts:
     def __init__(self, control: str) -> None:
         self._control = control
         self._published: set[int] = set()
-        self._outcomes: dict[int, _Outcome] = {}
-        self._counts: Counter[tuple[str | None, str]] = Counter()  # by author and outcome of the draft
-        self._accepted_seconds: list[float] = []  # of annotations with an accepted draft, ascending
-        self._blind_seconds: list[float] = []  # of annotations of tasks without a draft, ascending
+        self._outcomes: dict[int, Outcome] = {}
+        self._counts: Counter[Outcome] = Counter()
 
     @property
     def published_count(self) -> int:
@@ -58,53 +42,16 @@ class AcceptanceCounts:
         ]
         first = min(counted, key=lambda annotation: annotation.id, default=None)
         (self._published.discard if published is None else self._published.add)(task)
-        outcome = None
-        if published is not None and first is not None:
-            draft, seconds = published.drafts.get(self._control), annotation_seconds(first)
-            if draft:
-                annotated = first.labels[self._control].value
-                outcome = _Outcome(draft.author, draft_outcome(draft.value, annotated), seconds)
-            elif not published.drafts:  # else the annotator has seen drafts for other controls
-                outcome = _Outcome(None, "", seconds)
-        previous = self._outcomes.pop(task, None)
-        if previous is not None:
-            self._counts[previous.author, previous.draft_outcome] -= 1
-            if (timed := self._seconds_of(previous)) is not None and previous.seconds is not None:
-                del timed[bisect_left(timed, previous.seconds)]
-        if outcome is not None:
+        if (previous := self._outcomes.pop(task, None)) is not None:
+            self._counts[previous] -= 1
+        if published and first and (draft := published.drafts.get(self._control)):
+            outcome = draft.author, draft_outcome(draft.value, first.labels[self._control].value)
             self._outcomes[task] = outcome
-            self._counts[outcome.author, outcome.draft_outcome] += 1
-            if (timed := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
-                insort(timed, outcome.seconds)
+            self._counts[outcome] += 1
 
     def without(self, tasks: Iterable[int]) -> DraftUse:
         """The use of the drafts. Only the number of published tasks counts the tasks with these ids."""
-        counts, accepted, blind = self._counts, self._accepted_seconds, self._blind_seconds
-        excluded = [self._outcomes[task] for task in tasks if task in self._outcomes]
-        if excluded:
-            counts = counts - Counter((outcome.author, outcome.draft_outcome) for outcome in excluded)
-            accepted = _without_outcomes(
-                accepted, (outcome for outcome in excluded if self._seconds_of(outcome) is self._accepted_seconds)
-            )
-            blind = _without_outcomes(
-                blind, (outcome for outcome in excluded if self._seconds_of(outcome) is self._blind_seconds)
-            )
+        counts = self._counts - Counter(self._outcomes[task] for task in tasks if task in self._outcomes)
         names = DraftAcceptance.__dataclass_fields__
         acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in names}) for author in AUTHORS}
-        n_accepted = sum(by_author.accepted for by_author in acceptance.values())
-        return DraftUse(self.published_count, acceptance, time_saved(n_accepted, accepted, blind))
-
-    def _seconds_of(self, outcome: _Outcome) -> list[float] | None:
-        """The list that has the seconds of an outcome, None if the outcome is not in a list."""
-        if outcome.author is None:
-            return self._blind_seconds
-        return self._accepted_seconds if outcome.draft_outcome == "accepted" else None
-
-
-def _without_outcomes(seconds: list[float], outcomes: Iterable[_Outcome]) -> list[float]:
-    """A copy of `seconds`, ascending, without those of the outcomes."""
-    remaining = list(seconds)
-    for outcome in outcomes:
-        if outcome.seconds is not None:
-            del remaining[bisect_left(remaining, outcome.seconds)]
-    return remaining
+        return DraftUse(self.published_count, acceptance)

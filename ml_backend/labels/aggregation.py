@@ -16,8 +16,9 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, digest_text
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
+from ml_backend.labels.annotation_times import AnnotationTimes
 from ml_backend.labels.control_labels import ControlLabels
-from ml_backend.labels.draft_acceptance import DraftUse
+from ml_backend.labels.draft_acceptance import DraftUse, TimeSaved
 from ml_backend.labels.unread_labels import UnreadGroup, UnreadLabels
 from ml_backend.storage import PublishedDraft, Store
 
@@ -54,6 +55,7 @@ class LabelAggregator:
         self._revision = BEFORE_FIRST_REVISION
         self._labels = {control.name: ControlLabels(control) for control in controls}
         self._acceptance = {control.name: AcceptanceCounts(control.name) for control in controls}
+        self._times = AnnotationTimes([control.name for control in controls])
         self._unread = {control.name: UnreadLabels(control.name) for control in controls}
         self._first_annotated: dict[int, str] = {}  # task -> earliest `updated_at` of its annotations
         self._annotation_counts: dict[int, int] = {}  # task -> number of its annotations, without skips
@@ -101,6 +103,11 @@ class LabelAggregator:
         with self._lock:
             return self._acceptance[control].without(excluded)
 
+    def time_saved(self, excluded: Iterable[int]) -> TimeSaved:
+        """The time that drafts saved, for all controls together, not counting the tasks with the ids `excluded`."""
+        with self._lock:
+            return self._times.without(excluded)
+
     def unread(self, control: str) -> list[UnreadGroup]:
         """The labels of a control that cannot be learnt from, or only in part, by reason, the most frequent first."""
         with self._lock:
@@ -123,6 +130,7 @@ class LabelAggregator:
             of_task = by_task.get(task, [])
             for acceptance in self._acceptance.values():
                 acceptance.update(task, draft_of.get(task), of_task)
+            self._times.update(task, draft_of.get(task), of_task)
             for unread in self._unread.values():
                 unread.update(task, of_task)
             self._update_annotation_counts(task, [annotation for annotation in of_task if not annotation.cancelled])

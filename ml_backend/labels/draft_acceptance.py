@@ -54,12 +54,13 @@ class Agreement:
 @dataclass(frozen=True, slots=True)
 class TimeSaved:
     """The time that drafts have saved: the difference between the median seconds of an annotation without a draft and
-    with an accepted draft, times the number of accepted drafts.
+    with accepted drafts, times the number of the latter. Drafts for several controls are accepted if the annotation has
+    the drafted label in each control that it has a label for.
 
     seconds                        None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost
                                    time
-    accepted                       number of accepted drafts
-    timed                          number of timed annotations with an accepted draft
+    accepted                       number of annotations with accepted drafts
+    timed                          number of timed annotations with accepted drafts
     blind                          number of timed annotations of tasks that were published without a draft, which are
                                    the audit sample
     median_accepted, median_blind  median seconds of an annotation, None if no annotation is timed
@@ -75,7 +76,7 @@ class TimeSaved:
 
 @dataclass(frozen=True, slots=True)
 class DraftUse:
-    """What became of a project's drafts.
+    """What became of a project's drafts for a control.
 
     published   number of tasks that have been in a queue
     acceptance  of the drafts, by author
@@ -83,12 +84,11 @@ class DraftUse:
 
     published: int
     acceptance: Mapping[str, DraftAcceptance]
-    time_saved: TimeSaved
 
 
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
-    """The time that `accepted` drafts saved, from the seconds of the timed annotations with an accepted draft and
-    without a draft."""
+    """The time that the drafts of `accepted` annotations saved, from the seconds of the timed annotations with accepted
+    drafts and without a draft."""
     is_enough = min(len(with_draft), len(without)) >= MIN_TIMED_ANNOTATIONS
     seconds_per_draft = median(without) - median(with_draft) if is_enough else None
     return TimeSaved(

@@ -30,7 +30,7 @@ from ml_backend.teacher import report
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
-LAYOUT = 6
+LAYOUT = 7
 """Version of the document's layout. A document of another version is ignored, and replaced by the next round."""
 
 
@@ -54,8 +54,8 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
     """Writes the document of a project, unless its inputs are those of the stored one. Raises LeaseLostError.
 
     The document has `labelled`, the number of tasks with a counted label of any control; `tasks`, the number of all
-    tasks at `tasks_revision`; `texts` (see `TextCheck`); and `controls`, for each control its `coverage` (see
-    `Coverage`) and `teacher` (see `report.measure_teacher`).
+    tasks at `tasks_revision`; `texts` (see `TextCheck`); `saved` (see `TimeSaved`); and `controls`, for each control
+    its `coverage` (see `Coverage`) and `teacher` (see `report.measure_teacher`).
     """
     project, schema, pool = stats_inputs.project, stats_inputs.schema, stats_inputs.pool
     teacher_labels = stats_inputs.teacher_labels
@@ -83,6 +83,7 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
         "layout": LAYOUT,
         "labelled": len(labelled),
         "controls": controls,
+        "saved": asdict(stats_inputs.aggregator.time_saved(pool.tasks[pool.synthetic].tolist())),
         "texts": asdict(check_stored_tasks(store, project, schema.input, len(pool.tasks), len(pool_size.without_text))),
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,

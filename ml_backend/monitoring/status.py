@@ -11,6 +11,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import SettingProblem, Settings
 from ml_backend.core.types import Estimate, ModelVersion, Remark
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
@@ -65,6 +66,7 @@ class Status:
     remarks           what users should know about the active version
     settings_problems those of the project's own settings, none if these were not checked
     problem           what prevents the next round, None if nothing does
+    saved             the time that drafts saved, None before the first round
     acquisition       query strategy that ordered the queue of the active version, "" before there is one
     schema            the input and the controls, None if they cannot be read
     controls          each control that is learnt, by its name
@@ -89,6 +91,7 @@ class Status:
     problem: Problem | None
     remarks: tuple[Remark, ...]
     settings_problems: tuple[SettingProblem, ...]
+    saved: TimeSaved | None
     acquisition: str
     schema: ProjectSchema | None
     controls: dict[str, ControlStatus]
@@ -151,6 +154,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         problem=problem,
         remarks=active.remarks if active else (),
         settings_problems=settings.for_project(project_row.extra_params)[1] if settings else (),
+        saved=TimeSaved(**stats["saved"]) if stats else None,
         acquisition=active.acquisition if active else "",
         set_aside=store.unusable_tasks.codes(project),
         schema=schema,

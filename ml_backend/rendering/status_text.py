@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import Estimate
+from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
@@ -13,6 +14,8 @@ from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.settings_text import settings_problems_text
 from ml_backend.rendering.teacher_report_text import report_lines, teacher_lines
 from ml_backend.teacher.evolution.analysis_prompt import source_text
+
+SECONDS_PER_MINUTE = 60.0
 
 
 def _check_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
@@ -66,6 +69,8 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
         for name, of_control in controls.items():
             yield name[:MAX_NAME_LETTERS], control_sentence(of_control, _measure(status, name))
         yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
+    if status.saved and (sentence := time_saved_sentence(status.saved)):
+        yield "time", sentence
     yield from _work_lines(status)
 
 
@@ -131,6 +136,17 @@ def control_sentence(status: ControlStatus, measure: str = "accuracy") -> str:
 def _accuracy_sentence(accuracy: Estimate) -> str:
     interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
     return f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {source_text(accuracy)})"
+
+
+def time_saved_sentence(saved: TimeSaved) -> str:
+    """The time that drafts saved, for all controls together; "" if too few annotations are timed."""
+    if saved.seconds is None:
+        return ""
+    verb = "saved" if saved.seconds >= 0 else "cost"
+    return (
+        f"accepted drafts {verb} {abs(saved.seconds) / SECONDS_PER_MINUTE:.1f} minutes ({saved.median_accepted:.1f} s "
+        f"an answer instead of {saved.median_blind:.1f} s; {saved.timed} and {saved.blind} timed)"
+    )
 
 
 def problem_sentence(problem: Problem) -> str:

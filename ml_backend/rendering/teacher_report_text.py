@@ -11,7 +11,6 @@ from ml_backend.rendering.formatting import and_more
 
 TROUBLE = "teacher trouble"  # name of a line
 UNUSABLE_OUTCOMES = ("malformed", "refused", "failed")
-SECONDS_PER_MINUTE = 60.0
 MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 """Trust in the field scores below which the learner ignores them, and from which the annotations confirm them."""
 
@@ -80,13 +79,6 @@ def _drafts(report: dict[str, Any]) -> str:
         for author, counts in report["drafts"].items()
         if sum(counts.values())
     ]
-    saved = report["saved"]
-    if saved["seconds"] is not None:
-        verb = "saved" if saved["seconds"] >= 0 else "cost"
-        parts.append(
-            f"{verb} {abs(saved['seconds']) / SECONDS_PER_MINUTE:.1f} minutes ({saved['median_accepted']:.1f} s an "
-            f"answer instead of {saved['median_blind']:.1f} s; {saved['timed']} and {saved['blind']} timed)"
-        )
     return "; ".join(parts)
 
 

@@ -45,7 +45,6 @@ def measure_teacher(
         "labelled": label_count,
         "served": draft_use.published,
         "drafts": {author: asdict(counts) for author, counts in draft_use.acceptance.items()},
-        "saved": asdict(draft_use.time_saved),
         "share": asdict(learner_share) if learner_share else None,
         "agreement": {author: _as_json(of_author) for author, of_author in agreement.items()},
         "started_from": model.started_from if model else "",
@@ -70,7 +69,6 @@ def read_report(
     waiting               number of questions without an answer
     labelled              number of labels that the teacher has given
     drafts                number of accepted, edited and replaced drafts, by author
-    saved                 see `TimeSaved`
     share                 share of the published queue's drafts that are the learner's
     agreement             of `teacher` and `learner` with the annotators, each `overall` and `by_class`
     judged                number of annotations that measure the learner

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
 from schemas import CONTROL, by_control, labelled
@@ -18,8 +17,6 @@ from ml_backend.core.types import Annotation, Draft, EstimateSource, TaskContent
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
-    MAX_ANNOTATION_SECONDS,
-    MIN_TIMED_ANNOTATIONS,
     Agreement,
     DraftAcceptance,
     agreement,
@@ -40,8 +37,8 @@ def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:
     return PublishedDraft(task, "v1", 0, by_control(draft))
 
 
-def answer(task: int, *choices: str, number: int = 0, seconds: float | None = None, skip: bool = False) -> Annotation:
-    return Annotation(number or task, task, 1, labelled(*choices), skip, lead_time=seconds)
+def answer(task: int, *choices: str, number: int = 0, skip: bool = False) -> Annotation:
+    return Annotation(number or task, task, 1, labelled(*choices), skip)
 
 
 def acceptance_of(*annotated: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
@@ -81,45 +78,6 @@ def test_the_first_annotation_is_compared_with_the_draft() -> None:
     counts.update(3, shown(3, "teacher", "fruit"), [])
     received = counts.without(()).acceptance
     assert received["teacher"] == DraftAcceptance(accepted=1)
-
-
-def test_a_task_with_drafts_for_other_controls_alone_is_no_task_without_a_draft() -> None:
-    draft = Draft(("good",), 0.5, "learner")
-    counts = AcceptanceCounts(CONTROL)
-    counts.update(1, PublishedDraft(1, "v1", 0, {"mood": draft}), [answer(1, "fruit", seconds=9.0)])
-    counts.update(2, PublishedDraft(2, "v1", 0, {}), [answer(2, "fruit", seconds=7.0)])
-    assert counts.without(()).time_saved.blind == 1
-
-
-def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -> None:
-    blind = [(shown(n, None), answer(n, "fruit", seconds=n + 10.0)) for n in range(1, 6)]  # 11 to 15, the median 13
-    accepted = [(shown(n, "learner", "fruit"), answer(n, "fruit", seconds=n - 10.0)) for n in range(11, 17)]  # 1 to 6
-    untimed = [
-        (shown(20, None), answer(20, "fruit", seconds=MAX_ANNOTATION_SECONDS + 1)),
-        (shown(21, "learner", "fruit"), answer(21, "fruit", seconds=None)),
-        (shown(22, "learner", "fruit"), answer(22, "fruit", seconds=0.0)),
-        (shown(23, "learner", "fruit"), answer(23, "metal", seconds=60.0)),
-    ]
-    saved = acceptance_of(*blind, *accepted, *untimed).without(()).time_saved
-    assert (saved.accepted, saved.timed, saved.blind) == (8, 6, 5)
-    assert (saved.median_accepted, saved.median_blind) == (3.5, 13.0)
-    assert saved.seconds == pytest.approx(8 * (13 - 3.5))
-    fast = [(draft, replace(annotation, lead_time=1.0)) for draft, annotation in blind]
-    saved = acceptance_of(*fast, *accepted).without(()).time_saved
-    assert saved.seconds == -2.5 * 6
-
-
-@pytest.mark.parametrize("short", ["blind", "accepted"])
-def test_with_few_timed_annotations_only_their_number_is_returned(short: str) -> None:
-    counts = {"blind": MIN_TIMED_ANNOTATIONS, "accepted": MIN_TIMED_ANNOTATIONS, short: MIN_TIMED_ANNOTATIONS - 1}
-    blind = [(shown(n, None), answer(n, "fruit", seconds=2.0)) for n in range(counts["blind"])]
-    accepted = [
-        (shown(n, "teacher", "fruit"), answer(n, "fruit", seconds=1.0)) for n in range(100, 100 + counts["accepted"])
-    ]
-    saved = acceptance_of(*blind, *accepted).without(()).time_saved
-    assert (saved.seconds, saved.timed, saved.blind) == (None, counts["accepted"], counts["blind"])
-    saved = acceptance_of().without(()).time_saved
-    assert saved.median_blind is None
 
 
 def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:

@@ -127,7 +127,7 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     report = document["controls"]["label"]["teacher"]
     assert report["served"] == len(published)
     assert report["drafts"] == {author: asdict(acceptance) for author, acceptance in received(annotated).items()}
-    assert report["saved"] == asdict(saved(annotated))
+    assert document["saved"] == asdict(saved(annotated))
     assert report["share"] == (asdict(share) if share else None)
     assert report["agreement"]["teacher"] == {
         "overall": asdict(teacher.overall) if teacher.overall else None,

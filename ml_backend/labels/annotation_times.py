@@ -1,0 +1,94 @@
+"""Collects task by task how long annotations take with and without drafts. An annotation has one duration, however many
+controls it has labels for, so that the time that drafts saved is counted once for all controls."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ml_backend.core.types import Annotation, Label
+from ml_backend.labels.draft_acceptance import TimeSaved, annotation_seconds, draft_outcome, time_saved
+from ml_backend.storage import PublishedDraft
+
+
+@dataclass(frozen=True, slots=True)
+class _Duration:
+    """The duration of the annotation of a published task.
+
+    has_drafts  whether its drafts were accepted; False if the task was published without a draft
+    seconds     None if unknown
+    """
+
+    has_drafts: bool
+    seconds: float | None
+
+
+class AnnotationTimes:
+    """The durations of the annotations of a project's published tasks: of those that accepted the drafts for all
+    controls that they have labels for, and of those of tasks without a draft."""
+
+    def __init__(self, controls: Sequence[str]) -> None:
+        self._controls = controls
+        self._durations: dict[int, _Duration] = {}
+        self._accepted = 0  # number of durations with drafts
+        self._seconds: dict[bool, list[float]] = {True: [], False: []}  # known ones by `has_drafts`, ascending
+
+    def update(self, task: int, published: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
+        """Replaces the duration of a task; the parameters are those of `AcceptanceCounts.update`."""
+        previous = self._durations.pop(task, None)
+        if previous is not None:
+            self._accepted -= previous.has_drafts
+            if previous.seconds is not None:
+                _remove(self._seconds[previous.has_drafts], previous.seconds)
+        current = None if published is None else self._duration(published, annotations)
+        if current is not None:
+            self._durations[task] = current
+            self._accepted += current.has_drafts
+            if current.seconds is not None:
+                insort(self._seconds[current.has_drafts], current.seconds)
+
+    def without(self, tasks: Iterable[int]) -> TimeSaved:
+        """The time that the drafts saved, not counting the tasks with these ids."""
+        excluded = [self._durations[task] for task in tasks if task in self._durations]
+        n_accepted = self._accepted - sum(duration.has_drafts for duration in excluded)
+        with_drafts, without_draft = (
+            _without(seconds, (duration.seconds for duration in excluded if duration.has_drafts == has_drafts))
+            for has_drafts, seconds in self._seconds.items()
+        )
+        return time_saved(n_accepted, with_drafts, without_draft)
+
+    def _duration(self, published: PublishedDraft, annotations: Iterable[Annotation]) -> _Duration | None:
+        """The duration of the first annotation that has a label; None if there is none, or if it changed a draft."""
+        labelled = [
+            (annotation, labels)
+            for annotation in annotations
+            if not annotation.cancelled and (labels := self._read_labels(annotation))
+        ]
+        if not labelled:
+            return None
+        first, labels = min(labelled, key=lambda pair: pair[0].id)
+        outcomes = {
+            draft_outcome(draft.value, labels[name].value) for name, draft in published.drafts.items() if name in labels
+        }
+        is_counted = outcomes == {"accepted"} or not published.drafts
+        return _Duration(bool(published.drafts), annotation_seconds(first)) if is_counted else None
+
+    def _read_labels(self, annotation: Annotation) -> dict[str, Label]:
+        labels = ((name, annotation.labels.get(name)) for name in self._controls)
+        return {name: label for name, label in labels if label and label.is_read}
+
+
+def _without(seconds: list[float], excluded: Iterable[float | None]) -> list[float]:
+    """The `seconds`, ascending, without the `excluded` ones; in most cases none is excluded, and nothing is copied."""
+    known = [value for value in excluded if value is not None]
+    if not known:
+        return seconds
+    remaining = list(seconds)
+    for value in known:
+        _remove(remaining, value)
+    return remaining
+
+
+def _remove(seconds: list[float], value: float) -> None:
+    del seconds[bisect_left(seconds, value)]
