@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,19 +10,19 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ml_backend.cli.common import DataDir, Project, open_store, out, read_settings
+from ml_backend.cli.common import Control, DataDir, Project, open_store, out, read_settings
 
 if TYPE_CHECKING:
     from ml_backend.core.types import ModelVersion
 
 
 def versions(project: Project, data_dir: DataDir = None) -> None:
-    """List the model versions of a project, newest first."""
+    """List the model versions of a project, newest first, with the learner and the accuracy of each control."""
     from ml_backend.monitoring.status import read_status
     from ml_backend.rendering.remarks_text import remarks_text
 
     store = open_store(read_settings(data_dir=data_dir))
-    read_status(store, project)  # raises an error if the project is unknown
+    held = read_status(store, project).held
     active, stored_learners = store.versions.active(project), set(store.versions.learners(project))
     table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note", box=None)
     versions = store.versions.all(project)
@@ -29,13 +30,28 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
     for version in versions:
         is_active = active is not None and version.number == active.number
         name = f"[green]{version.name} active[/]" if is_active else version.name
+        if holding := [control for control, number in held.items() if number == version.number]:
+            name += f" [yellow]held{escape(_names_text(version, holding))}[/]"
         served = f"of {version.learner}" if version.learner else "none yet"
-        learner = "kept" if version.number in stored_learners else served
+        learner = ("kept" if version.number in stored_learners else served) + _earlier_learners_text(version)
         labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
         accuracy = _accuracy_text(version)
         created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
-        table.add_row(name, learner, labels, escape(accuracy), created, escape(remarks_text(version.remarks)))
+        table.add_row(name, escape(learner), labels, escape(accuracy), created, escape(remarks_text(version.remarks)))
     out.print(table)
+
+
+def _names_text(version: ModelVersion, controls: Sequence[str]) -> str:
+    """The names of the controls that a rollback holds at a version; "" if these are all controls."""
+    return "" if {*controls} >= version.controls.keys() else f" for {', '.join(controls)}"
+
+
+def _earlier_learners_text(version: ModelVersion) -> str:
+    """The controls whose learner is that of an earlier version than the others'; "" if all are of one version."""
+    learners = {name: control.learner for name, control in version.controls.items() if control.learner}
+    latest = max(learners.values(), default=None)
+    earlier = [f"{name} of {number}" for name, number in learners.items() if number != latest]
+    return f" ({', '.join(earlier)})" if earlier else ""
 
 
 def _accuracy_text(version: ModelVersion) -> str:
@@ -51,11 +67,15 @@ def _accuracy_text(version: ModelVersion) -> str:
 def rollback(
     project: Project,
     to: Annotated[str | None, typer.Option(help="version name or number; `latest` ends a rollback")] = None,
+    control: Control = "",
     data_dir: DataDir = None,
 ) -> None:
-    """Serve an earlier learner again, at once, until the rollback is ended."""
+    """Serve earlier learners again, at once, until the rollback is ended.
+
+    With --control, the other controls go on learning.
+    """
     from ml_backend.loop.rollback import roll_back
     from ml_backend.rendering.rollback_text import rollback_sentence
 
-    held = roll_back(open_store(read_settings(data_dir=data_dir)), project, to)
-    out.print(f"Project {project}: {rollback_sentence(project, held)}.")
+    held = roll_back(open_store(read_settings(data_dir=data_dir)), project, to, control)
+    out.print(f"Project {project}: {rollback_sentence(project, held, control)}.", markup=False)

@@ -127,7 +127,7 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, notify: No
             store.connections.resume(project)
         raise
     store.publications.withdraw(project)
-    store.projects.pin(project, None)
+    store.projects.unpin(project)
     store.reviews.forget(project)
     store.connections.forget(project)
     return True

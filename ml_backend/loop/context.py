@@ -70,8 +70,9 @@ class RoundInputs:
     label_snapshot   the aggregated labels of all tasks, with their digest
     labels           the aggregated labels of the tasks that can be learnt from, by the name of their control
     active_version   the version that serves in Label Studio, None before the first
-    serving_version  the version whose learner serves: the pinned one during a rollback, else the active one
+    held_versions    the version whose learner a rollback holds, by the name of the control; none without a rollback
     serving          the learners that serve, None before there is one
+    serving_stored   whether the artifact of version `serving.number` holds all learners that serve
     teacher_labels   the labels of the teacher by the name of their control; none without a teacher that can be asked
     remarks          what users should know about these inputs
     """
@@ -83,8 +84,9 @@ class RoundInputs:
     label_snapshot: LabelSnapshot
     labels: Mapping[str, AggregatedLabels]
     active_version: ModelVersion | None
-    serving_version: ModelVersion | None
+    held_versions: Mapping[str, ModelVersion]
     serving: ProjectModel | None
+    serving_stored: bool
     teacher_labels: Mapping[str, TeacherLabels]
     remarks: tuple[Remark, ...]
 

@@ -13,7 +13,7 @@ from ml_backend.core.types import Remark
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext, RoundInputs
-from ml_backend.model import project_model
+from ml_backend.loop.serving_models import held_versions, load_serving_models
 from ml_backend.model.fitted_model import MIN_TARGETS
 from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.monitoring.monitor import apply_acquisition_fallback
@@ -34,15 +34,15 @@ def prepare(context: RoundContext) -> RoundInputs:
     encoder = feature_space.project_encoder(context.settings, project_row)
     options = options.with_form_defaults(feature_space.task_form(encoder))
     options, fallback = apply_acquisition_fallback(options, schema, project_row.monitor_results)
+    fallbacks = () if fallback is None else (fallback,)
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
     label_snapshot = context.aggregator.refresh(schema.controls)
     unreadable = pool.tasks[pool.unreadable]
     labels = {name: of_control.without_tasks(unreadable) for name, of_control in label_snapshot.by_control.items()}
     active_version = store.versions.active(project)
-    pinned = project_row.pinned
-    serving_version = active_version if pinned is None else store.versions.get(project, pinned)
-    serving, problem = project_model.load_best(store, serving_version, pool.space)
+    held = held_versions(store, project_row, schema)
+    serving = load_serving_models(store, schema, active_version, held, pool.space)
     return RoundInputs(
         project_row=project_row,
         options=options,
@@ -51,18 +51,19 @@ def prepare(context: RoundContext) -> RoundInputs:
         label_snapshot=label_snapshot,
         labels=labels,
         active_version=active_version,
-        serving_version=serving_version,
-        serving=_with_controls_of(schema, serving),
+        held_versions=held,
+        serving=serving.model,
+        serving_stored=serving.is_stored,
         teacher_labels=_load_teacher_labels(context, options, schema, labels),
-        remarks=(*record_problems, *filter(None, [fallback, problem]), *_changed_labels(serving, schema)),
+        remarks=(*record_problems, *fallbacks, *serving.problems, *_changed_labels(serving.model, schema)),
     )
 
 
 def has_changed(inputs: RoundInputs, pool: ProjectPool) -> bool:
     """Whether the published queue was made from other inputs. True, too, if no version is active, or if the active
-    version has another learner than the one that serves."""
+    version has other learners than those that serve."""
     active, serving = inputs.active_version, inputs.serving
-    if active is None or active.learner != (serving.number if serving else None):
+    if active is None or not inputs.serving_stored or active.learner != (serving.number if serving else None):
         return True
     return fingerprint(inputs, pool) != inputs.project_row.fingerprint
 
@@ -78,7 +79,7 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
     parts = {
         "config": row.label_config,
         "options": inputs.options.model_dump(),
-        "pinned": row.pinned,
+        "pinned": {control: version.number for control, version in inputs.held_versions.items()},
         "tasks": row.tasks_revision,
         # the queue changes when the number of encoded tasks has doubled, and when all tasks are encoded
         "space": pool.space,
@@ -88,15 +89,6 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
         "answers": inputs.label_snapshot.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _with_controls_of(schema: ProjectSchema, serving: ProjectModel | None) -> ProjectModel | None:
-    """The models of the controls in the schema, None if there are none. A rollback may hold a version with models of
-    controls that have been renamed or removed since."""
-    if serving is None:
-        return None
-    models = serving.without(serving.by_control.keys() - {control.name for control in schema.controls})
-    return models if models.by_control else None
 
 
 def _load_teacher_labels(

@@ -44,7 +44,7 @@ class RoundModels:
     """The learners of a new version.
 
     model     the learners of all controls, None before there is one
-    is_new    whether `model` has a learner of this round and needs an artifact
+    is_new    whether no artifact holds `model` yet: it has a learner of this round, or those of several versions
     controls  what is stored of each control with the version
     remarks   why the learners serve
     """
@@ -57,14 +57,13 @@ class RoundModels:
 
 def train(context: RoundContext, inputs: RoundInputs, number: int) -> dict[str, Candidate]:
     """Fits the learners of version `number`, and returns the model with its fit for each control, by its name. A
-    control has no candidate during a rollback, if the fit would be the same as the serving learner's, or if nothing can
-    be fitted (see `fit_model`)."""
+    control has no candidate while a rollback holds its learner, if the fit would be the same as the serving learner's,
+    or if nothing can be fitted (see `fit_model`)."""
     pool = context.pool
     labelled = pool.rows_of(inputs.labelled)
     pool.encode_missing(labelled, pool.at_once)
-    if inputs.project_row.pinned is not None:
-        return {}
-    candidates = ((control.name, _fit(context, inputs, control, number)) for control in inputs.schema.controls)
+    fitted = (control for control in inputs.schema.controls if control.name not in inputs.held_versions)
+    candidates = ((control.name, _fit(context, inputs, control, number)) for control in fitted)
     return {name: candidate for name, candidate in candidates if candidate is not None}
 
 
@@ -101,7 +100,7 @@ def assess(context: RoundContext, inputs: RoundInputs, candidates: Mapping[str, 
         for control in inputs.schema.controls
     }
     learners = {name: promotion.learner for name, promotion in promotions.items() if promotion.learner}
-    is_new = any(promotion.is_promoted for promotion in promotions.values())
+    is_new = any(promotion.is_promoted for promotion in promotions.values()) or not inputs.serving_stored
     kept = inputs.serving.number if inputs.serving else None
     artifact_number = number if is_new else kept
     return RoundModels(
@@ -135,7 +134,7 @@ def promote(
     tasks of the audit sample"""
     serving = models_of(inputs.serving).get(control.name)
     if candidate is None:
-        if len(inputs.labels[control.name].tasks) == 0 and inputs.project_row.pinned is None:
+        if len(inputs.labels[control.name].tasks) == 0 and control.name not in inputs.held_versions:
             return Promotion(None, None, Remark("no labels left") if serving else None)
         return Promotion(serving, _stored_accuracy(context, inputs, control.name))
     model, fit = candidate
@@ -160,6 +159,6 @@ def _stored_accuracy(context: RoundContext, inputs: RoundInputs, control: str) -
     versions that the learner serves have the same accuracy."""
     serving = models_of(inputs.serving).get(control)
     fitting_version = context.store.versions.get(context.project, serving.number) if serving else None
-    version = fitting_version or inputs.serving_version
+    version = fitting_version or inputs.held_versions.get(control, inputs.active_version)
     stored = version.controls.get(control) if version else None
     return stored.accuracy if stored else None

@@ -58,7 +58,7 @@ class Status:
     pool              number of the other tasks
     learner           number of the version whose artifact has the serving learners, None as long as drafts come from
                       the teacher alone
-    held              number of the version whose learner a rollback holds
+    held              by control: number of the version whose learner a rollback holds
     last_round        version, finished_at (seconds since the epoch), age_seconds, seconds, stages {name: seconds}
     last_error        the error of the last round, None if that round succeeded
     read              number of tasks read so far while all tasks are being listed, else None
@@ -81,7 +81,7 @@ class Status:
     active_version: str | None
     learner: int | None
     published_version: str | None
-    held: int | None
+    held: Mapping[str, int]
     running: bool
     waiting: bool
     last_round: dict[str, Any] | None
@@ -144,7 +144,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         active_version=active.name if active else None,
         learner=active.learner if active else None,
         published_version=project_row.published,
-        held=project_row.pinned,
+        held=_held(project_row, schema),
         running=job.running,
         waiting=job.waiting,
         last_round=_last_round(store, successful_rounds[0]) if successful_rounds else None,
@@ -175,6 +175,12 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     )
 
 
+def _held(project_row: ProjectRow, schema: ProjectSchema | None) -> dict[str, int]:
+    """The versions that a rollback holds, by control; without controls that have been renamed or removed since."""
+    learnt = project_row.pinned.keys() if schema is None else {control.name for control in schema.controls}
+    return {control: number for control, number in project_row.pinned.items() if control in learnt}
+
+
 def _last_round(store: Store, round_row: RoundRow) -> dict[str, Any]:
     return {
         "version": round_row.version,
@@ -195,11 +201,11 @@ def _in_version(
     project_row: ProjectRow, active: ModelVersion | None, control: str
 ) -> tuple[int, int | None, Estimate | None]:
     """The number of labelled tasks, the learner, and the accuracy of a control: that on the audit sample in annotation
-    order if the monitor has estimated it and no rollback holds a learner; else that of the round that made the active
+    order if the monitor has estimated it and no rollback holds the learner; else that of the round that made the active
     version."""
     stored = active.controls.get(control) if active else None
     labelled, learner, accuracy = (stored.labelled, stored.learner, stored.accuracy) if stored else (0, None, None)
     audit_accuracy = project_row.monitor_results.get(control, {}).get("accuracy")
-    if audit_accuracy and project_row.pinned is None:
+    if audit_accuracy and control not in project_row.pinned:
         accuracy = Estimate(**audit_accuracy)
     return labelled, learner, accuracy

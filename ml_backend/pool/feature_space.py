@@ -95,8 +95,8 @@ def update_space(
     """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
 
     Returns the project's row, and remarks on the problems of the records. The previous vector space is kept and
-    served until the next round completes. While a rollback holds a learner, the project keeps the vector space of that
-    learner. Raises ApprenticeError if no field tells records apart.
+    served until the next round completes. While a rollback holds a learner of any control, the project keeps the vector
+    space of that learner. Raises ApprenticeError if no field tells records apart.
     """
     if not input_spec.is_record:
         if project_row.record_profile:
@@ -109,7 +109,7 @@ def update_space(
     if input_spec.fields:
         made_of["fields"] = [*input_spec.fields]
     n = store.tasks.count(project_row.id)
-    if n and not (current and project_row.pinned is not None):
+    if n and not (current and project_row.pinned):
         profiled = current.get("tasks", 0)
         has_grown = n >= REPROFILE_GROWTH * profiled and profiled < PROFILE_SAMPLE
         if not current or has_grown or current["made_of"] != made_of or _is_replaced(store, project_row, current):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ml_backend.core.types import ModelVersion
 
 
-def rollback_sentence(project: int, held: ModelVersion | None) -> str:
-    """Says what will happen after `roll_back`, which returned the `held` version."""
+def rollback_sentence(project: int, held: ModelVersion | None, control: str = "") -> str:
+    """Says what will happen after `roll_back` of a control ("": all controls), which returned the `held` version."""
+    of_control = f" of {control}" if control else ""
     if held is None:
-        return "learning goes on with all labels"
+        return f"learning{of_control} goes on with all labels"
+    option = f" --control {control}" if control else ""
     return (
-        f"the learner of {held.name} serves again, under a new version's name, and is held until "
-        f"`apprentice rollback --project {project} --to latest`"
+        f"the learner{of_control} of {held.name} serves again, under a new version's name, and is held until "
+        f"`apprentice rollback --project {project} --to latest{option}`"
     )

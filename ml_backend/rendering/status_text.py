@@ -59,8 +59,7 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
         for line, sentence in _check_lines(status, name):
             yield line, sentence if control else f"{name}: {sentence}"
     version = status.active_version or "none yet: drafts come from the teacher"
-    held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
-    yield "active version", version + held
+    yield "active version", version + _held_text(status)
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
     if control:
@@ -72,6 +71,17 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     if status.saved and (sentence := time_saved_sentence(status.saved)):
         yield "time", sentence
     yield from _work_lines(status)
+
+
+def _held_text(status: Status) -> str:
+    """Names the learners that a rollback holds; "" without a rollback."""
+    numbers = {*status.held.values()}
+    if not numbers:
+        return ""
+    if len(numbers) == 1 and len(status.held) >= len(status.controls):
+        return f" (the learner of version {numbers.pop()}, held by a rollback)"
+    learners = ", ".join(f"{control} of version {number}" for control, number in status.held.items())
+    return f" (held by a rollback: {learners})"
 
 
 def _input_lines(status: Status) -> Iterator[tuple[str, str]]:

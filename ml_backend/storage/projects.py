@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ _PROJECT_TABLES = (
     schema.record_profile,
 )  # fmt: skip
 _CONTROL_TABLES = {
+    "pinned": schema.pinned_version,
     "monitor_results": schema.monitor,
     "label_descriptions": schema.label_description,
     "feature_scores": schema.feature_score,
@@ -43,7 +44,6 @@ class ProjectRow:
     published: str | None = None
     fingerprint: str = ""
     republish: int = 0
-    pinned: int | None = None
     counts: dict[str, int] | None = None
     tasks_revision: int = 0
     read_under: str = ""
@@ -53,6 +53,7 @@ class ProjectRow:
     progress: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     record_profile: dict[str, Any] | None = None
+    pinned: Mapping[str, int] = field(default_factory=dict)
     monitor_results: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     label_descriptions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     feature_scores: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -119,9 +120,19 @@ class Projects:
         project, although it has the same id."""
         self._set(project, made_at=made_at)
 
-    def pin(self, project: int, number: int | None) -> None:
-        """Makes the project serve the learner of a version, as a rollback does; None ends that."""
-        self._set(project, pinned=number)
+    def pin(self, project: int, versions: Mapping[str, int]) -> None:
+        """Makes each of these controls serve its learner in a version, as a rollback does. `versions`: the numbers of
+        the versions by control"""
+        with self._database.begin() as connection:
+            for control, number in versions.items():
+                row = {"project": project, "control": control, "version": number}
+                connection.execute(self._database.put(schema.pinned_version, row))
+
+    def unpin(self, project: int, controls: Collection[str] | None = None) -> None:
+        """Ends the rollback of these controls; None: of all controls."""
+        pinned = schema.pinned_version
+        of_controls = sa.true() if controls is None else pinned.c.control.in_(controls)
+        self._database.write(sa.delete(pinned).where(pinned.c.project == project, of_controls))
 
     def _set(self, project: int, **values: Any) -> None:
         self._database.write(self._database.put(table, {"id": project, **values}))

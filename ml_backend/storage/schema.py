@@ -36,7 +36,6 @@ project = Table(
     Column("label_config", PortableText, nullable=False, default=""),
     Column("extra_params", JSON, nullable=False, default=dict),
     Column("made_at", String(40), nullable=False, default=""),  # creation in Label Studio; identifies the project
-    Column("pinned", Integer, nullable=True),  # version held by a rollback
     Column("tasks_revision", BigInteger, nullable=False, default=first_revision),  # raised by each change
 )
 
@@ -96,6 +95,11 @@ progress = _project_table(
 )
 
 monitor = _control_table("monitor", Column("results", JSON, nullable=False))  # last results of the monitor
+
+pinned_version = _control_table(
+    "pinned_version",
+    Column("version", Integer, nullable=False),  # version whose learner a rollback holds
+)
 
 review_proposal = Table(
     "review_proposal",  # annotations that are proposed for a second look

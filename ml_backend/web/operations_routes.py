@@ -28,9 +28,12 @@ def activate() -> Any:
     version = body.get("version")
     if not isinstance(version, str | int) or isinstance(version, bool):
         raise BadRequest("version must be a version's name or number, or 'latest'")
+    control = body.get("control", "")
+    if not isinstance(control, str):
+        raise BadRequest("control must be the name of a control")
     project = require_project_id(body.get("project"))
-    held = roll_back(app_state().store, project, storable_text(str(version)))
-    return jsonify(rollback=rollback_sentence(project, held)), 202
+    held = roll_back(app_state().store, project, storable_text(str(version)), control)
+    return jsonify(rollback=rollback_sentence(project, held, control)), 202
 
 
 @operations_routes.get("/metrics")

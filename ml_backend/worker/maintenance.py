@@ -124,14 +124,17 @@ class Maintenance:
 
     def _remove_results_of_removed_controls(self, project_row: ProjectRow) -> ProjectRow:
         """Deletes the results of the monitor and the distillations of controls that are not in the configuration any
-        more, and returns the project as it is then. Descriptions and feature scores stay, because people may have
-        edited them."""
+        more, ends their rollbacks, and returns the project as it is then. Descriptions and feature scores stay, because
+        people may have edited them."""
         try:
             controls = read_schema(project_row.label_config, project_row.choices).control_names
         except ApprenticeError:  # a configuration that cannot be read does not say which controls it has
             return project_row
-        if not (project_row.monitor_results.keys() | project_row.distillations.keys()) - {*controls}:
+        by_control = (project_row.monitor_results, project_row.distillations, project_row.pinned)
+        removed = {control for of_table in by_control for control in of_table} - {*controls}
+        if not removed:
             return project_row
+        self._store.projects.unpin(project_row.id, removed)
         self._store.monitor.keep(project_row.id, controls)
         self._store.distillations.keep(project_row.id, controls)
         return self._store.projects.require(project_row.id)
@@ -185,7 +188,7 @@ class Maintenance:
         versions = self._store.versions
         candidates = [
             versions.active(project_row.id),
-            versions.get(project_row.id, project_row.pinned) if project_row.pinned else None,
+            *(versions.get(project_row.id, number) for number in {*project_row.pinned.values()}),
             versions.named(project_row.id, project_row.published) if project_row.published else None,
         ]
         needed = [version for version in candidates if version is not None]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 from projects import set_up
+from schemas import by_control
+from two_controls import LABEL, MOOD, TWO_CONTROLS, label_open_tasks, learn_both_controls
 from typer.testing import CliRunner
 
 from ml_backend import __version__
@@ -149,15 +151,33 @@ def test_a_rollback_holds_a_learner_until_it_is_ended(
     held = run("rollback", "--project", "5")
     assert held.exit_code == 0
     assert "is held until" in held.stdout
-    assert store.projects.ensure(5).pinned == 2
+    assert store.projects.ensure(5).pinned == by_control(2)
     assert run("rollback", "--project", "5", "--to", "latest").exit_code == 0
-    assert store.projects.ensure(5).pinned is None
+    assert store.projects.ensure(5).pinned == {}
+
+
+def test_versions_name_the_earlier_learner_of_a_control_and_the_controls_that_are_held(
+    run: Run, make_round: Callable[..., RoundContext], options: object, store: Store
+) -> None:
+    server = FakeLabelStudio(label_config=TWO_CONTROLS)
+    set_up(store, 5, connection={"ml": 1})
+    truth = learn_both_controls(server, lambda: run_round(make_round(server)))
+    label_open_tasks(server, truth, 10, controls=[MOOD])
+    run_round(make_round(server))
+    result = run("rollback", "--project", "5", "--to", "2", "--control", MOOD)
+    assert (result.exit_code, store.projects.ensure(5).pinned) == (0, {MOOD: 2})
+    newest, held, first = run("versions", "--project", "5").stdout.splitlines()[1:]
+    assert f"kept ({LABEL} of 2)" in newest and "held" not in newest
+    assert f"held for {MOOD}" in held and "held" not in first
+    assert run("rollback", "--project", "5", "--to", "latest", "--control", MOOD).exit_code == 0
+    assert store.projects.ensure(5).pinned == {}
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ("rollback", "--project", "5"),
+        ("rollback", "--project", "5", "--to", "2", "--control", "unknown"),
         ("rollback", "--project", "77", "--to", "1"),
         ("rollback", "--project", "5", "--to", "[/red] nonsense"),
         ("status", "--project", "77"),

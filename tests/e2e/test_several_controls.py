@@ -176,3 +176,29 @@ def test_a_control_may_be_added_renamed_and_removed_under_way(admin: LabelStudio
     assert drafted(version_with(TOPIC)) == {(TOPIC,)}
     status = backend.printed_status(project)
     assert ([*status["controls"]], status["labelled"], status["last_error"]) == ([TOPIC], 8, None)
+
+
+def test_one_control_goes_back_to_an_earlier_learner_and_the_other_one_does_not(
+    admin: LabelStudioClient, backend: Backend
+) -> None:
+    project = TwoControlProject.of_messages(admin, "one control goes back", BOTH, 60)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    for labelled in (8, 16):
+        project.label_next(8)
+        backend.wait_for_queue(project, labelled=labelled)
+    earlier = backend.store.versions.learners(project.number)[-1]
+    rollback = ("rollback", "--project", str(project.number), "--control", TOPIC, "--to")
+    command = backend.cli(*rollback, str(earlier))
+    assert command.returncode == 0 and f"--to latest --control {TOPIC}" in command.stdout, command.stderr
+    until(lambda: backend.active(project).controls[TOPIC].learner == earlier, "the earlier learner")
+    version = backend.wait_for_queue(project)
+    assert version.controls[SENTIMENT].learner not in (None, earlier)
+    assert {tuple(sorted(labels)) for labels in project.drafts(version.name).values()} == {(SENTIMENT, TOPIC)}
+    assert backend.printed_status(project)["held"] == {TOPIC: earlier}
+
+    project.label_next(8)
+    version = backend.wait_for_queue(project, labelled=24)
+    assert version.controls[TOPIC].learner == earlier and version.controls[SENTIMENT].labelled == 24
+    assert backend.cli(*rollback, "latest").returncode == 0
+    until(lambda: backend.active(project).controls[TOPIC].learner != earlier, "the newest learner")

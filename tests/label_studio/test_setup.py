@@ -116,7 +116,7 @@ def test_disconnecting_restores_the_earlier_state(server: FakeLabelStudio, store
     assert disconnect(FakeClient(server), store, 5, say)
     assert state(server) == before
     project_row = store.projects.ensure(5)
-    assert (project_row.connection, project_row.published, project_row.pinned) == (None, None, None)
+    assert (project_row.connection, project_row.published, project_row.pinned) == (None, None, {})
     client = FakeClient(server)
     assert not disconnect(client, store, 5, say)
     assert client.calls == []

@@ -53,7 +53,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 """Old column -> attribute of a ProjectRow, where they differ."""
 PROBLEMS = [{"code": "text", "values": {"text": OLD["records"]["odd"]}}]
-BY_CONTROL = ("watch", "cues", "features", "prior")
+BY_CONTROL = ("watch", "cues", "features", "prior", "pinned")
 VALUES = {
     ATTRIBUTES.get(name, name): by_control(value) if name in BY_CONTROL else value for name, value in OLD.items()
 } | {
@@ -62,10 +62,10 @@ VALUES = {
 """The values of the old row by the attributes of a ProjectRow."""
 
 
-def old_row(store: Store, **values: Any) -> None:
-    """Inserts a row of the table `project` as it was when it held all concerns."""
+def old_row(store: Store, table_name: str = "project", /, **values: Any) -> None:
+    """Inserts a row of a table as it was when the table `project` held all concerns."""
     with store.database.begin() as connection:
-        table = sa.Table("project", sa.MetaData(), autoload_with=connection)
+        table = sa.Table(table_name, sa.MetaData(), autoload_with=connection)
         connection.execute(sa.insert(table), [values])
 
 
@@ -75,6 +75,8 @@ def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_
     empty |= {"read_under": "", "watermark": "", "reconciled_at": 0.0, "pace": {}, "progress": {}}
     old_row(any_store, **OLD)
     old_row(any_store, id=8, **empty)
+    version: dict[str, Any] = {"number": OLD["pinned"], "name": "v2", "labelled": 0, "created_at": 0.0, "rows": 0}
+    old_row(any_store, "version", project=7, active=True, **version)
     migrate(any_store, "head")
     project_row = any_store.projects.require(7)
     names = VALUES.keys() - {"proposals", "evolution"}
@@ -96,9 +98,9 @@ def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None
     apart = {"id", "proposals", "evolution", "connection", "counts", "watermark", "publish_timings"}
     state = {name: VALUES[name] for name in VALUES.keys() - apart}
     values = {"monitor_results": "monitor_result", "distillations": "distillation"}
+    names_by_control = {ATTRIBUTES.get(column, column) for column in BY_CONTROL}
     changes = {
-        values.get(name, name): first_of(value) if name in map(ATTRIBUTES.get, BY_CONTROL) else value
-        for name, value in state.items()
+        values.get(name, name): first_of(value) if name in names_by_control else value for name, value in state.items()
     }
     set_up(any_store, 7, **{**changes, "distillation": {**OLD["prior"], "number": 1}})
     any_store.synchronisation.record_reconciliation(7, OLD["counts"], OLD["watermark"], OLD["read_under"])

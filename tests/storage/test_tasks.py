@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
+from schemas import by_control
 
 from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.storage import Store, schema
@@ -141,10 +142,10 @@ def test_a_project_is_added_at_its_first_use_and_keeps_its_values(any_store: Sto
         "<é/>",
         {"queue_size": 3},
         "v1",
-        4,
+        by_control(4),
     )
     set_up(any_store, 5, published=None, pinned=None)
-    assert (any_store.projects.ensure(5).published, any_store.projects.ensure(5).pinned) == (None, None)
+    assert (any_store.projects.ensure(5).published, any_store.projects.ensure(5).pinned) == (None, {})
 
 
 def test_only_projects_that_were_connected_count_as_connected(any_store: Store) -> None:

@@ -19,7 +19,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "label_config": store.projects.set_label_config,
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,
-        "pinned": store.projects.pin,
+        "pinned": lambda project, value: store.projects.pin(project, {CONTROL: value}),
         "monitor_result": lambda project, value: store.monitor.put(project, CONTROL, value),
         "label_descriptions": lambda project, value: store.label_descriptions.put(project, CONTROL, value),
         "feature_scores": lambda project, value: store.feature_scores.put(project, CONTROL, value),
@@ -28,6 +28,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
     tables = {
         "connection": schema.connection,
         "monitor_result": schema.monitor,
+        "pinned": schema.pinned_version,
         "label_descriptions": schema.label_description,
         "feature_scores": schema.feature_score,
         "record_profile": schema.record_profile,

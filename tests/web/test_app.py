@@ -232,7 +232,13 @@ def test_a_rollback_can_be_requested(client: FlaskClient, store: Store) -> None:
     assert client.post("/versions", json={"project": 5, "version": "1"}).status_code == 404
     set_up(store, 5, connection={"ml": 1}, pinned=3)
     response = client.post("/versions", json={"project": 5, "version": "latest"})
-    assert (response.status_code, store.projects.ensure(5).pinned) == (202, None)
+    assert (response.status_code, store.projects.ensure(5).pinned) == (202, {})
+    set_up(store, 5, label_config=SINGLE)
+    unknown_control = client.post("/versions", json={"project": 5, "version": "latest", "control": "\0"})
+    assert unknown_control.status_code == 404
+    for wrong_control in (None, 7, ["label"]):
+        body = {"project": 5, "version": "latest", "control": wrong_control}
+        assert client.post("/versions", json=body).status_code == 400
     wrong_versions: tuple[object, ...] = (None, [], {}, 1.5, True)
     for wrong in wrong_versions:
         assert client.post("/versions", json={"project": 5, "version": wrong}).status_code == 400

@@ -342,7 +342,9 @@ def test_old_artifacts_that_no_row_names_are_removed_and_other_ones_stay(
     assert artifacts(harness) == {*learners, names["prior"], names["new"]}
 
 
-def test_results_of_removed_controls_are_deleted_and_what_people_edit_stays(harness: WorkerHarness) -> None:
+def test_results_and_rollbacks_of_removed_controls_are_deleted_and_edits_stay(
+    harness: WorkerHarness,
+) -> None:
     add_labelled_tasks(harness.server, 20)
     harness.round()
     store, made_of = harness.store, {"space": "fake"}
@@ -350,9 +352,10 @@ def test_results_of_removed_controls_are_deleted_and_what_people_edit_stays(harn
         store.monitor.put(5, control, {"version": 1})
         store.distillations.replace(5, control, 0, ("file", "0" * 64), made_of)
         store.feature_scores.put(5, control, {"region": 1})
+        store.projects.pin(5, {control: 1})
     for _ in range(3):
         harness.clock.seconds += maintenance.QUIET_SECONDS + 1
         harness.worker._maintenance.step(harness.client, harness.worker.pools)
     project = store.projects.require(5)
-    assert [*project.monitor_results] == [*project.distillations] == ["label"]
+    assert [*project.monitor_results] == [*project.distillations] == [*project.pinned] == ["label"]
     assert [*project.feature_scores] == ["label", "removed"]
