@@ -59,7 +59,7 @@ def records(size: int, fields: int) -> tuple[list[dict[str, Any]], list[str], di
     ]
     labels = np.where(score > np.median(score), "yes", "no").tolist()
     scores = {name: float(round(np.clip(4 * w, -10, 10))) for name, w in zip(names[0], weight, strict=True)}
-    return rows, labels, {"fields": {}, "estimates": [{"yes": scores}], "by": BY_HAND}
+    return rows, labels, {"estimates": [{"yes": scores}], "by": BY_HAND}
 
 
 def refit(table: Table, rows: list[dict[str, Any]], labels: list[str], features: dict[str, Any]) -> None:

@@ -42,14 +42,15 @@ def features(
 
     A number's score is that of a high value; a category has one for each of its values. The learner starts from the
     scores. The teacher is asked for them, a few times over, unless you have written your own. The fields of a file
-    replace all stored fields, and its scores replace all stored scores.
+    replace all stored fields, for all controls, and its scores replace all stored scores of the control.
     """
     from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.pool.feature_space import field_descriptions
     from ml_backend.teacher.descriptions.feature_scores import (
-        feature_scores_from_text,
-        feature_scores_to_text,
-        save_feature_scores,
+        features_from_text,
+        features_to_text,
+        save_features,
+        stored_features,
     )
     from ml_backend.teacher.project_context import load_project_context
 
@@ -64,26 +65,26 @@ def features(
     controls = context.schema.selected_controls(control)
     if edit or file or as_json:
         require_one_control(controls)
-    descriptions = field_descriptions(context.options, context.project_row.feature_scores)
-    stored = context.feature_scores
-    text = feature_scores_to_text(context.project_row, encoder, context.control, descriptions)
+    descriptions = field_descriptions(context.options, context.project_row.field_overrides)
+    stored = stored_features(context.project_row, context.control)
+    text = features_to_text(context.project_row, encoder, context.control, descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
         file_text = read_json_text(file) if file else None
         changed = (
-            feature_scores_from_text(file_text, encoder, context.control, stored)
+            features_from_text(file_text, encoder, context.control, stored)
             if file_text is not None
-            else edit_in_editor(text, lambda edited: feature_scores_from_text(edited, encoder, context.control, stored))
+            else edit_in_editor(text, lambda edited: features_from_text(edited, encoder, context.control, stored))
         )
-        if changed is None or changed == feature_scores_from_text(text, encoder, context.control, stored):
+        if changed is None or changed == features_from_text(text, encoder, context.control, stored):
             out.print("Nothing has changed.")
             return
-        save_feature_scores(store, project, context.control, changed)
+        save_features(store, project, context.control, changed)
         labels = context.control.labels
-        n_scored = len((changed.get("estimates") or [{}])[0].keys() & {*labels})
+        n_scored = len((changed.scores.get("estimates") or [{}])[0].keys() & {*labels})
         out.print(f"Kept: {n_scored} of {len(labels)} labels have scores. The next learner starts from them.")
-        if overridden := sorted(changed["fields"].keys() & context.options.fields.keys()):
+        if overridden := sorted(changed.fields.keys() & context.options.fields.keys()):
             sentence = f"The project's extra params override what is kept of these fields: {', '.join(overridden)}."
             out.print(escape(sentence), highlight=False)
     else:

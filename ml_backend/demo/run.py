@@ -25,7 +25,7 @@ from ml_backend.demo.held_out import HeldOutEvaluator
 from ml_backend.demo.kinds import TABLE, DemoKind, demo_kind
 from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.demo.table import CONTROL, expert_scores
+from ml_backend.demo.table import CONTROL, expert_features
 from ml_backend.demo.terminal import out, print_indented, progress_bar, spinner
 from ml_backend.demo.texts import DemoTask
 from ml_backend.label_studio.client import LabelStudioClient
@@ -87,7 +87,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
                 and teacher == registry.EMBEDDED_TEACHER
                 and not store.projects.ensure(project).feature_scores
             ):
-                store.feature_scores.put(project, CONTROL, expert_scores())  # as if an expert had written them
+                features = expert_features()  # as if an expert had written them
+                store.field_overrides.put(project, dict(features.fields))
+                store.feature_scores.put(project, CONTROL, features.scores)
             out.print("connecting the project:")
             schema = connect(client, store, settings, project, print_indented)
             for sentence in question_and_text_sentences(schema, check_first_tasks(client, project, schema)):

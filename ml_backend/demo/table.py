@@ -9,7 +9,7 @@ import random
 
 from ml_backend.core.types import record_text
 from ml_backend.demo.texts import DemoTask
-from ml_backend.teacher.descriptions.feature_scores import BY_HAND, FeatureScores
+from ml_backend.teacher.descriptions.feature_scores import BY_HAND, Features
 
 N_HELD_OUT = 169
 NUCLEUS_FEATURES = {
@@ -50,7 +50,7 @@ def load_records() -> tuple[list[DemoTask], list[DemoTask]]:
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 
 
-def expert_scores() -> FeatureScores:
+def expert_features() -> Features:
     """Descriptions and scores of all fields, as an expert would write them."""
     fields, scores = {}, {}
     for feature, (score, description) in NUCLEUS_FEATURES.items():
@@ -58,4 +58,4 @@ def expert_scores() -> FeatureScores:
             name = f"{feature} {statistic}" if statistic == "error" else f"{statistic} {feature}"
             fields[name] = {"description": f"{description}, {statistic_description}"}
             scores[name] = round(factor * score, 1)
-    return {"fields": fields, "estimates": [{MALIGNANT: scores}], "by": BY_HAND}
+    return Features(fields, {"estimates": [{MALIGNANT: scores}], "by": BY_HAND})

@@ -28,9 +28,6 @@ and the learner is fitted again."""
 REPLACEMENT_SAMPLE = 100  # number of records that are checked for a replacement of the whole pool
 CURRENT_PROFILE, PREVIOUS_PROFILE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
-FeaturesByControl = Mapping[str, Mapping[str, Any]]
-"""By control: the field types and descriptions that people have edited, and the scores of fields (see
-`teacher.descriptions.feature_scores`)."""
 
 
 def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
@@ -104,7 +101,7 @@ def update_space(
             project_row = store.projects.ensure(project_row.id)
         return project_row, ()
     current = project_row.record_profile or {}
-    field_types = field_type_overrides(input_spec, options, project_row.feature_scores)
+    field_types = field_type_overrides(input_spec, options, project_row.field_overrides)
     made_of: dict[str, Any] = {"field": input_spec.record_field, "wanted": field_types}
     if input_spec.fields:
         made_of["fields"] = [*input_spec.fields]
@@ -131,20 +128,19 @@ def update_space(
     return project_row, tuple(Remark(**problem) for problem in problems)
 
 
-def field_descriptions(options: ProjectSettings, features: FeaturesByControl) -> dict[str, str]:
-    """The descriptions of fields that a user has given, by field name."""
-    texts = {name: override.get(DESCRIPTION) for name, override in _overrides(options, features).items()}
+def field_descriptions(options: ProjectSettings, edited: Mapping[str, Any]) -> dict[str, str]:
+    """The descriptions of fields that a user has given, by field name. `edited`: see `ProjectRow.field_overrides`"""
+    texts = {name: override.get(DESCRIPTION) for name, override in _overrides(options, edited).items()}
     return {name: str(text) for name, text in texts.items() if text}
 
 
-def field_type_overrides(
-    input_spec: InputSpec, options: ProjectSettings, features: FeaturesByControl
-) -> dict[str, Any]:
+def field_type_overrides(input_spec: InputSpec, options: ProjectSettings, edited: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
-    The type of fields that a task has beside the record's own field is text, as is that of dialogues and lists."""
+    The type of fields that a task has beside the record's own field is text, as is that of dialogues and lists.
+    `edited`: see `ProjectRow.field_overrides`"""
     text_fields = input_spec.fields if input_spec.record_field else input_spec.structured
     field_types: dict[str, Any] = dict.fromkeys(map(record_field_name, text_fields), "text")
-    for name, override in _overrides(options, features).items():
+    for name, override in _overrides(options, edited).items():
         if field_type := override.get(ORDER) or override.get(KIND):
             field_types[name] = field_type
     return field_types
@@ -196,13 +192,10 @@ def _sample_records(store: Store, project: int, max_tasks: int) -> tuple[Ints, l
     return tasks, [read_record(text) for text in store.tasks.texts(project, tasks.tolist())]
 
 
-def _overrides(options: ProjectSettings, features: FeaturesByControl) -> dict[str, Mapping[str, Any]]:
-    """The overrides of each field. Extra params take precedence over edited features; a list is an order of values, a
+def _overrides(options: ProjectSettings, edited: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The overrides of each field. Extra params take precedence over edited overrides; a list is an order of values, a
     text a type."""
     overrides: dict[str, Mapping[str, Any]] = {}
-    edited = {
-        name: value for of_control in features.values() for name, value in (of_control.get("fields") or {}).items()
-    }
     for name, value in {**edited, **options.fields}.items():
         overrides[name] = value if isinstance(value, Mapping) else {ORDER if isinstance(value, list) else KIND: value}
     return overrides

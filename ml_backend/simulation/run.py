@@ -258,9 +258,7 @@ def _open_encoder(
         return feature_space.text_encoder(settings, schema.input), None
     features_text = read_text(config.features) if config.features else "{}"
     fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
-    field_types = feature_space.field_type_overrides(
-        schema.input, settings.defaults, {control.name: {"fields": fields}}
-    )
+    field_types = feature_space.field_type_overrides(schema.input, settings.defaults, fields)
     profile = registry.profile(
         [read_record(text) for text in tasks.texts],
         field_types,
@@ -270,8 +268,8 @@ def _open_encoder(
     for problem in json.loads(profile)["odd"]:
         notify(Remark(**problem))
     encoder = registry.record_encoder(profile, settings.encoder)
-    scores = feature_scores.feature_scores_from_text(features_text, encoder, control)
-    return encoder, encoder.attributions(scores.get("estimates") or [], control.labels)
+    features = feature_scores.features_from_text(features_text, encoder, control)
+    return encoder, encoder.attributions(features.scores.get("estimates") or [], control.labels)
 
 
 def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:

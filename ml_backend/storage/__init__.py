@@ -21,6 +21,7 @@ from ml_backend.storage.database import Database, check_url, process_name
 from ml_backend.storage.distillations import Distillations
 from ml_backend.storage.erasure import content_keys, count_rows, erase_project
 from ml_backend.storage.evolution_rounds import EvolutionRounds, EvolutionRow
+from ml_backend.storage.field_overrides import FieldOverrides
 from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.storage.jobs import Jobs, JobState, Lease
 from ml_backend.storage.ledger import Ledger, Spending
@@ -96,6 +97,7 @@ class Store:
         self.teacher_states = TeacherStates(self.database)
         self.label_descriptions = ControlDocuments(self.database, schema.label_description)
         self.record_profiles = RecordProfiles(self.database)
+        self.field_overrides = FieldOverrides(self.database)
         self.feature_scores = ControlDocuments(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)

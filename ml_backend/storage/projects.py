@@ -16,7 +16,7 @@ from ml_backend.storage.rows_by_control import RowsByControl
 table = schema.project
 _PROJECT_TABLES = (
     schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.teacher_state,
-    schema.record_profile,
+    schema.record_profile, schema.field_override,
 )  # fmt: skip
 _CONTROL_TABLES = {
     "pinned": schema.pinned_version,
@@ -53,6 +53,7 @@ class ProjectRow:
     progress: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     record_profile: dict[str, Any] | None = None
+    field_overrides: Mapping[str, Any] = field(default_factory=dict)
     pinned: Mapping[str, int] = field(default_factory=dict)
     monitor_results: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     label_descriptions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -181,5 +182,6 @@ def _project_row(row: sa.RowMapping) -> ProjectRow:
         progress=values_of(schema.progress, "worker", "encoded", "tasks", "read"),
         teacher=values_of(schema.teacher_state, "name", "model", "problem", "until") or None,
         record_profile={name: value for name, value in profile.items() if name != "project"} or None,
+        field_overrides=row_of(schema.field_override).get("fields", {}),
         **by_control,
     )

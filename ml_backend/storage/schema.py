@@ -144,6 +144,11 @@ record_profile = _project_table(
     Column("seen", BigInteger, nullable=False),  # the `tasks_revision` with which the profile was last compared
 )
 
+field_override = _project_table(
+    "field_override",
+    Column("fields", JSON, nullable=False),  # by field name: the type and the description that people have given
+)
+
 feature_score = _control_table(
     "feature_score",
     Column("scores", JSON, nullable=False),  # scores of the fields of records; from the teacher or edited

@@ -53,7 +53,7 @@ def _control_questions(store: Store, project: LoadedProject, teacher: str) -> Qu
     if schema.input.is_record:
         if project.record_encoder is None:
             return []
-        descriptions = field_descriptions(project.options, project_row.feature_scores)
+        descriptions = field_descriptions(project.options, project_row.field_overrides)
         questions = feature_scores.score_questions(
             project_row, project.record_encoder, control, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )

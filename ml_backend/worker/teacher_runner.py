@@ -122,7 +122,7 @@ class TeacherRunner:
         )
         change_marker = (
             project_row.published, project_row.tasks_revision, project_row.label_descriptions,
-            project_row.feature_scores, pool.space,
+            project_row.feature_scores, project_row.field_overrides, pool.space,
             [distillation.usable_origin(self._store, project_row, control) for control in schema.controls],
             self._store.evolution_rounds.finished(project), options, int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip

@@ -13,7 +13,8 @@ from fake_label_studio import SINGLE, FakeLabelStudio
 from patient_records import SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound
-from schemas import first_of
+from schemas import CONTROL, first_of
+from two_controls import MOOD, MOOD_TAG
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
@@ -62,8 +63,9 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
     fields = {"age": {"kind": "numeric", "description": "in years"}}
     code, output = run("--file", write_file(tmp_path, fields=fields, scores=SCORES))
     assert (code, output) == (0, "Kept: 1 of 2 labels have scores. The next learner starts from them.\n")
-    stored = first_of(store.projects.ensure(5).feature_scores)
-    assert stored == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
+    project_row = store.projects.ensure(5)
+    assert project_row.field_overrides == {"age": {"description": "in years"}}
+    assert first_of(project_row.feature_scores) == {"estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
     output = run()[1]
     assert "age  numeric (19 to 87)  in years\n    yes: +8\n" in output and "    yes: Oslo -3, Bergen +4\n" in output
@@ -125,6 +127,27 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
     assert json.loads(run("--json")[1])["fields"]["noise"]["kind"] == "left out", "to be changed again"
 
 
+def test_fields_are_those_of_the_project_whatever_control_they_are_edited_under(
+    run: Run, store: Store, tmp_path: Path, server: FakeLabelStudio, make_round: MakeRound
+) -> None:
+    server.label_config = TABLE.replace("</View>", MOOD_TAG.replace('"text"', '"record"'))
+    run_round(make_round(server))
+    city = {"order": ["Oslo", "Bergen"]}
+    run("--control", CONTROL, "--file", write_file(tmp_path, fields={"city": city, "noise": "left out"}, scores=SCORES))
+    run_round(make_round(server))
+    assert json.loads(run("--control", MOOD, "--json")[1])["fields"]["city"]["kind"] == "ordinal"
+    scores = first_of(store.projects.ensure(5).feature_scores)
+    run("--control", MOOD, "--file", write_file(tmp_path, fields={"noise": "categorical"}, scores={"wild": {"age": 2}}))
+    run_round(make_round(server))
+    for control in (CONTROL, MOOD):
+        fields = json.loads(run("--control", control, "--json")[1])["fields"]
+        kinds = {name: fields[name]["kind"] for name in ("city", "noise")}
+        assert kinds == {"city": "categorical", "noise": "categorical"}, control
+    assert store.projects.ensure(5).feature_scores == {
+        CONTROL: scores, MOOD: {"estimates": [{"wild": {"age": 2}}], "by": "hand"},
+    }  # fmt: skip
+
+
 def test_a_project_of_texts_has_cues_instead(
     run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
@@ -144,8 +167,7 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     text["fields"]["age"]["description"] = "in years"
     (tmp_path / "again.json").write_text(json.dumps(text))
     run("--file", str(tmp_path / "again.json"))
-    stored = first_of(store.projects.ensure(5).feature_scores)
-    assert stored is not None and stored["fields"]["noise"] == {"kind": "categorical"}
+    assert store.projects.ensure(5).field_overrides["noise"] == {"kind": "categorical"}
 
 
 def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, store: Store) -> None:
@@ -154,15 +176,13 @@ def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, s
     assert run("--file", write_file(tmp_path)) == (0, "Nothing has changed.\n")
     code, output = run("--file", write_file(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
     assert code == 0 and "Kept: 1 of 2 labels have scores" in output
-    stored = first_of(store.projects.ensure(5).feature_scores)
-    assert stored == {
-        **(before or {}),
-        "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}},
-    }
+    fields = {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}}
+    project_row = store.projects.ensure(5)
+    assert (first_of(project_row.feature_scores), project_row.field_overrides) == (before, fields)
     run("--file", write_file(tmp_path, scores={}))
-    assert first_of(store.projects.ensure(5).feature_scores) == {"fields": stored["fields"]}, (
-        "unless it says that there is nothing"
-    )
+    project_row = store.projects.ensure(5)
+    assert not first_of(project_row.feature_scores), "unless it says that there is nothing"
+    assert project_row.field_overrides == fields
 
 
 def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tmp_path: Path, store: Store) -> None:
@@ -173,10 +193,9 @@ def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tm
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
     shown["fields"]["age"]["description"] = "in years"
     run("--file", write_file(tmp_path, **shown))
-    assert first_of(store.projects.ensure(5).feature_scores) == {
-        **features,
-        "fields": {"age": {"description": "in years"}},
-    }
+    project_row = store.projects.ensure(5)
+    assert first_of(project_row.feature_scores) == features
+    assert project_row.field_overrides == {"age": {"description": "in years"}}
     shown["scores"]["yes"]["age"] = 2
     run("--file", write_file(tmp_path, **shown))
     stored = first_of(store.projects.ensure(5).feature_scores)

@@ -20,7 +20,7 @@ from schemas import only
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.demo.table import CONTROL, expert_scores, load_records
+from ml_backend.demo.table import CONTROL, expert_features, load_records
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_text
@@ -123,7 +123,8 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)
-    set_up(backend.store, project.number, feature_scores=expert_scores())
+    features = expert_features()
+    set_up(backend.store, project.number, field_overrides=features.fields, feature_scores=features.scores)
     backend.wait_for_queue(project)
     project.answer_next(20)
     backend.wait_for_queue(project, labelled=20)

@@ -57,7 +57,9 @@ BY_CONTROL = ("watch", "cues", "features", "prior", "pinned")
 VALUES = {
     ATTRIBUTES.get(name, name): by_control(value) if name in BY_CONTROL else value for name, value in OLD.items()
 } | {
-    "record_profile": {name: value for name, value in OLD["records"].items() if name != "odd"} | {"problems": PROBLEMS}
+    "record_profile": {name: value for name, value in OLD["records"].items() if name != "odd"} | {"problems": PROBLEMS},
+    "field_overrides": OLD["features"]["fields"],
+    "feature_scores": by_control({"by": "hand"}),
 }
 """The values of the old row by the attributes of a ProjectRow."""
 

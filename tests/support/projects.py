@@ -23,6 +23,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "monitor_result": lambda project, value: store.monitor.put(project, CONTROL, value),
         "label_descriptions": lambda project, value: store.label_descriptions.put(project, CONTROL, value),
         "feature_scores": lambda project, value: store.feature_scores.put(project, CONTROL, value),
+        "field_overrides": store.field_overrides.put,
         "record_profile": store.record_profiles.put,
     }
     tables = {

@@ -55,6 +55,7 @@ class TeacherHarness:
             project_row.distillations,
             project_row.label_descriptions,
             project_row.feature_scores,
+            project_row.field_overrides,
         )
 
     def round(self) -> None:

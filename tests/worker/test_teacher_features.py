@@ -144,8 +144,8 @@ def test_scores_written_by_hand_are_never_replaced(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, _ = clinic
-    own_scores = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    feature_scores.save_feature_scores(store, 5, SCHEMA.controls[0], own_scores)
+    own_scores = {"estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    feature_scores.save_features(store, 5, SCHEMA.controls[0], feature_scores.Features(scores=own_scores))
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert first_of(store.projects.ensure(5).feature_scores) == own_scores and not patient_teacher.texts("describe")
@@ -219,7 +219,7 @@ def test_scores_written_while_the_teacher_answers_are_kept(
     refreshed(teacher_harness)
     teacher_harness.finish()
     project_row = store.projects.ensure(5)  # as a thread has it that began before
-    own_scores = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    own_scores = {"estimates": [{"yes": {"age": 3}}], "by": "hand"}
     set_up(store, 5, feature_scores=own_scores)
     encoder = feature_space.project_record_encoder(teacher_harness.settings, project_row)
     assert encoder is not None

@@ -1,10 +1,12 @@
 """Scores with which the fields of records indicate each label. The teacher is asked for several estimates of them, and
 people can read and edit them.
 
-They are stored as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or
-"hand", "asked": [ids of the questions that the estimates answer], "fields": {field: {"kind": ..., "order": [...],
-"description": ...}}}, with scores from -10 to 10 (LAAT, arXiv 2502.20268: the mean of several estimates counts; their
-standard deviation is shown).
+They are stored for each control as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by":
+"teacher" or "hand", "asked": [ids of the questions that the estimates answer]}, with scores from -10 to 10 (LAAT, arXiv
+2502.20268: the mean of several estimates counts; their standard deviation is shown).
+
+With them, people edit the types and descriptions of the fields, which are stored once for the project: {field: {"kind":
+..., "order": [...], "description": ...}}.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,19 @@ VALUES = "values"
 MISSING = "(missing)"  # the encoder's name for missing values, which may be scored like a value
 Estimate = dict[str, FieldScores]
 FeatureScores = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The part of a project that people edit as a text: the `fields` of its records, and their `scores` for the labels
+    of one control. {} where nothing is stored."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    scores: FeatureScores = field(default_factory=dict)
+
+
+def stored_features(project_row: ProjectRow, control: ControlSchema) -> Features:
+    return Features(project_row.field_overrides, project_row.feature_scores.get(control.name, {}))
 
 
 def estimates(project_row: ProjectRow, control: ControlSchema) -> list[Estimate]:
@@ -129,10 +145,11 @@ def estimate_from_reply(content: Mapping[str, Any], control: ControlSchema, cate
     return {label: fields for label, fields in scores.items() if label in control.labels}
 
 
-def save_feature_scores(store: Store, project: int, control: ControlSchema, features: FeatureScores) -> None:
+def save_features(store: Store, project: int, control: ControlSchema, features: Features) -> None:
     """Stores what people wrote, and requests a round. If they wrote scores, these replace the teacher's scores, and the
     teacher is not asked any more."""
-    store.feature_scores.put(project, control.name, features)
+    store.field_overrides.put(project, dict(features.fields))
+    store.feature_scores.put(project, control.name, features.scores)
     store.jobs.request_unless_waiting(project)
 
 
@@ -146,13 +163,13 @@ def estimate_deviation(estimates: Sequence[Estimate]) -> Estimate:
     return _aggregated(estimates, lambda scores: round(float(np.std(scores)), 2))
 
 
-def feature_scores_to_text(
+def features_to_text(
     project_row: ProjectRow, encoder: RecordEncoder, control: ControlSchema, descriptions: Mapping[str, str]
 ) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
     scores = mean_estimate(estimates(project_row, control))
-    edited = project_row.feature_scores.get(control.name, {}).get("fields") or {}
+    edited = project_row.field_overrides
     fields = {
         name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
         for name, field in _fields_by_name(encoder).items()
@@ -167,9 +184,9 @@ def _values_of(field: Mapping[str, Any]) -> dict[str, Any]:
     return {VALUES: field[VALUES]} if field[KIND] in ("categorical", "boolean", "ordinal") else {}
 
 
-def feature_scores_from_text(
-    text: str, encoder: RecordEncoder, control: ControlSchema, before: FeatureScores | None = None
-) -> FeatureScores:
+def features_from_text(
+    text: str, encoder: RecordEncoder, control: ControlSchema, before: Features = Features()
+) -> Features:
     """Parses the fields and scores that people wrote. They replace the fields or the scores in `before`; a part that
     the text does not have stays as it is. The kind of a field is left out if it is the inferred kind, unless
     `before` has it. Raises ApprenticeError that names the place of the mistake."""
@@ -180,17 +197,16 @@ def feature_scores_from_text(
         raise ApprenticeError(f"The features are not JSON: {error.msg} at {place}") from None
     if not isinstance(raw, dict) or not raw.keys() <= {"fields", "scores"}:
         raise ApprenticeError('The features must be a JSON object: {"fields": {…}, "scores": {"label": {"field": 5}}}')
-    inferred, stored = _fields_by_name(encoder), before or {}
-    fields = dict(stored.get("fields") or {})
+    inferred, fields = _fields_by_name(encoder), dict(before.fields)
     if "fields" in raw:
         written = _object(raw["fields"], "fields").items()
         parsed = {name: _field(name, settings, inferred, fields.get(name, {})) for name, settings in written}
         fields = {name: settings for name, settings in parsed.items() if settings}
     if "scores" not in raw:
-        return {**stored, "fields": fields}
-    raw_scores = _object(raw["scores"], "scores")
-    labels = {*control.labels, *_labels(stored.get("estimates") or [])}
-    if before is None and labels.intersection(raw_scores):  # the text may be of a project that has had other labels
+        return Features(fields, before.scores)
+    raw_scores, stored = _object(raw["scores"], "scores"), before.scores.get("estimates") or []
+    labels = {*control.labels, *_labels(stored)}
+    if not before.scores and labels.intersection(raw_scores):  # the text may be of a project that has had other labels
         raw_scores = {label: field_scores for label, field_scores in raw_scores.items() if label in labels}
     if unknown := [label for label in raw_scores if label not in labels]:
         raise ApprenticeError(
@@ -198,13 +214,13 @@ def feature_scores_from_text(
         )
     checked = {label: _checked(label, field_scores, inferred, fields) for label, field_scores in raw_scores.items()}
     scores = {label: field_scores for label, field_scores in checked.items() if field_scores}
-    if scores and scores == mean_estimate(stored.get("estimates") or []):
-        return {**stored, "fields": fields}
-    return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
+    if scores and scores == mean_estimate(stored):
+        return Features(fields, before.scores)
+    return Features(fields, {"estimates": [scores], "by": BY_HAND} if scores else {})
 
 
 def fields_from_text(text: str) -> dict[str, Any]:
-    """The settings of the fields in a text; empty for an invalid text, which `feature_scores_from_text` reports."""
+    """The settings of the fields in a text; empty for an invalid text, which `features_from_text` reports."""
     try:
         raw = json.loads(text)
     except ValueError:
