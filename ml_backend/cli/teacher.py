@@ -146,6 +146,8 @@ def teach(
 ) -> None:
     """Write the teacher's questions to a batch file (OpenAI's Batch format, JSON lines), or read the replies.
 
+    A question for labels is about all controls of a task, so that a file is about all controls of the project.
+
     The cost is computed from teacher_input_price and teacher_output_price: set the prices of a batch, which are often
     half of the others. An import can be repeated: no reply is stored or counted twice.
     """
