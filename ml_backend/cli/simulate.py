@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml_backend.cli.common import cap_threads, out, print_indented, progress_bar, read_settings
+from ml_backend.cli.common import Control, cap_threads, out, print_indented, progress_bar, read_settings
 
 if TYPE_CHECKING:
     from ml_backend.simulation.run import Simulator
@@ -41,9 +41,7 @@ def simulate(
     initial: Annotated[
         int | None, typer.Option(min=0, help="first labels, drawn at random; default: one batch")
     ] = None,
-    control: Annotated[
-        str, typer.Option(metavar="NAME", show_default="the first", help="control whose labels are learnt")
-    ] = "",
+    control: Control = "",
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
     features: Annotated[
         Path | None,
@@ -70,6 +68,9 @@ def simulate(
     With --teacher-arm, the first strategy is also tried with a teacher. The teacher is really asked, at its price: with
     `evolve`, it writes texts; with `weak-slices`, it labels as many tasks near the learner's mistakes; with `teach`, as
     many tasks that teacher_acquisition chooses.
+
+    If tasks are labelled for several controls, all are learnt at once, from one queue, and the report has a section for
+    each; --control replays one alone. --teacher-arm and --features are about one control.
 
     Every finished repetition is stored in --out: after an interruption, or with more --seeds, the command continues.
     """

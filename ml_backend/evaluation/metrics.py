@@ -40,6 +40,11 @@ def decide_labels(probabilities: Floats, multiple: bool) -> Mask:
     return chosen
 
 
+def rows_with_target(targets: Floats) -> Ints:
+    """The rows of targets (n, c) that are known: a row of NaN is not."""
+    return np.flatnonzero(~np.isnan(targets).any(axis=1))
+
+
 def is_correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
     """(n,) bool: whether the draft agrees with the annotators.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from ml_backend.core.types import (
     read_record,
     storable_text,
 )
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.evaluation.metrics import rows_with_target
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
 from ml_backend.label_studio.data_quality import irregularities, listed
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_tasks
@@ -37,14 +38,21 @@ class Export:
 
     tasks    (n,) ids
     texts    n texts
-    targets  (n, c) the aggregated labels
+    targets  (n, c) the aggregated labels by control; NaN for a task without a label for the control
     groups   n values of the field that makes the groups, "" for a task without a value
     """
 
     tasks: Ints
     texts: list[str]
-    targets: Floats
+    targets: Mapping[str, Floats]
     groups: list[str]
+
+    def labelled_for(self, control: str) -> Export:
+        """The tasks with a label for a control."""
+        rows = rows_with_target(self.targets[control])
+        targets = {name: of_control[rows] for name, of_control in self.targets.items()}
+        texts, groups = [self.texts[row] for row in rows], [self.groups[row] for row in rows]
+        return Export(self.tasks[rows], texts, targets, groups)
 
 
 def read_config(path: Path) -> ProjectSchema:
@@ -54,9 +62,8 @@ def read_config(path: Path) -> ProjectSchema:
 
 
 def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[[str], None]) -> Export:
-    """The annotated tasks of an export.
+    """The tasks of an export with a label for any control of the schema.
 
-    schema  with one control
     group   name of the field whose values make the groups, "" for no groups
     notify  is called with a sentence for the tasks that are left out and for each kind of irregularity
 
@@ -64,7 +71,6 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
     tasks, has labels that the configuration lacks, has a task twice, or if the field `group` is missing from all tasks
     or has more than `MAX_GROUPS` values.
     """
-    [control] = schema.controls
     tasks = _load_tasks(path)
     for annotation in _annotations_in(tasks):
         # the task that contains the annotation is its task, also if the ids of the tasks were changed in the file
@@ -74,19 +80,20 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
         raise ApprenticeError(
             f"{path} has more than one task with the id {listed(duplicates)}: give each task an id of its own"
         )
-    _check_labels(path, control, annotations)
-    aggregated = aggregate_annotations(control, annotations)
-    row_of_task = {task: row for row, task in enumerate(aggregated.tasks.tolist())}
-    labelled = [example for example in examples if example.task in row_of_task and example.text.strip()]
+    for control in schema.controls:
+        _check_labels(path, control, annotations)
+    aggregated = {control.name: aggregate_annotations(control, annotations) for control in schema.controls}
+    labelled_tasks = {task for of_control in aggregated.values() for task in of_control.tasks.tolist()}
+    labelled = [example for example in examples if example.task in labelled_tasks and example.text.strip()]
     # texts of the teacher are no sample of the texts that are to be labelled
     kept = [example for example in labelled if SYNTHETIC_FIELD not in example.fields]
-    left_out = _left_out(tasks, examples, annotations, row_of_task.keys(), schema)
+    left_out = _left_out(tasks, examples, annotations, labelled_tasks, schema)
     if len(kept) < 2:
         data_kind = "record" if schema.input.is_record else "text"
         raise ApprenticeError(
             f"{path} has too few tasks with a {data_kind} and an answer, {len(kept)} of {len(tasks)}: label some first"
             + (f". Left out: {left_out}" if left_out else "")
-            + _other_controls_hint(tasks, control)
+            + _other_controls_hint(tasks, schema)
         )
     if left_out:
         notify(f"{path}: left out of {len(tasks)} tasks: {left_out}")
@@ -95,10 +102,24 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
     if group:
         _check_groups(path, group, groups, notify)
     task_ids, texts = [example.task for example in kept], [example.text for example in kept]
-    targets = aggregated.targets[[row_of_task[task] for task in task_ids]]
-    for irregularity in irregularities(control, task_ids, texts, targets, annotations):
-        notify(f"{path}: {irregularity}")
-    return Export(np.array(task_ids, np.int64), texts, targets, groups)
+    targets = {name: _targets_of(task_ids, labels) for name, labels in aggregated.items()}
+    export = Export(np.array(task_ids, np.int64), texts, targets, groups)
+    for control in schema.controls:
+        labelled_for = export.labelled_for(control.name)
+        of_control = labelled_for.tasks.tolist(), labelled_for.texts, labelled_for.targets[control.name]
+        name = f"{control.name}: " if len(schema.controls) > 1 else ""
+        for irregularity in irregularities(control, *of_control, annotations):
+            notify(f"{path}: {name}{irregularity}")
+    return export
+
+
+def _targets_of(tasks: list[int], labels: AggregatedLabels) -> Floats:
+    """(n, c) the targets of n tasks, NaN for a task without a label."""
+    row_of_task = {task: row for row, task in enumerate(labels.tasks.tolist())}
+    targets = np.full((len(tasks), labels.targets.shape[1]), np.nan, np.float32)
+    labelled = [row for row, task in enumerate(tasks) if task in row_of_task]
+    targets[labelled] = labels.targets[[row_of_task[tasks[row]] for row in labelled]]
+    return targets
 
 
 def _left_out(
@@ -120,13 +141,14 @@ def _left_out(
     empty = [example.task for example in with_target if not example.text.strip()]
     generated = [example.task for example in with_target if example.text.strip() and SYNTHETIC_FIELD in example.fields]
     data_kind = "record" if schema.input.is_record else "text"
+    names = " or ".join(repr(control.name) for control in schema.controls)
     reasons = (
         (without_id, "without an id (in the list, number {})"),
         ([task for task in unlabelled if task not in skipped], "not labelled (task {})"),
         ([task for task in unlabelled if skipped.get(task) is True], "skipped (task {})"),
         (
             [task for task in unlabelled if skipped.get(task) is False],
-            f"without a choice for {schema.controls[0].name!r} (task {{}})",
+            f"without a choice for {names} (task {{}})",
         ),
         (
             empty,
@@ -187,13 +209,14 @@ def _annotations_in(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from (annotation for annotation in annotations if isinstance(annotation, dict))
 
 
-def _other_controls_hint(tasks: list[dict[str, Any]], control: ControlSchema) -> str:
+def _other_controls_hint(tasks: list[dict[str, Any]], schema: ProjectSchema) -> str:
     """A sentence that names the other controls which have annotations: the configuration may be another project's."""
     results = [
         annotation["result"] for annotation in _annotations_in(tasks) if isinstance(annotation.get("result"), list)
     ]
     regions = [region for result in results for region in result if isinstance(region, dict)]
-    names = {repr(region["from_name"]) for region in regions if "from_name" in region} - {repr(control.name)}
+    names = {repr(region["from_name"]) for region in regions if "from_name" in region}
+    names -= {repr(control.name) for control in schema.controls}
     return f". There are answers to {listed(sorted(names))}: is it the right labelling configuration?" if names else ""
 
 

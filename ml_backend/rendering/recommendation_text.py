@@ -54,6 +54,16 @@ def recommend(summary: dict[str, Any]) -> str:
     return "\n".join([*lines, *_cautions(summary)])
 
 
+def control_sentences(summary: dict[str, Any], by_control: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The controls that the `summary` is over, and the answer for each control, from its summary; none for a simulation
+    of one control."""
+    if not by_control:
+        return []
+    names = ", ".join(summary["protocol"]["over_controls"])
+    answers = (f"{control}: {recommend(of_control).splitlines()[0]}" for control, of_control in by_control.items())
+    return [f"The numbers above are means over the controls {names}. For each control by itself:", *answers]
+
+
 def _too_few_seeds(best: str, min_seeds: int, summary: dict[str, Any]) -> list[str]:
     """Without interval and p-value, which would look like evidence with so few repetitions."""
     protocol = summary["protocol"]

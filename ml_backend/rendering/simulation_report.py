@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.rendering.recommendation_text import recommend
+from ml_backend.rendering.recommendation_text import control_sentences, recommend
 from ml_backend.rendering.simulation_tables import Colours, arms_table, protocol_table, summary_table
 from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
@@ -25,6 +25,9 @@ REPORT = "report.html"
 GREY = "#7d8590"
 PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+OVER_CONTROLS_NOTE = (
+    "The means of the metrics over the controls {names}. The weakest class is the weakest one of any of these controls."
+)
 INTERVALS_NOTE = "Means over the repetitions, with 95 % intervals."
 PAGE = """<!doctype html>
 <html lang="en">
@@ -38,6 +41,7 @@ style-src 'unsafe-inline'; img-src data: blob:">
 body {{ margin: 0 auto; max-width: 1000px; padding: 32px 24px 64px; color: #1f2328; font: 16px/1.55 {font}; }}
 h1 {{ font-size: 28px; line-height: 1.25; margin: 0 0 20px; }}
 h2 {{ font-size: 20px; margin: 44px 0 2px; }}
+h3 {{ font-size: 17px; margin: 32px 0 2px; }}
 p {{ margin: 6px 0; }}
 .note, th, small {{ color: #59636e; }}
 .recommendation {{ background: #f3f6fa; border-left: 4px solid #0969da; border-radius: 4px; padding: 16px 22px; }}
@@ -54,10 +58,8 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 </head>
 <body>
 <h1>Which labels teach most? A simulation on your data</h1>
-<div class="recommendation">{recommendation}</div>
-{coverage}{charts}
-<h2>Summary</h2>
-<div class="wide"><table>{summary}</table></div>
+{recommendation}
+{coverage}{sections}
 {arms}<h2>Protocol</h2>
 <table class="protocol">{protocol}</table>
 </body>
@@ -74,18 +76,57 @@ as many easy ones. Points of macro-F1, averaged over the numbers of labels.</p>
 
 def write_report(result: SimulationResult, folder: Path) -> str:
     """Writes the page of a simulation, with the recommendation on top, as report.html, and returns the recommendation.
+    For several controls, the page has a section over all of them, and one for each.
 
     Raises ApprenticeError if it cannot be written, and leaves an earlier page as it was.
     """
-    recommendation = recommend(result.summary)
+    summaries = {control: of_control.summary for control, of_control in result.by_control.items()}
+    recommendation = "\n".join([recommend(result.summary), *control_sentences(result.summary, summaries)])
     with readable_errors(folder):
-        write_text(folder / REPORT, _page(result.measurements, result.summary, recommendation))
+        write_text(folder / REPORT, _page(result, recommendation))
     return recommendation
 
 
-def _page(measurements: Sequence[Measurement], summary: dict[str, Any], recommendation: str) -> str:
+def _page(result: SimulationResult, recommendation: str) -> str:
+    protocol = result.summary["protocol"]
+    if result.by_control:
+        names = ", ".join(protocol["over_controls"])
+        title = f'<h2>All controls</h2><p class="note">{escape(OVER_CONTROLS_NOTE.format(names=names))}</p>'
+        sections = title + _section(result, "h3")
+        for control, of_control in result.by_control.items():
+            advice = _recommendation(recommend(of_control.summary))
+            sections += f"<h2>Control {escape(control)}</h2>{advice}{_section(of_control, 'h3', with_script=False)}"
+    else:
+        sections = _section(result, "h2")
+    coverage = ""
+    if "test_rows_stay" in protocol:
+        text = intervals_cover_text(protocol["test_rows_stay"])
+        coverage = f'<p class="note">The intervals cover {escape(text)}.</p>'
+    arm_rows = arms_table(protocol["against_base"])
+    return PAGE.format(
+        font=FONT,
+        recommendation=_recommendation(recommendation),
+        coverage=coverage,
+        sections=sections,
+        arms=ARMS_SECTION.format(rows=arm_rows) if arm_rows else "",
+        protocol=protocol_table(protocol),
+    )
+
+
+def _recommendation(text: str) -> str:
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
+    return f'<div class="recommendation">{paragraphs}</div>'
+
+
+def _section(result: SimulationResult, heading: str, *, with_script: bool = True) -> str:
+    """The charts and the summary of one control, or over all of them.
+
+    heading      the tag of the headings
+    with_script  whether the first chart brings plotly's own script, which the page needs once
+    """
     from plotly.io import to_html
 
+    measurements, summary = result.measurements, result.summary
     colours, protocol = _colours(summary), summary["protocol"]
     labels_needed = {} if protocol["ends_alike"] else _labels_needed(summary, colours)
     sizes = {name: counts["test_rows"] for name, counts in protocol.get("groups", {}).items()}
@@ -109,18 +150,12 @@ def _page(measurements: Sequence[Measurement], summary: dict[str, Any], recommen
         ),
         ("Seconds a round", f"Processor time of a round. {INTERVALS_NOTE}", curves("seconds")),
     ):
-        if figure.get("data"):  # plotly's own script comes once, with the first chart
-            chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=not charts, full_html=False)
-            charts += f'<h2>{title}</h2><p class="note">{note}</p>{chart}'
-    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in recommendation.splitlines())
-    coverage = ""
-    if "test_rows_stay" in protocol:
-        text = intervals_cover_text(protocol["test_rows_stay"])
-        coverage = f'<p class="note">The intervals cover {escape(text)}.</p>'
-    tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
-    arm_rows = arms_table(protocol["against_base"])
-    tables["arms"] = ARMS_SECTION.format(rows=arm_rows) if arm_rows else ""
-    return PAGE.format(font=FONT, recommendation=paragraphs, coverage=coverage, charts=charts, **tables)
+        if figure.get("data"):
+            script = with_script and not charts
+            chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=script, full_html=False)
+            charts += f'<{heading}>{title}</{heading}><p class="note">{note}</p>{chart}'
+    table = summary_table(summary, colours)
+    return f'{charts}\n<{heading}>Summary</{heading}>\n<div class="wide"><table>{table}</table></div>'
 
 
 def _colours(summary: dict[str, Any]) -> Colours:

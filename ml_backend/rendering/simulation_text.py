@@ -8,6 +8,7 @@ from typing import Any
 from ml_backend.core.types import Remark
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS
+from ml_backend.simulation.controls import MIN_LABELLED_TASKS
 
 
 def notice_text(notice: Remark) -> str:
@@ -31,11 +32,22 @@ def _plan(values: Mapping[str, Any]) -> str:
     return text
 
 
+LEFT_OUT_REASONS = {
+    "few answers": f"fewer than {MIN_LABELLED_TASKS} tasks are labelled for it",
+    "same answers": "all of its answers are the same",
+    "no test": "no test task is labelled for it",
+}
 NOTICES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "export": lambda values: str(values["message"]),
     "texts shared": lambda values: (
         f"{values['test']}: {values['count']} of the texts are in {values['tasks']}, too: the learner may have seen "
         "them"
+    ),
+    "control left out": lambda values: (
+        f"The control {values['control']} is left out: {LEFT_OUT_REASONS[values['reason']]}"
+    ),
+    "labelled by control": lambda values: (
+        "Tasks with a label: " + ", ".join(f"{count} for {control}" for control, count in values.items())
     ),
     "plan": _plan,
     "teacher questions": lambda values: (
@@ -76,6 +88,8 @@ def _entry_text(name: str, value: Any) -> str:
         names = ["the labels' names"] if value["label_names"] else []
         fields = [f"what {value['features']} says of the fields"] if value["features"] else []
         return " and ".join(names + fields) or "nothing"
+    if isinstance(value, dict):  # by control
+        return "; ".join(f"{control}: {_entry_text(name, of_control)}" for control, of_control in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

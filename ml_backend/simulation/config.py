@@ -24,7 +24,7 @@ class SimulationConfig:
     strategies  names of query strategies; empty: the one in use
     arms        ways of asking the teacher in addition to the first strategy, each `rounds` times about `per_round` hard
                 texts and as many easy ones
-    control     the name of the control whose labels are learnt; "" for the first one
+    control     the name of the only control whose labels are learnt; "" for all of them
     features    a file that says which labels the values of record fields are evidence for
     """
 

@@ -20,7 +20,7 @@ from ml_backend.core.arrays import Floats, Ints, Pool, Tensors
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
+from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct, rows_with_target
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.loop.query_selection import select_queries
@@ -36,8 +36,8 @@ MIN_ROWS_OF_WORST_CLASS = 5  # test rows; if no class has so many, as many as th
 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
-    """Labelled tasks: vectors (n, d); targets (n, c) by control; groups (n,), a name or "" for none; texts (n,), empty
-    if there is no teacher."""
+    """Labelled tasks: vectors (n, d); targets (n, c) by control, NaN for a task without a label for the control; groups
+    (n,), a name or "" for none; texts (n,), empty if there is no teacher."""
 
     vectors: Floats
     targets: Mapping[str, Floats]
@@ -51,6 +51,11 @@ class LabelledPool:
         texts = [self.texts[row] for row in rows] if self.texts else ()
         targets = {control: of_control[rows] for control, of_control in self.targets.items()}
         return LabelledPool(self.vectors[rows], targets, [self.groups[row] for row in rows], texts)
+
+    def labelled_for(self, control: str) -> LabelledPool:
+        """The tasks with a label for a control."""
+        rows = rows_with_target(self.targets[control])
+        return self if len(rows) == len(self) else self.take(rows)
 
 
 class SimulationTeacher(Protocol):
@@ -95,7 +100,7 @@ def simulate(
 ) -> Iterator[Measurement]:
     """Measures the learner of each control with the first labels, at each multiple of the batch and with the whole
     budget, if `strategy` chooses the tasks and `teacher`, if any, is asked. A task that is chosen is labelled for all
-    controls. A pool that is smaller than the budget is labelled completely.
+    controls for which it has a label. A pool that is smaller than the budget is labelled completely.
 
     Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
     if the strategy chooses nothing.
@@ -110,6 +115,7 @@ def simulate(
     labelled[first_rows] = True
     learners: dict[str, FittedModel] = {}
     priors, controls = plan.priors, plan.schema.controls
+    tests = {control.name: test.labelled_for(control.name) for control in controls}
     tasks = np.arange(len(pool))
     for number in count():
         n, rows, start_time = int(labelled.sum()), np.flatnonzero(labelled), time.process_time()
@@ -121,7 +127,8 @@ def simulate(
             learners = _serving_learners(plan, pool, rows, learners, number, priors)
         for control in controls if n else ():
             learner, targets = learners.get(control.name), pool.targets[control.name][labelled]
-            for metric, group, value in _test_metrics(control, learner, targets, test):
+            targets = targets[rows_with_target(targets)]
+            for metric, group, value in _test_metrics(control, learner, targets, tests[control.name]):
                 yield Measurement(strategy, seed, n, metric, group, value, control.name)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
@@ -150,18 +157,19 @@ def _serving_learners(
     keeps it."""
     learners = dict(serving)
     for control in plan.schema.controls:
+        fitted_rows = rows[rows_with_target(pool.targets[control.name][rows])]
         snapshot = TrainingSnapshot(
             plugin=plan.options.learner,
             space=plan.space,
             labels=control.labels,
             multiple=control.multiple,
-            tasks=rows,
+            tasks=fitted_rows,
             texts=b"",  # not needed: the texts of a simulation do not change
-            targets=pool.targets[control.name][rows],
+            targets=pool.targets[control.name][fitted_rows],
             antisymmetric=control.antisymmetric,
         )
         candidate, fit = fitted_model.fit_model(
-            snapshot, pool.vectors[rows], serving.get(control.name), number, priors.get(control.name, {})
+            snapshot, pool.vectors[fitted_rows], serving.get(control.name), number, priors.get(control.name, {})
         )
         if candidate is None or fit is None:
             continue
@@ -176,11 +184,16 @@ def _test_metrics(
     control: ControlSchema, learner: FittedModel | None, labelled_targets: Floats, test: LabelledPool
 ) -> Iterator[tuple[str, str, float]]:
     """Yields the metrics of the learner on the test rows: the name of the metric, the group ("" for all rows), and the
-    value. Without a learner, every draft is the mean of the labelled targets."""
+    value. Without a learner, every draft is the mean of the labelled targets, or, if there are none, all labels are
+    equally likely. Yields nothing without a test row."""
+    if not len(test):
+        return
     if learner:
         probabilities = learner.predict(control, test.vectors)
-    else:
+    elif len(labelled_targets):
         probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
+    else:
+        probabilities = np.full((len(test), len(control.labels)), 1 / len(control.labels), np.float32)
     targets = test.targets[control.name]
     is_right = is_correct(probabilities, targets, control.multiple)
     scores, support = _f1(probabilities, targets, control.multiple)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -12,17 +12,24 @@ import numpy as np
 
 from ml_backend import __version__
 from ml_backend.core import registry
-from ml_backend.core.arrays import Attributions, TrainingSet
+from ml_backend.core.arrays import TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.ports import Encoder
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Remark, content_key, read_record
-from ml_backend.label_studio.export import Export, read_config, read_export, read_text
+from ml_backend.core.types import Remark, content_key
+from ml_backend.label_studio.export import Export, read_config, read_export
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.simulation.cached_teacher import CachedTeacher
 from ml_backend.simulation.config import SimulationConfig, make_plan
+from ml_backend.simulation.controls import (
+    check_answers_differ,
+    check_options_of_one_control,
+    controls_in_queue,
+    of_one_control,
+    over_controls,
+    simulated_schema,
+)
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
@@ -35,10 +42,10 @@ from ml_backend.simulation.simulated_teacher import (
     open_simulated_teacher,
 )
 from ml_backend.simulation.summary import RANDOM, summarise
+from ml_backend.simulation.task_encoder import open_encoder
 from ml_backend.simulation.teacher_arms import arm_name
 from ml_backend.storage.vectors import Vectors
 from ml_backend.teacher import distillation
-from ml_backend.teacher.descriptions import feature_scores
 
 ENCODED_AT_A_TIME = 512  # texts, between two calls of `progress`
 CHANGEABLE_ENTRIES = ("strategies", "seeds", "budget_is", "starts_from", "teacher")
@@ -53,10 +60,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """The measurements of the finished runs, and their summary (see `summarise`)."""
+    """The measurements of the finished runs, and their summary (see `summarise`).
+
+    by_control  of several controls, the results of each one; the others are over all controls. {} for one control
+    """
 
     measurements: list[Measurement]
     summary: dict[str, Any]
+    by_control: Mapping[str, SimulationResult] = field(default_factory=dict)
 
 
 class Simulator:
@@ -68,9 +79,8 @@ class Simulator:
 
     def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
-        schema = read_config(config.label_config)
-        self._control, *_ = schema.selected_controls(config.control)
-        schema = schema.only(self._control)
+        schema = simulated_schema(config, read_config(config.label_config), notify)
+        self._controls = schema.controls
 
         def notify_of_export(message: str) -> None:
             notify(Remark("export", {"message": message}))
@@ -79,17 +89,16 @@ class Simulator:
             registry.acquisition(name)
         tasks = read_export(config.tasks, schema, config.group, notify_of_export)
         test = read_export(config.test, schema, config.group, notify_of_export) if config.test else None
-        self._encoder, self._attributions = _open_encoder(settings, schema, config, tasks, notify)
+        if len(self._controls) > 1:
+            check_options_of_one_control(config, schema)
+        self._encoder, self._attributions = open_encoder(settings, schema, config, tasks, notify)
         options = settings.defaults.with_form_defaults(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
-        if (tasks.targets == tasks.targets[0]).all():
-            labels = [repr(label) for label, share in zip(self._control.labels, tasks.targets[0], strict=True) if share]
-            raise ApprenticeError(
-                f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
-            )
+        if len(self._controls) == 1:
+            check_answers_differ(config, self._controls[0], tasks)
         if test and (shared := len({*test.texts}.intersection(tasks.texts))):
             values = {"test": str(config.test), "tasks": str(config.tasks), "count": shared}
             notify(Remark("texts shared", values))
@@ -111,8 +120,8 @@ class Simulator:
             "pool": pool_size,
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
-            "labels": len(self._control.labels),
-            "several_labels": self._control.multiple,
+            "labels": self._of_controls(lambda control: len(control.labels)),
+            "several_labels": self._of_controls(lambda control: control.multiple),
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
@@ -125,8 +134,14 @@ class Simulator:
             "version": __version__,
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
-        if self._attributions is not None:
-            self._protocol["digest_of_what_is_known"] = sha256(self._attributions.scores.tobytes()).hexdigest()[:16]
+        if len(self._controls) > 1:
+            self._protocol["control_weights"] = self._of_controls(lambda control: options.control_weight(control.name))
+        self._protocols = {control.name: _protocol_of(control, tasks, test) for control in self._controls}
+        if len(self._controls) > 1:
+            notify(Remark("labelled by control", {name: entries["tasks"] for name, entries in self._protocols.items()}))
+        if self._attributions:
+            scores = b"".join(attributions.scores.tobytes() for attributions in self._attributions.values())
+            self._protocol["digest_of_what_is_known"] = sha256(scores).hexdigest()[:16]
         self._teacher = self._open_teacher(notify) if self._arms else None
         if self._teacher:
             self._protocol["teacher"] = self._teacher.name
@@ -135,7 +150,9 @@ class Simulator:
         self._texts = tasks.texts
         self._tasks = self._encode(tasks)
         self._test = self._encode(test) if test else None
-        self._names = distillation.pseudo_labels_of_names(self._control, self._encoder)
+        self._names = {
+            control.name: distillation.pseudo_labels_of_names(control, self._encoder) for control in self._controls
+        }
         self._repetition: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
@@ -175,9 +192,28 @@ class Simulator:
                 if measurement.strategy in self._strategies and measurement.seed < self._config.seeds
             ]
             tried = sorted({measurement.strategy for measurement in stored})
-            summary = summarise(measurements, self._protocol, tried=tried)
-            write_json(folder / "summary.json", summary)
-        return SimulationResult(measurements, summary)
+            result = self._conclusion(measurements, tried)
+            by_control = {name: of_control.summary for name, of_control in result.by_control.items()}
+            write_json(folder / "summary.json", {**result.summary, **({"controls": by_control} if by_control else {})})
+        return result
+
+    def _conclusion(self, measurements: list[Measurement], tried: Sequence[str]) -> SimulationResult:
+        """The result of the only control, or that over all controls with the results of each."""
+        if len(self._controls) == 1:
+            return SimulationResult(measurements, summarise(measurements, self._protocol, tried))
+        by_control = {}
+        for control in self._controls:
+            of_control = of_one_control(measurements, control.name)
+            protocol = self._protocol | self._protocols[control.name]
+            by_control[control.name] = SimulationResult(of_control, summarise(of_control, protocol, tried))
+        controls = controls_in_queue(self._plan.options, self._plan.schema)
+        joint, protocol = over_controls(measurements, controls), {**self._protocol, "over_controls": controls}
+        return SimulationResult(joint, summarise(joint, protocol, tried), by_control)
+
+    def _of_controls(self, value: Callable[[ControlSchema], Any]) -> Any:
+        """The value of the only control, or those of several controls by their names."""
+        values = {control.name: value(control) for control in self._controls}
+        return values if len(values) > 1 else values[self._controls[0].name]
 
     def _encode(self, export: Export) -> LabelledPool:
         """Encodes the texts; the vectors are cached in the folder, so that a second call is quick."""
@@ -192,8 +228,7 @@ class Simulator:
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again to read what the next call will read
-        targets = {self._control.name: export.targets}
-        return LabelledPool(cache.read(cache.find(keys)), targets, export.groups, export.texts)
+        return LabelledPool(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
 
     def _measure(self, name: str, seed: int) -> Iterator[Measurement]:
         """One run of a strategy or a teacher arm."""
@@ -212,9 +247,15 @@ class Simulator:
         """The plan, the pool and the test rows, which the runs of a repetition share."""
         if self._repetition is None or self._repetition[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner, self._control.multiple
-            priors = distillation.distil_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
-            self._repetition = seed, (replace(self._plan, priors={self._control.name: priors}), pool, test)
+            plugin = self._plan.options.learner
+            priors = {
+                control.name: distillation.distil_names(
+                    self._names[control.name], plugin, pool.vectors, control.multiple, seed,
+                    self._attributions.get(control.name),
+                )
+                for control in self._controls
+            }  # fmt: skip
+            self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
         return self._repetition[1]
 
     def _open_teacher(self, notify: Notify) -> CachedTeacher:
@@ -246,32 +287,6 @@ class Simulator:
         return self._tasks.take(pool_rows), self._tasks.take(test_rows)
 
 
-def _open_encoder(
-    settings: Settings, schema: ProjectSchema, config: SimulationConfig, tasks: Export, notify: Notify
-) -> tuple[Encoder, Attributions | None]:
-    """The encoder and, for records, the attributions from the file `config.features`. An encoder of records is fitted
-    to the fields of all tasks, not to their labels."""
-    control = schema.controls[0]
-    if not schema.input.is_record:
-        if config.features:
-            raise ApprenticeError("The tasks are texts: --features is about the fields of records")
-        return feature_space.text_encoder(settings, schema.input), None
-    features_text = read_text(config.features) if config.features else "{}"
-    fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
-    field_types = feature_space.field_type_overrides(schema.input, settings.defaults, fields)
-    profile = registry.profile(
-        [read_record(text) for text in tasks.texts],
-        field_types,
-        settings.encoder,
-        feature_space.question_field(schema.input),
-    )
-    for problem in json.loads(profile)["odd"]:
-        notify(Remark(**problem))
-    encoder = registry.record_encoder(profile, settings.encoder)
-    features = feature_scores.features_from_text(features_text, encoder, control)
-    return encoder, encoder.attributions(features.scores.get("estimates") or [], control.labels)
-
-
 def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:
     """The sizes of the simulation, and those that the options ask for."""
     values = {
@@ -279,6 +294,19 @@ def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test
         "batch": plan.batch, "wanted_budget": config.budget or plan.budget, "wanted_batch": config.batch,
     }  # fmt: skip
     return Remark("plan", values)
+
+
+def _protocol_of(control: ControlSchema, tasks: Export, test: Export | None) -> dict[str, Any]:
+    """The entries of the protocol that are about one of several controls."""
+    tasks, test = tasks.labelled_for(control.name), test.labelled_for(control.name) if test else None
+    n = len(tasks.texts)
+    return {
+        "tasks": n,
+        "test_rows": len(test.texts) if test else count_test_rows(n),
+        "labels": len(control.labels),
+        "several_labels": control.multiple,
+        "groups": _group_sizes(tasks, test),
+    }
 
 
 def _group_sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, float]]:
@@ -294,5 +322,7 @@ def _group_sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, floa
 
 def _digest(exports: Sequence[Export]) -> str:
     """A hash of the texts, targets and groups, on which the result depends."""
-    contents = [[export.texts, export.targets.tolist(), export.groups] for export in exports]
+    contents = [
+        [export.texts, *(targets.tolist() for targets in export.targets.values()), export.groups] for export in exports
+    ]
     return sha256(json.dumps(contents).encode()).hexdigest()[:16]

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from malformed_requests import any_json
+from schemas import CONTROL
+from two_controls import LABEL, MOOD, TWO_CONTROLS, regions
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
@@ -75,7 +77,7 @@ def test_tasks_texts_targets_and_groups_have_the_same_rows(read: Reader) -> None
     )
     assert export.tasks.tolist() == [7, 3]
     assert export.texts == ["a dog", "a pear"]
-    assert export.targets.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert export.targets[CONTROL].tolist() == [[0, 0, 1], [1, 0, 0]]
     assert export.groups == ["farm", "kitchen"]
 
 
@@ -87,7 +89,7 @@ def test_targets_are_majority_votes_and_a_tie_stays_a_tie(read: Reader) -> None:
             for row, labels in enumerate(votes, 1)
         ]
     )
-    assert export.targets.tolist() == [[1, 0, 0], [0.5, 0.5, 0]]
+    assert export.targets[CONTROL].tolist() == [[1, 0, 0], [0.5, 0.5, 0]]
 
 
 def test_the_ground_truth_overrules_the_others_and_a_skip_does_not_count(read: Reader) -> None:
@@ -103,13 +105,13 @@ def test_the_ground_truth_overrules_the_others_and_a_skip_does_not_count(read: R
         ]
     )
     assert export.tasks.tolist() == [1, 2]
-    assert export.targets.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert export.targets[CONTROL].tolist() == [[1, 0, 0], [0, 0, 1]]
     assert "left out of 3 tasks: 1 skipped (task 3)" in read.messages[0]
 
 
 def test_with_several_choices_an_empty_annotation_counts(read: Reader) -> None:
     export = read([task(1, answer(1, "fruit", "animal")), task(2, answer(2))], read_schema(MULTIPLE))
-    assert export.targets.tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert export.targets[CONTROL].tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_tasks_without_an_annotation_a_text_or_an_id_are_left_out_and_counted(read: Reader) -> None:
@@ -143,6 +145,20 @@ def test_generated_texts_are_left_out(read: Reader) -> None:
 def test_an_export_without_irregularities_causes_no_message(read: Reader) -> None:
     read(plain(1, 2, 3, 4, 5, 6))
     assert read.messages == []
+
+
+def test_a_task_counts_if_it_has_a_label_for_any_control(read: Reader) -> None:
+    labels: tuple[dict[str, str], ...] = ({LABEL: "fruit", MOOD: "wild"}, {MOOD: "calm"}, {LABEL: "metal"}, {})
+    tasks = [
+        task(number, answer(number) | {"result": regions(of_task)}, text=f"text {number}")
+        for number, of_task in enumerate(labels, 1)
+    ]
+    export = read(tasks, read_schema(TWO_CONTROLS))
+    assert export.tasks.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(export.targets[LABEL], [[1, 0, 0], [np.nan] * 3, [0, 1, 0]])
+    np.testing.assert_array_equal(export.targets[MOOD], [[0, 1], [1, 0], [np.nan] * 2])
+    assert any("1 without a choice for 'label' or 'mood' (task 4)" in message for message in read.messages)
+    assert any("mood: labels that a single task has" in message for message in read.messages)
 
 
 def test_duplicate_texts_are_reported_with_those_that_have_different_targets(read: Reader) -> None:
@@ -202,7 +218,7 @@ def test_an_id_that_occurs_twice_is_named(read: Reader) -> None:
 def test_an_annotation_belongs_to_the_task_that_contains_it(read: Reader) -> None:
     """The ids may differ after somebody has changed those of the tasks."""
     export = read([task(1, answer(1, "fruit", task=2)), task(2, answer(2, "metal", task=1))])
-    assert export.targets.argmax(axis=1).tolist() == [0, 1]
+    assert export.targets[CONTROL].argmax(axis=1).tolist() == [0, 1]
 
 
 def test_a_label_that_the_configuration_lacks_is_named_with_its_task(read: Reader) -> None:
@@ -213,7 +229,7 @@ def test_a_label_that_the_configuration_lacks_is_named_with_its_task(read: Reade
 
 def test_a_skip_may_have_any_label(read: Reader) -> None:
     tasks = [*plain(1, 2), task(3, answer(3, "plastic", was_cancelled=True), answer(4, "metal"))]
-    assert read(tasks).targets[2].tolist() == [0, 1, 0]
+    assert read(tasks).targets[CONTROL][2].tolist() == [0, 1, 0]
 
 
 def test_annotations_of_another_control_suggest_the_wrong_configuration(read: Reader) -> None:
@@ -304,6 +320,6 @@ def test_any_content_is_read_or_refused_in_one_sentence(tmp_path: Path, tasks: l
             assert "\n" not in str(error)
             continue
         assert {101, 102} <= {*export.tasks.tolist()}
-        assert len(export.tasks) == len(export.texts) == len(export.groups) == len(export.targets)
-        assert np.isfinite(export.targets).all()
+        assert len(export.tasks) == len(export.texts) == len(export.groups) == len(export.targets[CONTROL])
+        assert np.isfinite(export.targets[CONTROL]).all()
         assert all(text.strip() for text in export.texts)

@@ -22,7 +22,7 @@ def insert(store: Store, table_name: str, /, **row: Any) -> None:
 
 
 def scores_before(store: Store) -> dict[str, Any]:
-    """The scores of project 5 by control, as they are stored in revision 0019."""
+    """The scores of project 5 by control, as they are stored in revision 0020."""
     with store.database.read() as connection:
         table = sa.Table("feature_score", sa.MetaData(), autoload_with=connection)
         rows = connection.execute(sa.select(table).where(table.c.project == 5)).all()
@@ -40,7 +40,7 @@ def test_fields_replace_all_earlier_ones_of_their_project(any_store: Store) -> N
 
 
 def test_an_upgrade_takes_the_fields_of_all_controls_from_their_scores(any_store: Store) -> None:
-    migrate(any_store, "0019", down=True)
+    migrate(any_store, "0020", down=True)
     for project in (5, 6):
         insert(any_store, "project", id=project, label_config="", extra_params={}, made_at="", tasks_revision=0)
     insert(any_store, "feature_score", project=5, control="mood", scores={**SCORES, "fields": {"age": {"kind": "x"}}})
@@ -71,7 +71,7 @@ def test_a_store_that_is_taken_back_has_the_fields_with_the_scores_of_each_contr
         any_store, "version", project=5, number=3, name="v", learner=None, labelled=0, created_at=0.0, remarks=[],
         active=True, rows=0, acquisition="", controls={"active": {"learner": None, "labelled": 0, "accuracy": None}},
     )  # fmt: skip
-    migrate(any_store, "0019", down=True)
+    migrate(any_store, "0020", down=True)
     assert scores_before(any_store) == expected
     migrate(any_store, "head")
     assert any_store.projects.require(5).field_overrides == AGE
@@ -80,6 +80,6 @@ def test_a_store_that_is_taken_back_has_the_fields_with_the_scores_of_each_contr
 def test_fields_of_a_project_without_a_version_and_scores_survive_a_store_that_is_taken_back(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.field_overrides.put(5, AGE)
-    migrate(any_store, "0019", down=True)
+    migrate(any_store, "0020", down=True)
     migrate(any_store, "head")
     assert any_store.projects.require(5).field_overrides == AGE

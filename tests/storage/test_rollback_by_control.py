@@ -28,12 +28,12 @@ def insert_version(store: Store, project: int, number: int, *controls: str, acti
 
 
 def insert_project(store: Store, number: int, pinned: int | None) -> None:
-    """Inserts a project as it was in revision 0018."""
+    """Inserts a project as it was in revision 0019."""
     insert(store, "project", id=number, label_config="", extra_params={}, made_at="", pinned=pinned, tasks_revision=0)
 
 
 def pinned_before(store: Store) -> dict[int, int | None]:
-    """The version that each project holds in revision 0018."""
+    """The version that each project holds in revision 0019."""
     with store.database.read() as connection:
         return {row.id: row.pinned for row in connection.execute(sa.text("SELECT id, pinned FROM project"))}
 
@@ -52,7 +52,7 @@ def test_a_rollback_holds_and_releases_controls_one_by_one(any_store: Store) -> 
 
 
 def test_an_upgrade_holds_the_controls_that_the_version_has(any_store: Store) -> None:
-    migrate(any_store, "0018", down=True)
+    migrate(any_store, "0019", down=True)
     for number, pinned in ((5, 2), (6, None), (7, 4)):
         insert_project(any_store, number, pinned)
     insert_version(any_store, 5, 2, "topic", "mood")
@@ -81,5 +81,5 @@ def test_a_store_that_is_taken_back_keeps_a_rollback_of_all_controls_to_one_vers
         any_store.projects.ensure(project)
         insert_version(any_store, project, 3, "mood", "topic", active=True)
     any_store.projects.pin(5, pinned)
-    migrate(any_store, "0018", down=True)
+    migrate(any_store, "0019", down=True)
     assert pinned_before(any_store) == {5: expected, 6: None}

@@ -1,0 +1,108 @@
+"""The controls of a simulation: those that can be compared, and the metrics over all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import Remark
+from ml_backend.evaluation.metrics import rows_with_target
+from ml_backend.label_studio.export import Export, read_export
+from ml_backend.simulation.config import SimulationConfig
+from ml_backend.simulation.learning_curves import Measurement
+
+MIN_LABELLED_TASKS = 20
+"""Number of tasks with a label for a control from which on it is simulated beside others: with fewer, some repetitions
+would have no test task of the control."""
+LOWEST_COUNTS = ("worst_class_f1",)
+"""Metrics whose value over several controls is the lowest of them; that of the others is their mean."""
+
+
+def simulated_schema(
+    config: SimulationConfig, schema: ProjectSchema, notify: Callable[[Remark], None]
+) -> ProjectSchema:
+    """The schema with the controls that are simulated: the one that `config.control` names, else all that can be
+    compared. `notify` is called with each control that is left out.
+
+    Raises ApprenticeError if there is no such control, or if the tasks cannot be read.
+    """
+    [first, *others] = schema.selected_controls(config.control)
+    if not others:
+        return schema.only(first)
+    tasks = read_export(config.tasks, schema, "", lambda _: None)
+    test = read_export(config.test, schema, "", lambda _: None) if config.test else None
+    reasons = {control.name: _reason_to_leave_out(control, tasks, test) for control in schema.controls}
+    for name, reason in reasons.items():
+        if reason:
+            notify(Remark("control left out", {"control": name, "reason": reason}))
+    kept = tuple(control for control in schema.controls if not reasons[control.name])
+    if not kept:
+        raise ApprenticeError(f"The answers in {config.tasks} leave nothing to compare in any control")
+    return schema.only(kept[0]) if len(kept) == 1 else replace(schema, controls=kept)
+
+
+def _reason_to_leave_out(control: ControlSchema, tasks: Export, test: Export | None) -> str:
+    """Why strategies cannot be compared for a control, a code; "" if they can."""
+    targets = tasks.targets[control.name]
+    targets = targets[rows_with_target(targets)]
+    if len(targets) < MIN_LABELLED_TASKS:
+        return "few answers"
+    if (targets == targets[0]).all():
+        return "same answers"
+    if test is not None and not len(rows_with_target(test.targets[control.name])):
+        return "no test"
+    return ""
+
+
+def check_options_of_one_control(config: SimulationConfig, schema: ProjectSchema) -> None:
+    """Raises ApprenticeError if an option is about one control; the schema has several."""
+    names = ", ".join(control.name for control in schema.controls)
+    for option, value in (("--teacher-arm", config.arms), ("--features", config.features)):
+        if value:
+            raise ApprenticeError(f"{option} is about one control: name one of {names} with --control")
+
+
+def check_answers_differ(config: SimulationConfig, control: ControlSchema, tasks: Export) -> None:
+    """Raises ApprenticeError if all tasks have the same answer."""
+    targets = tasks.targets[control.name]
+    if (targets == targets[0]).all():
+        labels = [repr(label) for label, share in zip(control.labels, targets[0], strict=True) if share]
+        raise ApprenticeError(
+            f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
+        )
+
+
+def controls_in_queue(options: ProjectSettings, schema: ProjectSchema) -> list[str]:
+    """The names of the controls that count in the order of the queue; of all controls if none counts."""
+    names = [control.name for control in schema.controls]
+    return [name for name in names if options.control_weight(name) > 0] or names
+
+
+def over_controls(measurements: Sequence[Measurement], controls: Collection[str]) -> list[Measurement]:
+    """Each metric over all of these controls, where all of them have it, and what was measured of no control."""
+    values: dict[tuple[str, int, int, str, str], list[float]] = defaultdict(list)
+    for of_control in measurements:
+        if of_control.control in controls:
+            key = of_control.strategy, of_control.seed, of_control.labelled, of_control.metric, of_control.group
+            values[key].append(of_control.value)
+    joint = [
+        Measurement(*key, min(of_controls) if key[3] in LOWEST_COUNTS else float(np.mean(of_controls)))
+        for key, of_controls in values.items()
+        if len(of_controls) == len(controls)
+    ]
+    return [*joint, *of_no_control(measurements)]
+
+
+def of_one_control(measurements: Sequence[Measurement], control: str) -> list[Measurement]:
+    """The measurements of a control, and what was measured of no control."""
+    return [*(measured for measured in measurements if measured.control == control), *of_no_control(measurements)]
+
+
+def of_no_control(measurements: Sequence[Measurement]) -> list[Measurement]:
+    return [measured for measured in measurements if not measured.control]
