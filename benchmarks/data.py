@@ -17,7 +17,7 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema, InputSpec, ProjectSchema
 from ml_backend.demo.texts import load_questions
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -43,7 +43,7 @@ class TextSet:
     def schema(self) -> ProjectSchema:
         """A single choice among the labels of the train rows, in alphabetical order."""
         labels = tuple(sorted({row.label for row in self.train}))
-        return ProjectSchema(InputSpec(text_field="text"), (ControlSchema("label", "text", labels, False),))
+        return ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("label", "text", labels),))
 
     def vectors(self) -> tuple[Floats, Floats]:
         """Returns the vectors of train and test rows from the default encoder. The first call takes minutes."""

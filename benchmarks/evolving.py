@@ -16,6 +16,7 @@ from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
+from ml_backend.kinds.base import fitted_schema
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
@@ -164,9 +165,8 @@ def _refitted(
 
 def _fitted(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
     [control] = bench.schema.controls
-    snapshot = TrainingSnapshot(
-        "logistic", "minilm", control.labels, False, rows, b"", pool.targets[control.name][rows]
-    )
+    targets = pool.targets[control.name][rows]
+    snapshot = TrainingSnapshot("logistic", "minilm", fitted_schema(control), rows, b"", targets)
     learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.arms import publish, spread, table
 from benchmarks.data import CACHE, clinc150, encoded, one_hot
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.texts import load_questions_with_subclasses
 from ml_backend.simulation.learning_curves import Measurement, Scores, append_run, paired_curves, read_csv
@@ -43,8 +43,7 @@ class ControlsSet:
         """A single choice for each control among the labels of the train rows, in alphabetical order."""
         names = self.train[0][1]
         controls = [
-            ControlSchema(name, "text", tuple(sorted({labels[name] for _, labels in self.train})), False)
-            for name in names
+            ChoicesSchema(name, "text", tuple(sorted({labels[name] for _, labels in self.train}))) for name in names
         ]
         return ProjectSchema(InputSpec(text_field="text"), tuple(controls))
 

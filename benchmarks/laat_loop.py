@@ -26,6 +26,7 @@ from benchmarks.tables import TABLES
 from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.kinds.base import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
@@ -118,7 +119,7 @@ def _fitted(
     x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
-    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.controls[0].labels, False, rows, b"", targets)
+    snapshot = TrainingSnapshot("tabular", "records", fitted_schema(SCHEMA.controls[0]), rows, b"", targets)
     return fitted_model.fit_model(snapshot, x[rows], serving, 1, priors)[0] or serving
 
 

@@ -19,7 +19,7 @@ from benchmarks.data import CACHE, DATA, encoded
 from benchmarks.joint_queue import ControlsSet, Labelled, class_and_subclass, domain_and_intent
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask, TrainingSet
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.types import record_text
 from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.evaluation.structured_metrics import hierarchical_f1, mean_absolute_distance, quadratic_weighted_kappa
@@ -41,7 +41,7 @@ class StructuredSet:
     `drafters`: those to compare ours with."""
 
     name: str
-    control: ControlSchema
+    control: ChoicesSchema
     train: tuple[Floats, Floats]
     test: tuple[Floats, Floats]
     metrics: Metrics
@@ -54,7 +54,7 @@ def similarity() -> StructuredSet:
     texts = ("first", "second")
     objects = "".join(f'<Text name="{name}" value="${name}"/>' for name in texts)
     config = f'<View>{objects}<Rating name="similarity" toName="first" maxRating="6"/></View>'
-    [control] = read_schema(config).controls
+    control = _control_of(config)
     pairs = {part: _pairs(part) for part in ("train", "test")}
     records = [dict(zip(texts, pair, strict=True)) for pair, _ in pairs["train"]]
     encoder = registry.record_encoder(registry.profile(records, dict.fromkeys(texts, "text"), "minilm"), "minilm")
@@ -78,6 +78,12 @@ def similarity() -> StructuredSet:
     return StructuredSet("stsb, a rating", control, train, test, metrics, most_probable, "tabular")
 
 
+def _control_of(config: str) -> ChoicesSchema:
+    [control] = read_schema(config).controls
+    assert isinstance(control, ChoicesSchema)
+    return control
+
+
 def _pairs(part: str) -> list[tuple[tuple[str, str], float]]:
     with (DATA / "text" / "stsb" / f"sts-{part}.csv").open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -94,7 +100,7 @@ def taxonomy(controls_set: ControlsSet, branch_control: str, leaf_control: str) 
         for branch in sorted({*branches.values()})
     )
     config = f'<View><Text name="text" value="$text"/><Taxonomy name="topic" toName="text">{tree}</Taxonomy></View>'
-    [control] = read_schema(config).controls
+    control = _control_of(config)
     row_by_path = {path: row for row, path in enumerate(map(tuple, control.stored))}
 
     def part(rows: Sequence[Labelled]) -> tuple[Floats, Floats]:
@@ -125,7 +131,7 @@ def taxonomy(controls_set: ControlsSet, branch_control: str, leaf_control: str) 
     )  # fmt: skip
 
 
-def _top_down(chosen: Mask, control: ControlSchema) -> Mask:
+def _top_down(chosen: Mask, control: ChoicesSchema) -> Mask:
     """Drops the labels of which an ancestor is not chosen."""
     kept = chosen.copy()
     for label, parent in enumerate(control.parents):

@@ -33,6 +33,8 @@ from ml_backend.cli.common import (
     read_settings,
     require_one_control,
 )
+from ml_backend.core.schema import compares_pair
+from ml_backend.kinds.base import kind_of
 
 if TYPE_CHECKING:
     from ml_backend.core.types import TaskContent
@@ -198,9 +200,13 @@ def cues(
     schema = read_schema(project_row.label_config, project_row.choices)
     if schema.input.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
-    controls = [selected for selected in schema.selected_controls(control) if not selected.antisymmetric]
+    controls = [
+        selected for selected in schema.selected_controls(control) if kind_of(selected).describes_labels(selected)
+    ]
     if not controls:
-        raise ApprenticeError(f"Project {project} compares texts: its labels are the two sides, which have no cues")
+        is_pair = any(map(compares_pair, schema.selected_controls(control)))
+        problem = "compares texts: its labels are the two sides, which have no cues" if is_pair else "has no labels"
+        raise ApprenticeError(f"Project {project} {problem}")
     if not (as_json or file or edit):
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
         n_useless_replies = outcomes["malformed"] + outcomes["refused"]

@@ -6,9 +6,9 @@ dimension of a vector, `c` the number of labels of the schema, in the schema's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,61 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[Any]
+"""An array whose first axis is the rows, with targets or predictions. The kind of label decides the other axes and the
+type, float32 or object: of choices, the array is (n, c) float32. A missing row is NaN, or None in an array of
+objects."""
 Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
 
 
+def object_rows(values: Sequence[Any]) -> Rows:
+    """(n,) an array of objects, also if these are sequences."""
+    rows = np.empty(len(values), object)
+    for row, value in enumerate(values):
+        rows[row] = value
+    return rows
+
+
+def missing_rows(like: Rows, n: int) -> Rows:
+    """n missing rows, of the type and the other axes of `like` (m, ...)."""
+    return np.full((n, *like.shape[1:]), None if like.dtype == object else np.nan, like.dtype)
+
+
+def are_missing(rows: Rows) -> Mask:
+    """(n,) whether each row is missing."""
+    if rows.dtype == object:
+        return np.array([row is None for row in rows], np.bool_)
+    return np.asarray(np.isnan(rows).any(axis=tuple(range(1, rows.ndim))))
+
+
+def equals_row(rows: Rows, others: Rows) -> Mask:
+    """(n,) whether each row equals that of `others` (n, ...); a missing row equals none."""
+    if rows.dtype == object:
+        return np.array([row is not None and row == other for row, other in zip(rows, others, strict=True)], np.bool_)
+    return np.asarray((rows == others).all(axis=tuple(range(1, rows.ndim))))
+
+
+def content_bytes(values: Any) -> bytes:
+    """The content of some rows, or of one of them, as bytes, to be hashed."""
+    if isinstance(values, np.ndarray | np.generic) and values.dtype != object:
+        return values.tobytes()
+    return repr(values.tolist() if isinstance(values, np.ndarray) else values).encode()
+
+
+def are_equal(rows: Rows) -> bool:
+    """Whether all rows are equal, also if there are none."""
+    if len(rows) < 2 or not equals_row(rows[:1], rows[-1:]).all():  # cheap, and true of most projects
+        return len(rows) < 2
+    return bool(equals_row(rows, np.repeat(rows[:1], len(rows), axis=0)).all())
+
+
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
+    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0."""
 
     vectors: Floats
-    targets: Floats
+    targets: Rows
     weights: Floats
 
 
@@ -67,12 +112,12 @@ class TrainingSet:
     """The data that a learner is fitted on.
 
     vectors               (n, d) float32
-    targets               (n, c) float32 in [0, 1]: a distribution for a single choice, a probability per label for
-                          several
+    targets               (n, ...) of the kind of label. Of choices, (n, c) float32 in [0, 1]: a distribution for a
+                          single choice, a probability per label for several
     weights               (n,) float32 >= 0, the weight of each row in the fit
-    multiple              whether several labels may hold at once
-    earlier               (n, c) float32 or None: the targets that the serving learner was fitted on, NaN in rows that
-                          it did not have. For the promotion gate, the learner cross-validates a fit on them and the new
+    multiple              of choices, whether several labels may hold at once
+    earlier               (n, ...) or None: the targets that the serving learner was fitted on, missing in rows that it
+                          did not have. For the promotion gate, the learner cross-validates a fit on them and the new
                           fit, on the same folds
     earlier_tensors       the tensors of the serving learner, from whose prior the fit on `earlier` starts; None if its
                           labels are in another order
@@ -84,18 +129,18 @@ class TrainingSet:
     """
 
     vectors: Floats
-    targets: Floats
+    targets: Rows
     weights: Floats
-    multiple: bool
-    earlier: Floats | None = None
+    multiple: bool = False
+    earlier: Rows | None = None
     earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     prior_selection_mask: Mask | None = None
     validates_earlier: bool = True
 
     @property
-    def earlier_to_validate(self) -> Floats | None:
-        """(n, c) `earlier` if it is cross-validated, else None."""
+    def earlier_to_validate(self) -> Rows | None:
+        """(n, ...) `earlier` if it is cross-validated, else None."""
         return self.earlier if self.validates_earlier else None
 
     def take(self, rows: Ints) -> TrainingSet:
@@ -117,10 +162,11 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted learner and its held-out probabilities.
+    """A fitted learner and its held-out predictions.
 
-    held_out          (n, c) calibrated cross-validated probabilities of the training rows
-    held_out_earlier  (n, c) the same for a fit on `TrainingSet.earlier`, or None
+    held_out          (n, ...) cross-validated predictions for the training rows; of choices, (n, c) calibrated
+                      probabilities
+    held_out_earlier  (n, ...) the same for a fit on `TrainingSet.earlier`, or None
     prior             the name of the prior that the fit starts from, "" for none
     prior_errors      for each prior, the held-out error of a fit that starts from the prior, divided by that of a fit
                       without a prior: below 1 the prior helps, unless the difference is chance
@@ -129,14 +175,14 @@ class Fit:
     """
 
     tensors: Tensors
-    held_out: Floats
-    held_out_earlier: Floats | None = None
+    held_out: Rows
+    held_out_earlier: Rows | None = None
     prior: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
 
     def take(self, rows: Mask) -> Fit:
-        """The same fit with the held-out probabilities of the rows (n,) that the mask selects."""
+        """The same fit with the held-out predictions for the rows (n,) that the mask selects."""
         earlier = None if self.held_out_earlier is None else self.held_out_earlier[rows]
         return replace(self, held_out=self.held_out[rows], held_out_earlier=earlier)
 

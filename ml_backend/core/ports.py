@@ -19,6 +19,7 @@ from ml_backend.core.arrays import (
     Fit,
     Floats,
     Pool,
+    Rows,
     Selection,
     Tensors,
     TrainingSet,
@@ -122,7 +123,10 @@ class Column(Protocol):
 
 class Learner(Protocol):
     """A small model that is fitted on annotations. It is stateless: the fitted parameters are in the tensors it
-    returns."""
+    returns.
+
+    A learner that is not for choices has the attribute `kinds`, the names of the kinds of labels that it is for.
+    """
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits, calibrates and cross-validates on at least one row. Deterministic for a seed."""
@@ -133,8 +137,9 @@ class Learner(Protocol):
         Takes seconds, so it does not run in a round: it runs beside the rounds when new teacher labels have come.
         """
 
-    def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-        """(n, c) calibrated probabilities. Uses nothing but numpy, because the web process calls it."""
+    def predict(self, tensors: Tensors, vectors: Floats) -> Rows:
+        """(n, ...) predictions of the kind of label; of choices, (n, c) calibrated probabilities. Uses nothing but
+        numpy, because the web process calls it."""
 
 
 class Drafter(Protocol):

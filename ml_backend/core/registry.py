@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -38,7 +38,7 @@ MAX_INSTANCES_PER_KIND = 8
 class _Plugins:
     """The plugins of this process, and the instances made of them."""
 
-    def __init__(self, overrides: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, overrides: Mapping[str, Any]) -> None:
         self.overrides = overrides
         # not functools.lru_cache, which makes two instances if two threads ask for one at the same time
         self.encoders: LruCache[str, Encoder] = LruCache(MAX_INSTANCES_PER_KIND)
@@ -76,14 +76,14 @@ _plugins = [_Plugins({})]  # the last one is used
 
 
 @contextmanager
-def overridden(plugins: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+def overridden(plugins: Mapping[str, Any]) -> Iterator[None]:
     """Inside the `with` block, all threads of the process get these plugins in the place of the installed ones with the
     same names, or beside the installed ones. Blocks may be nested.
 
     No instance of a plugin is shared between the inside and the outside of the block.
 
-    plugins  by `<kind>.<name>`, such as `teacher.openai`: a class, or any other callable that takes what the classes of
-             the kind take
+    plugins  by `<kind>.<name>`, such as `teacher.openai`: what an entry point names, a class or any other callable that
+             takes what the classes of the kind take; or an instance, of a kind of labels
     """
     _plugins.append(_Plugins({**_plugins[-1].overrides, **plugins}))
     try:
@@ -147,6 +147,11 @@ def profile(
 def record_field_types() -> tuple[str, ...]:
     """The types that a field of a record may have."""
     return _record_encoder_class().field_kinds()
+
+
+def kind(name: str) -> Any:
+    """The kind of labels with this name, see `ml_backend.kinds.base.kind`."""
+    return _load("kind", name)
 
 
 def learner(name: str) -> Learner:

@@ -7,6 +7,9 @@ from typing import Literal
 
 from ml_backend.core.exceptions import ApprenticeError
 
+PAIR_SIDES = ("left", "right")
+"""The fields of a task with two texts that are compared, and the labels of the comparison."""
+
 
 @dataclass(frozen=True, slots=True)
 class DialogueField:
@@ -78,43 +81,28 @@ class ShowCondition:
 
 @dataclass(frozen=True, slots=True)
 class ControlSchema:
-    """A control of a labelling configuration that is learnt.
+    """A control of a labelling configuration that is learnt. A kind of labels whose controls have more to describe has
+    a class of its own for them, such as `ChoicesSchema`.
 
     name         the name of the control tag (from_name of a region)
     source       the name of the object tag (to_name of a region)
-    labels       the labels as annotators read them
-    multiple     whether several labels may hold at once
+    labels       the labels as annotators read them; () if annotations consist of no labels
     hints        descriptions of the labels, one for each label ("" for none), or ()
-    stored       for each label the value, or the path of a nested label, that Label Studio stores; () if it stores the
-                 labels themselves
-    nested       whether labels are nested in labels
     conditional  whether the control may stay hidden or must be answered: then an empty annotation has no meaning
-    kind         the kind of annotation: the folder of `ml_backend.kinds` with its code
+    kind         the name of the kind of labels, see `kinds.base`
     tag          the control tag, one of those of the kind
-    ordered      whether the labels are in their order, so that a wrong label may be near the right one or far from it
-    parents      for each label the index of its parent, which comes before it, or -1; () if no label has a parent. A
-                 label implies its ancestors
-    max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
-    antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
-    shown_if       the conditions under which annotators are shown the control, all of which must hold
-    needs_name     whether a teacher's reply that names no control is not for it, because another control, also one that
-                   the setting `choices` leaves out, has its labels
+    shown_if     the conditions under which annotators are shown the control, all of which must hold
+    needs_name   whether a teacher's reply that names no control is not for it, because another control, also one that
+                 the setting `choices` leaves out, has its labels
     """
 
     name: str
     source: str
-    labels: tuple[str, ...]
-    multiple: bool
+    labels: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
-    stored: tuple[tuple[str, ...], ...] = ()
-    nested: bool = False
     conditional: bool = False
-    kind: Literal["choices"] = "choices"
-    tag: str = "Choices"
-    ordered: bool = False
-    parents: tuple[int, ...] = ()
-    max_usages: int = 0
-    antisymmetric: bool = False
+    kind: str = ""
+    tag: str = ""
     shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)  # it changes no annotation: see `sync`
     needs_name: bool = field(default=False, repr=False)  # the same
 
@@ -122,6 +110,46 @@ class ControlSchema:
     def always_answered(self) -> bool:
         """Whether every annotation has a label: annotators are always shown the control, and must answer it."""
         return self.conditional and not self.shown_if
+
+
+@dataclass(frozen=True, slots=True)
+class ChoicesSchema(ControlSchema):
+    """A control whose annotations consist of labels for a whole task.
+
+    multiple     whether several labels may hold at once
+    stored       for each label the value, or the path of a nested label, that Label Studio stores; () if it stores the
+                 labels themselves
+    nested       whether labels are nested in labels
+    ordered      whether the labels are in their order, so that a wrong label may be near the right one or far from it
+    parents      for each label the index of its parent, which comes before it, or -1; () if no label has a parent. A
+                 label implies its ancestors
+    max_usages   the highest number of labels, without implied ones, that Label Studio accepts; 0 for any number
+    antisymmetric  whether the labels are the sides of a pair, so that swapping the sides swaps the labels
+    """
+
+    kind: str = "choices"
+    tag: str = "Choices"
+    multiple: bool = False
+    stored: tuple[tuple[str, ...], ...] = ()
+    nested: bool = False
+    ordered: bool = False
+    parents: tuple[int, ...] = ()
+    max_usages: int = 0
+    antisymmetric: bool = False
+
+
+def takes_several_labels(control: ControlSchema) -> bool:
+    """Whether a control is one of choices of which several may hold at once."""
+    return isinstance(control, ChoicesSchema) and control.multiple
+
+
+def compares_pair(control: ControlSchema) -> bool:
+    """Whether the labels of a control are the sides of a pair of texts."""
+    return isinstance(control, ChoicesSchema) and control.antisymmetric
+
+
+MAX_LABELS = 2000
+"""Labels of a control that is learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +165,13 @@ class UnlearntControl:
     code: str
 
 
-UNLEARNT_CODES = ("tag", "source", "value", "dynamic", "per region", "few labels", "many labels", "pair", "setting")
-"""Why a control is not learnt: controls with this tag are not; it does not label the tags whose content is read; the
-content of the tag that it labels does not come from the task; its labels come from the task; it is asked for each
-region; it has too few or too many labels; it compares other texts than another control does; or the setting `choices`
-names another control."""
+UNLEARNT_CODES = (
+    "tag", "name", "source", "value", "dynamic", "per region", "few labels", "many labels", "pair", "setting",
+)  # fmt: skip
+"""Why a control is not learnt: controls with this tag are not; another control has its name; it does not label the tags
+whose content is read; the content of the tag that it labels does not come from the task; its labels come from the task;
+it is asked for each region; it has too few or too many labels; it compares other texts than another control does; or
+the setting `choices` names another control."""
 
 
 @dataclass(frozen=True, slots=True)

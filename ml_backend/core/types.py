@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -14,6 +14,7 @@ CONTENT_KEY_BYTES = 16
 MAX_RECORD_FIELDS = 300  # further fields of a record are not read
 MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
 UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
+MAX_LISTED = 5  # names or tasks that a message lists
 LABEL_PATH_SEPARATOR = " > "
 """Separates the labels of a path in the name of a nested label."""
 
@@ -42,6 +43,17 @@ def label_words(label: str) -> str:
 def shorten(value: str, max_length: int = 24) -> str:
     """The value with at most `max_length` characters, the last of them an ellipsis if it is cut."""
     return value if len(value) <= max_length else f"{value[: max_length - 1]}…"
+
+
+def listed(names: Sequence[object]) -> str:
+    """The first `MAX_LISTED` names, and the number of the others."""
+    shown = ", ".join(map(str, names[:MAX_LISTED]))
+    return shown + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
+
+
+def listed_tasks(tasks: Sequence[int]) -> str:
+    """The number of the tasks, and the ids of the first ones."""
+    return f"{len(tasks)} (task {listed(tasks)})"
 
 
 def record_field_name(field: object) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows
 from ml_backend.core.types import Estimate, EstimateSource
 
-RowScorer = Callable[[Floats, Floats], npt.NDArray[np.float64]]
-"""Scores the drafts of n rows, from probabilities (n, c) and targets (n, c): (n,) in [0, 1], 1 if a draft is right."""
+RowScorer = Callable[[Rows, Rows], npt.NDArray[np.float64]]
+"""Scores the drafts of n rows, from predictions (n, ...) and targets (n, ...): (n,) in [0, 1], 1 if a draft is
+right."""
 Z95 = 1.959964
 BINS = 15
 MIN_ANSWERS_FOR_ACCURACY = 20
@@ -38,11 +39,6 @@ def decide_labels(probabilities: Floats, multiple: bool) -> Mask:
     chosen = np.zeros(probabilities.shape, bool)
     chosen[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
     return chosen
-
-
-def rows_with_target(targets: Floats) -> Ints:
-    """The rows of targets (n, c) that are known: a row of NaN is not."""
-    return np.flatnonzero(~np.isnan(targets).any(axis=1))
 
 
 def is_correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:

@@ -43,8 +43,8 @@ def judge_rows(
         train.multiple,
         priors=train.priors,
     )
-    probabilities = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
-    return score(probabilities, train.targets[judged_rows])
+    predicted = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
+    return score(predicted, train.targets[judged_rows])
 
 
 def prequential_accuracy(

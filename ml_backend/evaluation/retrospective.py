@@ -7,14 +7,15 @@ the same rows: on every row by a learner that did not have it, fitted on four fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Fit, Floats, Ints, Mask, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Rows, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.evaluation.metrics import RowScorer, decide_labels
+from ml_backend.evaluation.metrics import RowScorer
 
 CURVE_POINTS = 5
 MIN_CURVE_ANSWERS = 20
@@ -29,13 +30,13 @@ class RetrospectivePredictions:
 
     sizes        (s,) int64 ascending: how many answers each learner of the curve had; the last one is n
     scores       (s, n) the scores of its drafts for the rows, without having seen them, in answering order
-    predictions  (RECENT_MODELS, m) int64 labels, or (RECENT_MODELS, m, c) bool if several may hold, of the most recent
-                 learners, `ANSWERS_BETWEEN_MODELS` apart, the newest last; None while there are too few answers
+    predictions  (m, ...) of each of the RECENT_MODELS most recent learners, which are `ANSWERS_BETWEEN_MODELS` apart,
+                 the newest last; () while there are too few answers
     """
 
     sizes: Ints
     scores: npt.NDArray[np.float64]
-    predictions: Ints | Mask | None
+    predictions: Sequence[Rows]
 
 
 def predict_retrospectively(
@@ -53,13 +54,7 @@ def predict_retrospectively(
     recent = list(range(oldest, n + 1, ANSWERS_BETWEEN_MODELS)) if oldest >= MIN_CURVE_ANSWERS else []
     fits = {size: fit_on_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
     scores = [score(fits[size].held_out, train.targets) for size in curve.tolist()]
-    probabilities = [learner.predict(fits[size].tensors, stop_set) for size in recent]
-    if not probabilities:
-        predictions: Ints | Mask | None = None
-    elif train.multiple:
-        predictions = np.array([decide_labels(p, multiple=True) for p in probabilities])
-    else:
-        predictions = np.array([p.argmax(axis=1) for p in probabilities])
+    predictions = [learner.predict(fits[size].tensors, stop_set) for size in recent]
     return RetrospectivePredictions(curve, np.array(scores), predictions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -9,15 +10,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Ints, Mask
+from ml_backend.core.arrays import Ints, Rows
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 
 Doubles = npt.NDArray[np.float64]
 Verdict = Literal["stop", "go on", "disagree", "too early"]
 """Stop; go on; the two criteria disagree; or there are too few labels, or too uncertain a gain, to say."""
 
-MIN_STABLE_KAPPA = 0.99
-"""Mean kappa from which predictions count as stable, over the last three agreements: the paper's numbers."""
+MIN_STABLE_AGREEMENT = 0.99
+"""Mean agreement from which predictions count as stable, over the last three agreements: the paper's numbers."""
 FORECAST_LABELS = (50, 100)
 BOOTSTRAP_DRAWS = 1000
 EXPONENTS = np.linspace(0.025, 1.5, 237)  # steps of 1/160
@@ -28,10 +29,10 @@ it, and to go on if it is expected."""
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """`agreements`: Cohen's kappa of each learner with the one before it, oldest first; `kappa`: their mean."""
+    """`agreements`: the agreement of each learner with the one before it, oldest first; `mean`: their mean."""
 
     agreements: tuple[float, ...]
-    kappa: float
+    mean: float
     is_stable: bool
 
 
@@ -45,11 +46,11 @@ class Gain:
     high: float
 
 
-def measure_stability(predictions: Ints | Mask) -> Stability:
+def measure_stability(predictions: Sequence[Rows], agreement: Callable[[Rows, Rows], float]) -> Stability | None:
     """Whether the predictions of successive learners on the same stop set still change.
 
-    predictions  (learners, m) labels, or for several labels (learners, m, c) bool, whose kappa is that of all the
-                 yes-no decisions; at least two learners, the newest last
+    predictions  (m, ...) of each learner, the newest last; () if there are no learners yet, and the result is None
+    agreement    of the predictions of two learners, at most 1, such as Cohen's kappa
 
     Bloodgood, Vijay-Shanker: "A Method for Stopping Active Learning Based on Stabilizing Predictions and the Need for
     User-Adjustable Stopping" (CoNLL 2009). Their learners are one batch apart. Ours is refitted after every answer,
@@ -57,10 +58,11 @@ def measure_stability(predictions: Ints | Mask) -> Stability:
     as far apart as a usual batch (`retrospective.ANSWERS_BETWEEN_MODELS`, 25). Even so this is the more cautious of the
     two criteria: on development data, kappa was 0.93 where 100 more labels added one point (TREC) or five (banking77).
     """
-    flat = predictions.reshape(len(predictions), -1).astype(np.int64)
-    agreements = tuple(kappa(earlier, later) for earlier, later in pairwise(flat))
+    if not predictions:
+        return None
+    agreements = tuple(agreement(earlier, later) for earlier, later in pairwise(predictions))
     mean = float(np.mean(agreements))
-    return Stability(agreements, mean, mean >= MIN_STABLE_KAPPA)
+    return Stability(agreements, mean, mean >= MIN_STABLE_AGREEMENT)
 
 
 def kappa(first: Ints, second: Ints) -> float:

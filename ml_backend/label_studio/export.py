@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Ints, Rows, are_missing, missing_rows
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import (
@@ -20,12 +20,13 @@ from ml_backend.core.types import (
     SYNTHETIC_FIELD,
     Annotation,
     TaskContent,
+    listed,
     read_record,
     storable_text,
 )
-from ml_backend.evaluation.metrics import rows_with_target
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
-from ml_backend.label_studio.data_quality import irregularities, listed
+from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_annotations
+from ml_backend.kinds.base import kind_of
+from ml_backend.label_studio.data_quality import irregularities
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_tasks
 
@@ -38,18 +39,18 @@ class Export:
 
     tasks    (n,) ids
     texts    n texts
-    targets  (n, c) the aggregated labels by control; NaN for a task without a label for the control
+    targets  (n, ...) the aggregated labels by control, missing for a task without a label for the control
     groups   n values of the field that makes the groups, "" for a task without a value
     """
 
     tasks: Ints
     texts: list[str]
-    targets: Mapping[str, Floats]
+    targets: Mapping[str, Rows]
     groups: list[str]
 
     def labelled_for(self, control: str) -> Export:
         """The tasks with a label for a control."""
-        rows = rows_with_target(self.targets[control])
+        rows = np.flatnonzero(~are_missing(self.targets[control]))
         targets = {name: of_control[rows] for name, of_control in self.targets.items()}
         texts, groups = [self.texts[row] for row in rows], [self.groups[row] for row in rows]
         return Export(self.tasks[rows], texts, targets, groups)
@@ -113,10 +114,10 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
     return export
 
 
-def _targets_of(tasks: list[int], labels: AggregatedLabels) -> Floats:
-    """(n, c) the targets of n tasks, NaN for a task without a label."""
+def _targets_of(tasks: list[int], labels: AggregatedLabels) -> Rows:
+    """(n, ...) the targets of n tasks, missing for a task without a label."""
     row_of_task = {task: row for row, task in enumerate(labels.tasks.tolist())}
-    targets = np.full((len(tasks), labels.targets.shape[1]), np.nan, np.float32)
+    targets = missing_rows(labels.targets, len(tasks))
     labelled = [row for row, task in enumerate(tasks) if task in row_of_task]
     targets[labelled] = labels.targets[[row_of_task[tasks[row]] for row in labelled]]
     return targets
@@ -189,8 +190,7 @@ def _check_labels(path: Path, control: ControlSchema, annotations: Iterable[Anno
             (choice, annotation.task)
             for annotation in annotations
             if not annotation.cancelled and control.name in annotation.labels
-            for choice in annotation.labels[control.name].value
-            if choice not in control.labels
+            for choice in kind_of(control).unknown_labels(annotation.labels[control.name], control)
         }
     )
     if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -9,18 +10,17 @@ from itertools import takewhile
 from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
-from ml_backend.core.schema import ControlSchema, ProjectSchema, UnlearntControl
-from ml_backend.kinds.choices.tags import CONTROL_TAGS
+from ml_backend.core.schema import MAX_LABELS, ControlSchema, ProjectSchema, UnlearntControl, compares_pair
+from ml_backend.kinds.base import kind_of, kinds_by_tag
 from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required, show_conditions
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
 
-MAX_LABELS = 2000
-"""Labels of a control that is learnt: each has a column in arrays over the whole pool."""
 Pair = tuple[tuple[str, ...], ...]
 """The fields of each side of a comparison, see `InputSpec.pair`."""
 TEXT_SOURCES = tuple(tag for tag in OBJECT_TAGS if tag != "Table")
 """The object tags that can be compared."""
 PROBLEMS = {
+    "name": "{control} has the name of another control: give each control a name of its own",
     "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
     "source": "{control} does not point at {sources} (toName)",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
@@ -36,7 +36,7 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The input and the controls of a project. `choices`: the name of the only control that is learnt, "" to learn all
     that can be.
 
-    A control with one of `CONTROL_TAGS` can be learnt if it points at one of `OBJECT_TAGS`. Raises
+    A control whose tag a kind of labels has can be learnt if it points at one of `OBJECT_TAGS`. Raises
     UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
     interface, tree = _parse(label_config)
@@ -45,7 +45,7 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     if not learnt:
         raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
     seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
-    pair = next((_pair(tag_by_name[control.name]) for control in learnt if control.antisymmetric), ())
+    pair = next((_pair(tag_by_name[control.name]) for control in learnt if compares_pair(control)), ())
     learnable, _ = _read_controls(interface, tree, "") if choices else (learnt, unlearnt)
     controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
     return ProjectSchema(replace(read_input(seen), pair=pair), controls, tuple(unlearnt))
@@ -85,10 +85,16 @@ def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[Contro
     learnt: list[tuple[Any, ControlSchema]] = []  # with the key of the order
     unlearnt: list[UnlearntControl] = []
     pair: Pair = ()  # that of the first comparison: a project has one vector for each task
+    name_counts = Counter(element.get("name") for element in tree.iter() if element.get("toName"))
     for tag in interface.controls:
         element = next((element for element in tree.iter(tag.tag) if element.get("name") == tag.name), None)
-        control = "setting" if choices not in ("", tag.name) else _read_control(tag, element)
-        if isinstance(control, ControlSchema) and control.antisymmetric:
+        if choices not in ("", tag.name):
+            control: ControlSchema | str = "setting"
+        elif name_counts[tag.name] > 1 and tag.tag in kinds_by_tag():
+            control = "name"
+        else:
+            control = _read_control(tag, element)
+        if isinstance(control, ControlSchema) and compares_pair(control):
             pair = pair or _pair(tag)
             control = control if _pair(tag) == pair else "pair"
         if isinstance(control, str):
@@ -96,7 +102,7 @@ def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[Contro
         else:
             learnt.append((_learning_order_key(element, control), control))
     # Label Studio takes a control without `toName`, and its validation refuses all predictions for such a control
-    for element in tree.iter(*CONTROL_TAGS):
+    for element in tree.iter(*kinds_by_tag()):
         if element.get("name") and not element.get("toName"):
             unlearnt.append(UnlearntControl(element.get("name"), element.tag, "source"))
     return [control for _, control in sorted(learnt, key=lambda entry: entry[0])], unlearnt
@@ -105,7 +111,8 @@ def _read_controls(interface: Any, tree: Any, choices: str) -> tuple[list[Contro
 def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     """The schema of a control, or the code of the reason why it is not learnt. `tag`: the SDK's object; `element`: its
     element in the XML"""
-    if tag.tag not in CONTROL_TAGS or element is None:
+    of_kind = kinds_by_tag().get(tag.tag)
+    if of_kind is None or element is None:
         return "tag"
     if is_dynamic(element):
         return "dynamic"
@@ -114,25 +121,17 @@ def _read_control(tag: Any, element: Any) -> ControlSchema | str:
         return "source"
     if is_per_region(element):
         return "per region"
-    control = CONTROL_TAGS[tag.tag].read_schema(element, tag.name, sources[0].name)
-    return _input_or_label_code(sources, control) or replace(control, shown_if=show_conditions(element))
-
-
-def _input_or_label_code(sources: Sequence[Any], control: ControlSchema) -> str:
-    """The code of what is wrong with the input or the labels of a control, "" if nothing is."""
     if not all(tag_fields(source) for source in sources):
         return "value"
-    if len(control.labels) > MAX_LABELS:
-        return "many labels"
-    return "few labels" if len(control.labels) < (1 if control.multiple else 2) else ""
+    control: ControlSchema = of_kind.read_schema(element, tag.name, sources[0].name)
+    return of_kind.schema_problem(control) or replace(control, shown_if=show_conditions(element))
 
 
-def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, bool, bool, bool, int]:
-    """The key that sorts the controls: those of the first of `CONTROL_TAGS` first. Among these, a control that is
-    always visible comes first, then one that is required, then one with a single label, then the one with the most
-    labels."""
-    tag_rank = [*CONTROL_TAGS].index(control.tag)
-    return tag_rank, is_conditional(element), not is_required(element), control.multiple, -len(control.labels)
+def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, ...]:
+    """The key that sorts the controls: those of the first of `kinds_by_tag` first. Among these, a control that is
+    always visible comes first, then one that is required, then as its kind orders them."""
+    tag_rank = [*kinds_by_tag()].index(control.tag)
+    return tag_rank, is_conditional(element), not is_required(element), *kind_of(control).learning_order(control)
 
 
 def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl], choices: str) -> str:
@@ -141,20 +140,20 @@ def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl]
         if control.code in PROBLEMS:
             tag = tag_by_name.get(control.name)  # it may be another tag with the same name
             sources = _sources(tag) if tag is not None and tag.tag == control.tag else []
-            needs_two = CONTROL_TAGS[control.tag].source_count == 2
+            needs_two = _source_count(control.tag) == 2
             return PROBLEMS[control.code].format(
                 control=f"<{control.tag} name={control.name!r}>",
                 source=" or ".join(f"<{source.tag} name={source.name!r}>" for source in sources),
                 sources=f"two of {_tag_list(TEXT_SOURCES)}" if needs_two else f"a {_tag_list(OBJECT_TAGS)}",
             )
     if choices:
-        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in CONTROL_TAGS)
+        names = ", ".join(repr(control.name) for control in unlearnt if control.tag in kinds_by_tag())
         return (
             f"The labelling configuration has no control to learn with the name {choices!r}, which the setting "
             f"`choices` has: there is {names or 'none'}"
         )
     return (
-        f"The labelling configuration has no {_tag_list(CONTROL_TAGS)} over a {_tag_list(OBJECT_TAGS)}: add one, "
+        f"The labelling configuration has no {_tag_list(kinds_by_tag())} over a {_tag_list(OBJECT_TAGS)}: add one, "
         "because nothing else can be learnt"
     )
 
@@ -167,10 +166,14 @@ def _tag_list(tags: Iterable[str]) -> str:
 
 def _sources(tag: Any) -> list[Any]:
     """The object tags that a control labels together, one for most controls; [] if their content is not read."""
-    count = CONTROL_TAGS[tag.tag].source_count
+    count = _source_count(tag.tag)
     readable_tags = OBJECT_TAGS if count == 1 else TEXT_SOURCES
     sources = [source for source in tag.objects or () if source.tag in readable_tags][:count]
     return sources if len(sources) == count else []
+
+
+def _source_count(tag: str) -> int:
+    return kinds_by_tag()[tag].tags[tag]
 
 
 def _pair(tag: Any) -> Pair:

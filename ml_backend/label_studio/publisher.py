@@ -17,6 +17,7 @@ from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Prediction
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 
@@ -103,10 +104,9 @@ class Publisher:
         return True
 
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
-        """See `PublishTimings.write_kind`. Measured on 1.23: a bulk import drops each prediction whose choices are
-        paths."""
-        has_paths = any(control.nested for control in self.schema.controls)
-        return "single" if has_paths else self.timings.write_kind(row_count, explores=explores)
+        """See `PublishTimings.write_kind`."""
+        are_dropped = any(kind_of(control).bulk_import_drops(control) for control in self.schema.controls)
+        return "single" if are_dropped else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
         write_started = self.clock.monotonic()

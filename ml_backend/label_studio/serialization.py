@@ -6,15 +6,16 @@ Label Studio's JSON may be malformed: the readers never raise, but return None o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_backend.core.schema import InputSpec, ProjectSchema
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     MAX_RECORD_FIELDS,
     Annotation,
+    Label,
     Prediction,
     TaskContent,
     content_key,
@@ -23,10 +24,10 @@ from ml_backend.core.types import (
     record_text,
     storable_text,
 )
-from ml_backend.kinds.choices.pairs import pair_record
-from ml_backend.kinds.choices.values import read_label, write_region_value
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.object_lists import dialogue_text, list_text
+from ml_backend.label_studio.pair_records import pair_record
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
@@ -201,6 +202,21 @@ def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = N
     )
 
 
+def read_label(result: Any, control: ControlSchema, control_names: Collection[str]) -> Label:
+    """The label for one control in the `result` of an annotation. `control_names`: the names of all controls of the
+    labelling configuration"""
+    regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
+    if regions is None:
+        return Label((), "shape")
+    of_control = [region for region in regions if region.get("from_name") == control.name]
+    label = kind_of(control).read_label(of_control, control)
+    if not label.value and label.unread in ("", "empty"):
+        names = [region.get("from_name") for region in regions]
+        if any(isinstance(name, str) and name not in control_names for name in names):
+            return Label((), "control")
+    return label
+
+
 def read_tasks(tasks: Iterable[Any], schema: ProjectSchema) -> tuple[list[TaskContent], list[Annotation]]:
     """The tasks in the JSON of the API or of /predict, and the annotations that they contain."""
     examples: list[TaskContent] = []
@@ -218,21 +234,23 @@ def read_tasks(tasks: Iterable[Any], schema: ProjectSchema) -> tuple[list[TaskCo
 
 
 def write_result(prediction: Prediction, schema: ProjectSchema) -> list[dict[str, Any]]:
-    """The `result` of a prediction: a region for each draft that is not empty."""
+    """The `result` of a prediction: the regions of each draft that is not empty."""
     regions: list[dict[str, Any]] = []
     for control in schema.controls:
         draft = prediction.drafts.get(control.name)
         if draft is None or not draft.value:
             continue
-        region: dict[str, Any] = {  # the reason comes first, because the Data Manager shows only the beginning
-            **({"meta": {"text": [prediction.reason]}} if prediction.reason and not regions else {}),
-            "id": f"draft-{prediction.task}" + (f"-{len(regions)}" if regions else ""),
-            "from_name": control.name,
-            "to_name": control.source,
-            **write_region_value(draft.value, control),
-            "score": round(draft.confidence, 4),
-        }
-        regions.append(region)
+        for region in kind_of(control).write_regions(draft.value, control):
+            regions.append(
+                {  # the reason comes first, because the Data Manager shows only the beginning
+                    **({"meta": {"text": [prediction.reason]}} if prediction.reason and not regions else {}),
+                    "id": f"draft-{prediction.task}" + (f"-{len(regions)}" if regions else ""),
+                    "from_name": control.name,
+                    "to_name": control.source,
+                    "score": round(draft.confidence, 4),
+                    **region,
+                }
+            )
     return regions
 
 

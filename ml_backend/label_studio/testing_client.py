@@ -10,9 +10,9 @@ from typing import Any
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import LabelValue
-from ml_backend.kinds.choices.values import read_label, write_region_value
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_text
+from ml_backend.label_studio.serialization import read_label, read_text
 
 MAX_TASKS_PER_IMPORT = 5000
 
@@ -67,16 +67,12 @@ def submit_annotation(client: LabelStudioClient, task: int, control: ControlSche
     return submit_labels(client, task, [(control, choices)])
 
 
-def submit_labels(client: LabelStudioClient, task: int, labels: Sequence[tuple[ControlSchema, Sequence[str]]]) -> int:
-    """Submits an annotation with the labels of several controls; returns its id."""
+def submit_labels(client: LabelStudioClient, task: int, labels: Sequence[tuple[ControlSchema, Sequence[Any]]]) -> int:
+    """Submits an annotation with the values of several controls; returns its id."""
     regions = [
-        {
-            "from_name": control.name,
-            "to_name": control.source,
-            **write_region_value(choices, control),
-        }
-        for control, choices in labels
-        if choices
+        {"from_name": control.name, "to_name": control.source, **region}
+        for control, value in labels
+        for region in kind_of(control).write_regions(tuple(value), control)
     ]
     body = {"result": regions, "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

@@ -6,20 +6,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse, draft_outcome
+from ml_backend.kinds.base import kind_of
+from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse
 from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
 Outcome = tuple[str, str]
-"""The author of a draft, one of `AUTHORS`, and the result of `draft_acceptance.draft_outcome`."""
+"""The author of a draft, one of `AUTHORS`, and the result of `Kind.draft_outcome`."""
 
 
 class AcceptanceCounts:
     """The outcomes of the published tasks of a project for one control, and their counts."""
 
-    def __init__(self, control: str) -> None:
-        self._control = control
+    def __init__(self, control: ControlSchema) -> None:
+        self._control, self._kind = control.name, kind_of(control)
         self._published: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._counts: Counter[Outcome] = Counter()
@@ -45,7 +47,7 @@ class AcceptanceCounts:
         if (previous := self._outcomes.pop(task, None)) is not None:
             self._counts[previous] -= 1
         if published and first and (draft := published.drafts.get(self._control)):
-            outcome = draft.author, draft_outcome(draft.value, first.labels[self._control].value)
+            outcome = draft.author, self._kind.draft_outcome(draft.value, first.labels[self._control].value)
             self._outcomes[task] = outcome
             self._counts[outcome] += 1
 

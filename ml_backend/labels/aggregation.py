@@ -14,7 +14,7 @@ import numpy as np
 from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, digest_text
+from ml_backend.kinds.aggregation import AggregatedLabels, digest_text
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.annotation_times import AnnotationTimes
 from ml_backend.labels.control_labels import ControlLabels
@@ -54,8 +54,8 @@ class LabelAggregator:
         self._controls = controls
         self._revision = BEFORE_FIRST_REVISION
         self._labels = {control.name: ControlLabels(control) for control in controls}
-        self._acceptance = {control.name: AcceptanceCounts(control.name) for control in controls}
-        self._times = AnnotationTimes([control.name for control in controls])
+        self._acceptance = {control.name: AcceptanceCounts(control) for control in controls}
+        self._times = AnnotationTimes(controls)
         self._unread = {control.name: UnreadLabels(control.name) for control in controls}
         self._first_annotated: dict[int, str] = {}  # task -> earliest `updated_at` of its annotations
         self._annotation_counts: dict[int, int] = {}  # task -> number of its annotations, without skips

@@ -7,8 +7,10 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Label
-from ml_backend.labels.draft_acceptance import TimeSaved, annotation_seconds, draft_outcome, time_saved
+from ml_backend.kinds.base import kind_of
+from ml_backend.labels.draft_acceptance import TimeSaved, annotation_seconds, time_saved
 from ml_backend.storage import PublishedDraft
 
 
@@ -28,8 +30,8 @@ class AnnotationTimes:
     """The durations of the annotations of a project's published tasks: of those that accepted the drafts for all
     controls that they have labels for, and of those of tasks without a draft."""
 
-    def __init__(self, controls: Sequence[str]) -> None:
-        self._controls = controls
+    def __init__(self, controls: Sequence[ControlSchema]) -> None:
+        self._kinds = {control.name: kind_of(control) for control in controls}
         self._durations: dict[int, _Duration] = {}
         self._accepted = 0  # number of durations with drafts
         self._seconds: dict[bool, list[float]] = {True: [], False: []}  # known ones by `has_drafts`, ascending
@@ -69,13 +71,15 @@ class AnnotationTimes:
             return None
         first, labels = min(labelled, key=lambda pair: pair[0].id)
         outcomes = {
-            draft_outcome(draft.value, labels[name].value) for name, draft in published.drafts.items() if name in labels
+            self._kinds[name].draft_outcome(draft.value, labels[name].value)
+            for name, draft in published.drafts.items()
+            if name in labels
         }
         is_counted = outcomes == {"accepted"} or not published.drafts
         return _Duration(bool(published.drafts), annotation_seconds(first)) if is_counted else None
 
     def _read_labels(self, annotation: Annotation) -> dict[str, Label]:
-        labels = ((name, annotation.labels.get(name)) for name in self._controls)
+        labels = ((name, annotation.labels.get(name)) for name in self._kinds)
         return {name: label for name, label in labels if label and label.is_read}
 
 

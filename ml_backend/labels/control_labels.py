@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Ints
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_value
+from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_task, digest_value
+from ml_backend.kinds.base import kind_of
 
 
 class ControlLabels:
@@ -23,14 +24,14 @@ class ControlLabels:
     def __init__(self, control: ControlSchema) -> None:
         self._control = control
         no_tasks: Ints = np.empty(0, np.int64)
-        self.aggregated = AggregatedLabels(no_tasks, np.empty((0, len(control.labels)), np.float32), no_tasks)
+        self.aggregated = AggregatedLabels(no_tasks, kind_of(control).as_targets(control, []), no_tasks)
         self.digest = 0
 
     def update(self, by_task: Mapping[int, list[Annotation]], tasks: Sequence[int]) -> None:
         """Replaces the labels of some `tasks`, ascending. `by_task`: all annotations that they have now"""
         target_of = _aggregate_tasks(self._control, by_task)
         labelled = sorted(target_of)
-        targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(self._control.labels))
+        targets = kind_of(self._control).as_targets(self._control, [target_of[task] for task in labelled])
         new = AggregatedLabels(np.array(labelled, np.int64), targets, np.array(sorted(by_task), np.int64))
         old = self.aggregated
         rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.annotated_or_skipped, tasks)
@@ -49,11 +50,11 @@ class ControlLabels:
         )
 
 
-def _aggregate_tasks(control: ControlSchema, by_task: Mapping[int, list[Annotation]]) -> dict[int, Floats]:
+def _aggregate_tasks(control: ControlSchema, by_task: Mapping[int, list[Annotation]]) -> dict[int, Any]:
     """The target of each task that has one. Most tasks have one annotation, and equal labels are aggregated only
     once."""
-    target_of_single: dict[tuple[object, ...], Floats | None] = {}
-    targets: dict[int, Floats] = {}
+    target_of_single: dict[tuple[object, ...], Any] = {}
+    targets: dict[int, Any] = {}
     for task, of_task in by_task.items():
         if len(of_task) == 1:
             label = of_task[0].labels.get(control.name)

@@ -12,11 +12,11 @@ from statistics import median
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Ints, Rows
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation, Estimate, EstimateSource, LabelValue
+from ml_backend.core.types import Annotation, Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
-from ml_backend.kinds.choices.scoring import decide, row_scorer
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
@@ -42,9 +42,7 @@ class Agreement:
     """How often the teacher or the learner agrees with the annotators.
 
     overall   on all tasks that both have labelled
-    by_class  label -> agreement on the tasks of that class. With a single choice, these are the tasks that the
-              annotators gave the label. With several choices, they are the tasks that either gave the label, so that a
-              superfluous label counts too; tasks with evenly split annotators are left out
+    by_class  label -> agreement on the tasks that have the label, see `Kind.label_agreement`
     """
 
     overall: Estimate | None = None
@@ -108,43 +106,29 @@ def learner_draft_share(queue: Iterable[PublishedDraft], control: str) -> Estima
     return wilson_interval(authors.count("learner"), len(authors), EstimateSource.QUEUE)
 
 
-def agreement(probabilities: Floats, targets: Floats, control: ControlSchema, source: EstimateSource) -> Agreement:
-    """The agreement of predicted labels with the annotators on n tasks.
-
-    probabilities  (n, c) of the labels of the control
-    targets        (n, c) from the annotators
-    source         the tasks, for the estimates
-    """
-    is_right = row_scorer(control)(probabilities, targets) == 1
-    predicted = decide(probabilities, control)
-    annotated = targets > 0.5 if control.multiple else targets >= targets.max(axis=1, keepdims=True)
-    in_class = (annotated | predicted) & (targets != 0.5) if control.multiple else annotated
-    agreed = in_class & annotated & predicted
+def agreement(predicted: Rows, targets: Rows, control: ControlSchema, source: EstimateSource) -> Agreement:
+    """The agreement of predictions (n, ...) with the annotators' targets (n, ...). `source`: the tasks, for the
+    estimates"""
+    of_kind = kind_of(control)
+    is_right = of_kind.scores(control, predicted, targets) == 1
     by_class = {
         label: estimate
-        for column, label in enumerate(control.labels)
-        if (estimate := wilson_interval(int(agreed[:, column].sum()), int(in_class[:, column].sum()), source))
+        for label, (agreed, n) in of_kind.label_agreement(control, predicted, targets).items()
+        if (estimate := wilson_interval(agreed, n, source))
     }
     return Agreement(wilson_interval(int(is_right.sum()), len(is_right), source), by_class)
 
 
 def learner_agreement(model: FittedModel | None, control: ControlSchema, excluded: Ints) -> Agreement:
-    """The agreement of a control's learner with the annotators, from its cross-validated probabilities on the tasks
-    that it was fitted on, not counting the tasks with the ids `excluded`. Empty without a model, and for a model that
-    was fitted on other labels."""
-    if model is None or model.snapshot.labels != control.labels:
+    """The agreement of a control's learner with the annotators, from its held-out predictions for the tasks that it was
+    fitted on, not counting the tasks with the ids `excluded`. Empty without a model, and for a model that was fitted on
+    other labels."""
+    if model is None or not model.snapshot.is_for(control):
         return Agreement()
     snapshot = model.snapshot
     is_counted = ~np.isin(snapshot.tasks, excluded)
-    probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
-    return agreement(probabilities, targets, control, EstimateSource.LEARNER_LABELS_CROSS_VALIDATED)
-
-
-def draft_outcome(drafted: LabelValue, annotated: LabelValue) -> str:
-    """What the annotator did with a draft: `accepted`, `edited` or `replaced`."""
-    if {*drafted} == {*annotated}:
-        return "accepted"
-    return "edited" if {*drafted} & {*annotated} else "replaced"
+    predicted, targets = model.held_out[is_counted], snapshot.targets[is_counted]
+    return agreement(predicted, targets, control, EstimateSource.LEARNER_LABELS_CROSS_VALIDATED)
 
 
 def annotation_seconds(annotation: Annotation) -> float | None:

@@ -14,7 +14,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import ModelVersion, Remark
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
 from ml_backend.model.project_model import ProjectModel

@@ -10,7 +10,7 @@ from ml_backend.core import registry
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.serving_models import held_versions, load_serving_models

@@ -152,7 +152,7 @@ def _selected_tasks(
     drafted = DraftedTasks(
         texts,
         vectors,
-        teacher_probabilities={control: labels.of(tasks) for control, labels in context.teacher_labels.items()},
+        teacher_predicted={control: labels.of(tasks) for control, labels in context.teacher_labels.items()},
         is_generated=pool.synthetic[view.rows[selection.rows]],
     )
     drafts = make_drafts(context.settings, context.schema, models, drafted, context.record_encoder)

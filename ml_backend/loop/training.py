@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.kinds.choices.scoring import row_scorer
+from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -72,17 +73,16 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     labelled = pool.rows_of(labels.tasks)
     # after an import of many labels, the other labelled tasks are fitted on when they are encoded
     rows = labelled[pool.encoded[labelled]]
-    priors = distillation.load_priors(context.store, inputs.project_row, inputs.options.learner, pool.space, control)
+    plugin = learner_name(control, inputs.options.learner)
+    priors = distillation.load_priors(context.store, inputs.project_row, plugin, pool.space, control)
     snapshot = TrainingSnapshot(
-        plugin=inputs.options.learner,
+        plugin=plugin,
         space=pool.space,
-        labels=control.labels,
-        multiple=control.multiple,
+        control=fitted_schema(control),
         tasks=pool.tasks[rows],
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
-        antisymmetric=control.antisymmetric,
     )
     serving = models_of(inputs.serving).get(control.name)
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):
@@ -141,7 +141,7 @@ def promote(
     snapshot = model.snapshot
     is_real = context.pool.is_not_generated(snapshot.tasks)
     fit, tasks, targets = fit.take(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
-    score = row_scorer(control)
+    score = partial(kind_of(control).scores, control)
     scores = score(fit.held_out, targets)
     serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, targets)
     decision = decide_promotion(scores, serving_scores, np.isin(tasks, audited))

@@ -1,7 +1,8 @@
 """Explains a learner's drafts of records by the fields that support them most.
 
-The method is occlusion, which suits any learner: a field's effect is the fall of the drafted label's log-odds when the
-field has the pool's mean value. For a linear head over standardised columns, this is weight times value.
+The method is occlusion, which suits any learner: a field's effect is the fall of the draft's support when the field has
+the pool's mean value. Of choices, the support is the log-odds of the drafted label: for a linear head over standardised
+columns, its fall is weight times value.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Mask
+from ml_backend.core.arrays import Floats, Rows
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import read_record, shorten
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
 
 MAX_FIELDS = 3
 MIN_EFFECT, MIN_EFFECT_SHARE = 0.02, 0.05
-"""A field explains a draft if its effect is above both: in log-odds, and as a share of all positive effects."""
-MIN_PROBABILITY = 1e-6
+"""A field explains a draft if its effect is above both: as a fall of the support, and as a share of all positive
+effects."""
 MAX_ROWS_PER_PREDICTION = 4096  # records with an occluded field whose vectors are in memory at the same time
 
 
@@ -29,10 +31,10 @@ def explain_drafts(
     encoder: RecordEncoder,
     texts: Sequence[str],
     vectors: Floats,
-    chosen: Mask,
+    predicted: Rows,
 ) -> list[tuple[str, ...]]:
-    """For each of n records up to MAX_FIELDS fields with their values, the strongest first. vectors (n, d); chosen
-    (n, c) bool: the drafted labels."""
+    """For each of n records up to MAX_FIELDS fields with their values, the strongest first. vectors (n, d); predicted
+    (n, ...): the learner's predictions for them."""
     columns: dict[str, list[int]] = {}
     for index, column in enumerate(encoder.vector_columns):
         if column.field:
@@ -40,7 +42,8 @@ def explain_drafts(
     names = list(columns)
     if not len(vectors) or not names:
         return [() for _ in texts]
-    full_log_odds = _log_odds(learner.predict(control, vectors), chosen)
+    of_kind = kind_of(control)
+    full_support = of_kind.support(control, predicted, predicted)
     effects = np.empty((len(vectors), len(names)), np.float32)
     batch_size = max(MAX_ROWS_PER_PREDICTION // len(vectors), 1)
     for start in range(0, len(names), batch_size):
@@ -48,9 +51,9 @@ def explain_drafts(
         occluded = np.repeat(vectors[None], len(batch), axis=0)
         for i, name in enumerate(batch):
             occluded[i][:, columns[name]] = 0.0
-        probabilities = learner.predict(control, occluded.reshape(-1, vectors.shape[1]))
-        log_odds = _log_odds(probabilities, np.tile(chosen, (len(batch), 1))).reshape(len(batch), -1)
-        effects[:, start : start + len(batch)] = full_log_odds[:, None] - log_odds.T
+        occluded_predicted = learner.predict(control, occluded.reshape(-1, vectors.shape[1]))
+        support = of_kind.support(control, occluded_predicted, np.concatenate([predicted] * len(batch)))
+        effects[:, start : start + len(batch)] = full_support[:, None] - support.reshape(len(batch), -1).T
     explanations = []
     for row, text in enumerate(texts):
         record = read_record(text)
@@ -59,12 +62,6 @@ def explain_drafts(
         fields = [names[i] for i in strongest if effects[row, i] > threshold]
         explanations.append(tuple(_with_value(name, record.get(name)) for name in fields))
     return explanations
-
-
-def _log_odds(probabilities: Floats, chosen: Mask) -> Floats:
-    """(n,) the sum of the log-odds of the chosen labels."""
-    p = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-    return np.asarray((np.log(p / (1 - p)) * chosen).sum(axis=1), np.float32)
 
 
 def _with_value(name: str, value: object) -> str:

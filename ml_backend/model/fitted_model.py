@@ -14,19 +14,29 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
+from ml_backend.core.arrays import (
+    Fit,
+    Floats,
+    Ints,
+    Mask,
+    Rows,
+    Tensors,
+    TrainingSet,
+    are_equal,
+    are_missing,
+    equals_row,
+    missing_rows,
+)
 from ml_backend.core.ports import Learner
-from ml_backend.core.schema import ControlSchema
-from ml_backend.kinds.choices.pairs import learner_of
-from ml_backend.kinds.choices.scoring import expected_errors
-from ml_backend.model.tensor_packing import rounded
+from ml_backend.core.schema import ControlSchema, takes_several_labels
+from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
 MIN_TARGETS = 2
 """Number of labelled tasks that a fit needs."""
 MAX_CROSS_VALIDATED_AGAIN = 5000
 """Number of labelled tasks up to which the serving model is cross-validated again, on the folds of the new model. For
-more tasks, the held-out probabilities of the serving model are used."""
+more tasks, the held-out predictions of the serving model are used."""
 ROWS_PER_BATCH = 8192  # rows whose vectors are copied at a time
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
@@ -35,57 +45,64 @@ NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 class TrainingSnapshot:
     """The data that a fit depends on.
 
-    plugin         the name of the learner
-    space          the name of the vector space
-    labels         the labels of the c columns
-    multiple       whether several labels may hold at once
-    tasks          (n,) int64 ids of the labelled tasks, ascending
-    texts          the content keys of the tasks' texts, concatenated
-    targets        (n, c) float32
-    prior          the checksum of the priors from which the fit could start, "" for none
-    antisymmetric  as in `ControlSchema`
+    plugin   the name of the learner
+    space    the name of the vector space
+    control  the properties of the control that the fit depends on, see `kinds.base.fitted_schema`
+    tasks    (n,) int64 ids of the labelled tasks, ascending
+    texts    the content keys of the tasks' texts, concatenated
+    targets  (n, ...) of the control's kind
+    prior    the checksum of the priors from which the fit could start, "" for none
     """
 
     plugin: str
     space: str
-    labels: tuple[str, ...]
-    multiple: bool
+    control: ControlSchema
     tasks: Ints
     texts: bytes
-    targets: Floats
+    targets: Rows
     prior: str = ""
-    antisymmetric: bool = False
 
     @property
     def learner(self) -> Learner:
         """The learner that is fitted."""
-        return learner_of(self.plugin, antisymmetric=self.antisymmetric)
+        return kind_of(self.control).learner(self.control, self.plugin)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the control, () if it has none."""
+        return self.control.labels
+
+    def is_for(self, control: ControlSchema) -> bool:
+        """Whether a fit for `control` would have the same properties."""
+        return self.control == fitted_schema(control)
 
     def gives_same_fit(self, other: TrainingSnapshot) -> bool:
         """Whether a fit on the other snapshot would give the same model."""
-        names = ("plugin", "space", "labels", "multiple", "texts", "prior", "antisymmetric")
+        names = ("plugin", "space", "control", "texts", "prior")
         return (
             all(getattr(self, name) == getattr(other, name) for name in names)
             and np.array_equal(self.tasks, other.tasks)
             and np.array_equal(self.targets, other.targets)
         )
 
-    def targets_for(self, new: TrainingSnapshot) -> Floats | None:
-        """(n of `new`, c) the targets of this snapshot for the tasks of `new`, NaN for tasks that it does not have;
-        None if the labels, `multiple` or `antisymmetric` differ."""
-        same_kind = (new.multiple, new.antisymmetric) == (self.multiple, self.antisymmetric)
-        if set(new.labels) != set(self.labels) or not same_kind:
-            return None
-        return _aligned_values(self.targets, self, new)
+    def targets_for(self, new: TrainingSnapshot) -> Rows | None:
+        """(n of `new`, ...) the targets of this snapshot for the tasks of `new`, missing for tasks that it does not
+        have; None if the targets of the two snapshots cannot be compared."""
+        return _aligned_rows(self.targets, self, new)
 
 
-def _aligned_values(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> Floats:
-    """(n of `new`, c) the `values` of the tasks of `old`, in the rows and columns of `new`, which has the same labels;
-    NaN for tasks that `old` does not have."""
-    out = np.full(new.targets.shape, np.nan, np.float32)
+def _aligned_rows(rows: Rows, old: TrainingSnapshot, new: TrainingSnapshot) -> Rows | None:
+    """(n of `new`, ...) the `rows` of the tasks of `old`, for the tasks and the labels of `new`; missing for tasks that
+    `old` does not have. None if the rows of the two snapshots cannot be compared."""
+    if old.control.kind != new.control.kind:
+        return None
+    remapped = kind_of(new.control).remap(new.control, rows, old.control)
+    if remapped is None:
+        return None
+    aligned = missing_rows(remapped, len(new.tasks))
     _, new_rows, old_rows = np.intersect1d(new.tasks, old.tasks, assume_unique=True, return_indices=True)
-    out[new_rows] = values[old_rows][:, [old.labels.index(label) for label in new.labels]]
-    return out
+    aligned[new_rows] = remapped[old_rows]
+    return aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,7 @@ class FittedModel:
     number        the number of the version for which the model was fitted
     snapshot      the data that the model was fitted on
     tensors       the fitted tensors, for `Learner.predict`
-    held_out      (n, c) held-out probabilities of the snapshot's tasks, rounded as in an artifact
+    held_out      (n, ...) held-out predictions for the snapshot's tasks, as they come back from an artifact
     started_from  the name of the prior that the fit started from, "" for none
     prior_errors  as in `Fit`
     trust         as in `Fit`
@@ -104,20 +121,20 @@ class FittedModel:
     number: int
     snapshot: TrainingSnapshot
     tensors: Tensors
-    held_out: Floats
+    held_out: Rows
     started_from: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
 
-    def held_out_for(self, new: TrainingSnapshot) -> Floats:
-        """(n of `new`, c) held-out probabilities of the tasks of a snapshot with the same labels; NaN for tasks that
-        the model was not fitted on."""
-        return _aligned_values(self.held_out, self.snapshot, new)
+    def held_out_for(self, new: TrainingSnapshot) -> Rows | None:
+        """(n of `new`, ...) held-out predictions for the tasks of a snapshot, missing for tasks that the model was not
+        fitted on; None if the predictions for the two snapshots cannot be compared."""
+        return _aligned_rows(self.held_out, self.snapshot, new)
 
     def errors(self, tasks: Ints, control: ControlSchema) -> Floats:
-        """(m,) the held-out `expected_errors` for `tasks` (m,), ascending; NaN for tasks that the model was not fitted
-        on."""
-        errors = expected_errors(self.held_out, self.snapshot.targets, control)
+        """(m,) the held-out `Kind.expected_errors` for `tasks` (m,), ascending; NaN for tasks that the model was not
+        fitted on."""
+        errors = kind_of(control).expected_errors(control, self.held_out, self.snapshot.targets)
         out = np.full(len(tasks), np.nan, np.float32)
         _, rows, fitted_rows = np.intersect1d(tasks, self.snapshot.tasks, assume_unique=True, return_indices=True)
         out[rows] = errors[fitted_rows]
@@ -129,24 +146,10 @@ class FittedModel:
         empty = replace(full, tasks=full.tasks[:0].copy(), texts=b"", targets=full.targets[:0].copy())
         return replace(self, snapshot=empty, held_out=self.held_out[:0].copy())
 
-    def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
-        """(n, c) probabilities of the labels of `schema`; 0 for a label that the model was not fitted on."""
-        return self.predict_labels(control.labels, control.multiple, vectors)
-
-    def predict_labels(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
-        """(n, c) probabilities of `labels`; 0 for a label that the model was not fitted on."""
-        fitted_labels = self.snapshot.labels
-        probabilities = self.snapshot.learner.predict(self.tensors, vectors)
-        if labels == fitted_labels:
-            return probabilities
-        out = np.zeros((len(probabilities), len(labels)), np.float32)
-        for column, label in enumerate(labels):
-            if label in fitted_labels:
-                out[:, column] = probabilities[:, fitted_labels.index(label)]
-        if not multiple:
-            out += 1e-6  # without any of the fitted labels, all labels are equally likely
-            out /= out.sum(axis=1, keepdims=True)
-        return out
+    def predict(self, control: ControlSchema, vectors: Floats) -> Rows:
+        """(n, ...) predictions for a control, which may have changed since the fit."""
+        predicted = self.snapshot.learner.predict(self.tensors, vectors)
+        return kind_of(control).adapt(control, predicted, self.snapshot.control)
 
 
 def fit_model(
@@ -166,31 +169,30 @@ def fit_model(
 
     Returns (None, None) if there are too few targets, or if all targets are equal and no prior helps.
     """
-    targets = snapshot.targets
-    targets_differ = bool((targets != targets[:1]).any())
+    targets, of_kind = snapshot.targets, kind_of(snapshot.control)
+    targets_differ = not are_equal(targets)
     if len(targets) < MIN_TARGETS or not (targets_differ or priors):
         return None, None
     train = TrainingSet(
         vectors=vectors,
         targets=targets,
         weights=np.ones(len(targets), np.float32),
-        multiple=snapshot.multiple,
+        multiple=takes_several_labels(snapshot.control),
         earlier=serving.snapshot.targets_for(snapshot) if serving else None,
-        earlier_tensors=serving.tensors if serving and serving.snapshot.labels == snapshot.labels else None,
+        earlier_tensors=serving.tensors if serving and serving.snapshot.control == snapshot.control else None,
         priors=priors,
         prior_selection_mask=prior_selection_mask,
         validates_earlier=len(targets) <= MAX_CROSS_VALIDATED_AGAIN,
     )
-    has_old_target = (
-        np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
-    )
-    sample = training_sample(snapshot.tasks, targets, ~has_old_target)
+    has_old_target = np.zeros(len(targets), np.bool_) if train.earlier is None else equals_row(train.earlier, targets)
+    sample = training_sample(snapshot.tasks, of_kind.strata(snapshot.control, targets), ~has_old_target)
     fit = _fit(snapshot, train, serving, number) if sample is None else _fit_sample(snapshot, train, sample, number)
     if not train.validates_earlier:
         fit = replace(fit, held_out_earlier=_held_out_of(serving, train, snapshot) if serving else None)
     if not (targets_differ or fit.prior):
         return None, None
-    model = FittedModel(number, snapshot, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust)
+    held_out = of_kind.unpack_predicted(snapshot.control, of_kind.pack_predicted(snapshot.control, fit.held_out))
+    model = FittedModel(number, snapshot, fit.tensors, held_out, fit.prior, fit.prior_errors, fit.trust)
     return model, fit
 
 
@@ -205,11 +207,11 @@ def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | 
 
 
 def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
-    """A fit on the rows of a sample. The fitted tensors predict the held-out probabilities of the other rows, on which
-    they were not fitted."""
+    """A fit on the rows of a sample. The fitted tensors give the held-out predictions for the other rows, on which they
+    were not fitted."""
     learner = snapshot.learner
     fit = learner.fit(replace(train.take(sample.rows), weights=sample.weights), seed=number)
-    held_out = np.empty(train.targets.shape, np.float32)
+    held_out = missing_rows(fit.held_out, len(train.targets))
     held_out[sample.rows] = fit.held_out
     others = np.setdiff1d(np.arange(len(held_out)), sample.rows, assume_unique=True)
     for rows in np.array_split(others, len(others) // ROWS_PER_BATCH + 1):
@@ -217,14 +219,14 @@ def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: Training
     return replace(fit, held_out=held_out)
 
 
-def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSnapshot) -> Floats | None:
-    """(n, c) probabilities of the serving model for the rows of a snapshot: held-out probabilities for rows that the
-    model was fitted on, and predictions for new rows. None if the snapshot has other labels than the serving model, or
-    if the serving model's plugin is not installed."""
-    if train.earlier is None or serving.snapshot.plugin not in registry.installed("learner"):
-        return None
+def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSnapshot) -> Rows | None:
+    """(n, ...) predictions of the serving model for the rows of a snapshot: held-out predictions for rows that the
+    model was fitted on, and plain ones for new rows. None if the two cannot be compared, or if the serving model's
+    plugin is not installed."""
     held_out = serving.held_out_for(snapshot)
-    new_rows = np.flatnonzero(np.isnan(held_out).any(axis=1))
+    if held_out is None or serving.snapshot.plugin not in registry.installed("learner"):
+        return None
+    new_rows = np.flatnonzero(are_missing(held_out))
     for rows in np.array_split(new_rows, len(new_rows) // ROWS_PER_BATCH + 1) if len(new_rows) else ():
-        held_out[rows] = serving.predict_labels(snapshot.labels, snapshot.multiple, train.vectors[rows])
+        held_out[rows] = serving.predict(snapshot.control, train.vectors[rows])
     return held_out

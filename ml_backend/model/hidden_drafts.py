@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ml_backend.core.schema import ControlSchema, ProjectSchema, ShowCondition
-from ml_backend.core.types import LABEL_PATH_SEPARATOR, Draft
-from ml_backend.kinds.choices.hierarchy import deepest_labels
-from ml_backend.kinds.choices.tags.control_tag import stored_paths
-
-LEFT_OUT_TAGS = ("Choices", "Taxonomy")
-"""Control tags whose regions the labelling screen leaves out if "choice-selected" hides the control."""
+from ml_backend.core.types import Draft
+from ml_backend.kinds.base import kind_of
 
 
 def without_hidden(drafts: Mapping[str, Draft], schema: ProjectSchema) -> dict[str, Draft]:
@@ -30,7 +26,8 @@ def without_hidden(drafts: Mapping[str, Draft], schema: ProjectSchema) -> dict[s
 
 
 def _is_left_out_if_hidden(control: ControlSchema) -> bool:
-    return control.tag in LEFT_OUT_TAGS and all(condition.when == "choice-selected" for condition in control.shown_if)
+    is_left_out = kind_of(control).leaves_out_hidden_draft(control)
+    return is_left_out and all(condition.when == "choice-selected" for condition in control.shown_if)
 
 
 def _is_shown(control: ControlSchema, drafts: Mapping[str, Draft], controls: Mapping[str, ControlSchema]) -> bool:
@@ -53,8 +50,5 @@ def _holds(condition: ShowCondition, drafts: Mapping[str, Draft], controls: Mapp
 
 def _is_chosen(condition: ShowCondition, draft: Draft, control: ControlSchema) -> bool:
     """Whether one of the choices of a condition is in a draft; any choice if the condition names none."""
-    labels = deepest_labels(draft.value, control)
-    if not (condition.control and condition.choices):
-        return bool(labels)
-    names = {label.rpartition(LABEL_PATH_SEPARATOR)[2] for label in labels if control.stored}
-    return not names.union(labels, (path[-1] for path in stored_paths(labels, control))).isdisjoint(condition.choices)
+    choices = condition.choices if condition.control else ()
+    return kind_of(control).has_choice(control, draft.value, choices)

@@ -10,7 +10,7 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.kinds.choices.predictions import ChoicePredictions
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.combined_predictions import CombinedPredictions
 from ml_backend.model.fitted_model import FittedModel
 
@@ -33,7 +33,7 @@ def with_predictions(
     if not counted:
         return pool
     predictions = [
-        ChoicePredictions(model.predict(control, pool.vectors), control.multiple) for control, model, _ in counted
+        kind_of(control).predictions(control, model.predict(control, pool.vectors)) for control, model, _ in counted
     ]
     weights = np.array([weight for _, _, weight in counted], np.float32)
     errors = _mean_errors([model.errors(tasks, control) for control, model, _ in counted], weights)

@@ -12,11 +12,11 @@ import numpy as np
 from ml_backend.core.arrays import Tensors
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError
 from ml_backend.core.types import ModelVersion, Remark
+from ml_backend.kinds.base import kind, kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.model.tensor_packing import pack, unpack
 from ml_backend.storage import Store
 
-_HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
+_HEADER, _TASKS, _TEXTS = "snapshot.header", "snapshot.tasks", "snapshot.texts"
 _CONTROLS = "controls"
 """Name of the tensor with the names of the controls. The tensors of each model have the prefix `_prefix`."""
 
@@ -113,17 +113,18 @@ def _as_bytes(document: Any) -> Any:
 
 def _model_tensors(model: FittedModel) -> Tensors:
     snapshot = model.snapshot
+    control, of_kind = snapshot.control, kind_of(snapshot.control)
     header = {
-        "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "labels": snapshot.labels,
-        "multiple": snapshot.multiple, "prior": snapshot.prior, "started_from": model.started_from,
-        "prior_errors": dict(model.prior_errors), "trust": model.trust, "antisymmetric": snapshot.antisymmetric,
+        "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "kind": control.kind,
+        "control": of_kind.fit_document(control), "prior": snapshot.prior, "started_from": model.started_from,
+        "prior_errors": dict(model.prior_errors), "trust": model.trust,
     }  # fmt: skip
     snapshot_tensors: Tensors = {
         _HEADER: _as_bytes(header),
         _TASKS: snapshot.tasks,
         _TEXTS: np.frombuffer(snapshot.texts, np.uint8),
-        **pack(snapshot.targets, snapshot.multiple),
-        _HELD_OUT: model.held_out.astype(np.float16),
+        **of_kind.pack_targets(control, snapshot.targets),
+        **of_kind.pack_predicted(control, model.held_out),
     }
     return {**model.tensors, **snapshot_tensors}
 
@@ -131,17 +132,17 @@ def _model_tensors(model: FittedModel) -> Tensors:
 def _read_model(tensors: Tensors, artifact_number: int) -> FittedModel:
     """Reads a model. `artifact_number`: the number of the version that has the artifact"""
     header = json.loads(tensors.pop(_HEADER).tobytes())
+    of_kind = kind(header.get("kind", "choices"))
+    control = of_kind.fitted_schema(header.get("control", header))  # older artifacts have the properties of choices
     snapshot = TrainingSnapshot(
         plugin=header["plugin"],
         space=header["space"],
-        labels=tuple(header["labels"]),
-        multiple=header["multiple"],
+        control=control,
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
-        targets=unpack(tensors, len(header["labels"])),
-        prior=header.get("prior", ""),  # older artifacts have no prior, and no comparisons
-        antisymmetric=header.get("antisymmetric", False),
+        targets=of_kind.unpack_targets(control, tensors),
+        prior=header.get("prior", ""),
     )
-    held_out = tensors.pop(_HELD_OUT).astype(np.float32)
+    held_out = of_kind.unpack_predicted(control, tensors)
     fit_results = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
     return FittedModel(header.get("number", artifact_number), snapshot, tensors, held_out, **fit_results)

@@ -24,29 +24,30 @@ class TrainingSample:
     weights: Floats
 
 
-def training_sample(tasks: Ints, targets: Floats, new: Mask) -> TrainingSample | None:
+def training_sample(tasks: Ints, has_label: Mask, new: Mask) -> TrainingSample | None:
     """The sample to be fitted on; None if it has all rows.
 
     New rows are sampled first, then an equal number for each label, then other rows at random. The random order depends
     on the tasks alone, so the sample hardly changes from round to round. Rare labels and new rows are over-represented;
     the weights restore the labels' frequencies.
 
-    tasks (n,) ids; targets (n, c); new (n,) bool: rows whose target the serving model was not fitted on
+    tasks      (n,) ids
+    has_label  (n, c) whether each target has each label; c may be 0
+    new        (n,) bool: rows whose target the serving model was not fitted on
     """
-    n, c = targets.shape
+    n, c = has_label.shape
     if n <= MAX_FITTED_TASKS:
         return None
     order = np.argsort(_shuffled(tasks), kind="stable")
     sampled = np.zeros(n, np.bool_)
     sampled[order[new[order]][: int(NEW_SHARE * MAX_FITTED_TASKS)]] = True
-    rows_per_label = int(LABELS_SHARE * MAX_FITTED_TASKS) // c
-    has_label = targets[order] > 0
+    rows_per_label = int(LABELS_SHARE * MAX_FITTED_TASKS) // max(c, 1)
     for label in range(c):
-        sampled[order[has_label[:, label]][:rows_per_label]] = True
+        sampled[order[has_label[order, label]][:rows_per_label]] = True
     others = order[~sampled[order]]
     sampled[others[: MAX_FITTED_TASKS - int(sampled.sum())]] = True
     rows = np.flatnonzero(sampled)
-    return TrainingSample(rows, _sample_weights(targets, new, sampled)[rows])
+    return TrainingSample(rows, _sample_weights(has_label, new, sampled)[rows])
 
 
 def random_rows(tasks: Ints, max_rows: int) -> Ints:
@@ -54,13 +55,14 @@ def random_rows(tasks: Ints, max_rows: int) -> Ints:
     return np.sort(np.argsort(_shuffled(tasks), kind="stable")[:max_rows])
 
 
-def _sample_weights(targets: Floats, new: Mask, sampled: Mask) -> Floats:
+def _sample_weights(has_label: Mask, new: Mask, sampled: Mask) -> Floats:
     """(n,) the number of rows that each sampled row represents: the number of rows in its stratum divided by the number
     of sampled ones. The rows of a stratum have the same rarest label, and all or none of them are new."""
-    label_counts = (targets > 0).sum(axis=0)
-    rarest = np.where(targets > 0, label_counts, len(targets) + 1).argmin(axis=1)
-    stratum = 2 * np.where((targets > 0).any(axis=1), rarest, targets.shape[1]) + new
-    n_strata = 2 * (targets.shape[1] + 1)
+    n, c = has_label.shape
+    label_counts = np.append(has_label.sum(axis=0), n + 1)  # the last one stands for rows without a label
+    counts_of_row = np.where(np.column_stack([has_label, np.ones(n, np.bool_)]), label_counts, n + 2)
+    stratum = 2 * counts_of_row.argmin(axis=1) + new
+    n_strata = 2 * (c + 1)
     all_counts = np.bincount(stratum, minlength=n_strata)
     sampled_counts = np.bincount(stratum[sampled], minlength=n_strata)
     return np.asarray((all_counts / np.maximum(sampled_counts, 1))[stratum], np.float32)

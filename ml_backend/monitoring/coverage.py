@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.arrays import Ints
+from ml_backend.core.arrays import Ints, are_equal
 from ml_backend.core.schema import ControlSchema, ProjectSchema
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
+from ml_backend.kinds.base import kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.storage import Store
 
@@ -122,9 +123,7 @@ def _unread_annotations(
             group.code,
             group.count,
             first[group.annotation].task,
-            tuple(
-                choice for choice in first[group.annotation].labels[control.name].value if choice not in control.labels
-            ),
+            kind_of(control).unknown_labels(first[group.annotation].labels[control.name], control),
         )
         for group in groups
         if group.annotation in first  # it may just have been deleted
@@ -141,9 +140,7 @@ def coverage_from_document(document: Mapping[str, Any]) -> Coverage:
 
 
 def _common_labels(control: ControlSchema, aggregated: AggregatedLabels) -> tuple[str, ...] | None:
-    targets = aggregated.targets
-    if len(targets) < 2 or (targets[0] != targets[-1]).any():  # cheap, and true of most projects
+    if len(aggregated.targets) < 2 or not are_equal(aggregated.targets):
         return None
-    if np.ptp(targets, axis=0).any():
-        return None
-    return tuple(label for label, share in zip(control.labels, targets[0], strict=True) if share)
+    [value] = kind_of(control).target_values(control, aggregated.targets[:1])
+    return kind_of(control).in_words(value)

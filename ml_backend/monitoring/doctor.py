@@ -11,6 +11,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema
@@ -255,6 +256,6 @@ def publishing_code(timings: PublishTimings, schema: ProjectSchema) -> Code:
     """How the queue of a project is published, with its measured times."""
     if timings.bulk is None and timings.single is None:
         return Code.SPEED_UNKNOWN
-    if any(control.nested for control in schema.controls):
+    if any(kind_of(control).bulk_import_drops(control) for control in schema.controls):
         return Code.PUBLISHES_NESTED
     return Code.PUBLISHES_IN_BULK if timings.write_kind(HEAD_PREDICTIONS) == "bulk" else Code.PUBLISHES_ROWS

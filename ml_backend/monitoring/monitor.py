@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
-from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows, TrainingSet
+from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource, Remark
-from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
-from ml_backend.evaluation.label_errors import find_label_errors
+from ml_backend.evaluation.group_metrics import metrics_by_group
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
-from ml_backend.kinds.choices.pairs import learner_of
-from ml_backend.kinds.choices.scoring import row_scorer
+from ml_backend.kinds.base import kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
@@ -51,7 +50,7 @@ class MonitorInput:
     plugin          the name of the learner
     tasks           (n,) int64
     train           their vectors and targets
-    held_out        (n, c) the learner's cross-validated probabilities
+    held_out        (n, ...) the learner's cross-validated predictions
     audited         (n,) bool: in the audit sample
     protected       (n,) bool: the annotation is never proposed for a review
     synthetic       (n,) bool: written by a teacher, so that they are used for fitting and never for evaluation
@@ -70,7 +69,7 @@ class MonitorInput:
     plugin: str
     tasks: Ints
     train: TrainingSet
-    held_out: Floats
+    held_out: Rows
     audited: Mask
     protected: Mask
     synthetic: Mask
@@ -105,7 +104,7 @@ def read_monitor_input(
     active = store.versions.active(project)
     model, _ = project_model.load_best(store, active, pool.space)
     learner = models_of(model).get(control.name)
-    if learner is None or learner.snapshot.labels != control.labels:
+    if learner is None or not learner.snapshot.is_for(control):
         return None
     snapshot = learner.snapshot
     rows = pool.rows_of(snapshot.tasks)
@@ -130,7 +129,7 @@ def read_monitor_input(
             np.asarray(pool.vectors_at(rows)),
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
-            multiple=snapshot.multiple,
+            multiple=takes_several_labels(control),
             priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
         ),
         held_out=learner.held_out[order],
@@ -157,8 +156,8 @@ def _reviewed_tasks(store: Store, project: int) -> list[int]:
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     """Runs the monitor and returns its result as JSON, for `ProjectRow.monitor_results`. Takes some ten fits."""
-    learner = learner_of(monitor_input.plugin, antisymmetric=monitor_input.control.antisymmetric)
-    score = row_scorer(monitor_input.control)
+    control, of_kind = monitor_input.control, kind_of(monitor_input.control)
+    learner, score = of_kind.learner(control, monitor_input.plugin), partial(of_kind.scores, control)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(
         learner, monitor_input.train, monitor_input.audited, monitor_input.version, score
@@ -166,7 +165,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     monitor_input = monitor_input.without_synthetic()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
     past = predict_retrospectively(learner, train, monitor_input.stop_set, monitor_input.version, score)
-    stable = None if past.predictions is None else measure_stability(past.predictions)
+    stable = measure_stability(past.predictions, partial(of_kind.agreement, control))
     gains = forecast_gains(past.sizes, past.scores)
     n_audited = int(audited.sum())
     n_looks = count_looks(n_audited)
@@ -178,10 +177,10 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     comparison = monitor_input.previous.get("comparison", {})
     if comparison_inputs.items() - comparison.items():  # costs many fits, and only a new look changes the result
         comparison = {**asdict(compare_with_random(learner, train, audited, 0, score)), **comparison_inputs}
-    suspects = find_label_errors(
-        held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look
+    suspects = of_kind.suspected_errors(
+        control, held_out, train.targets, monitor_input.protected, monitor_input.second_look
     )
-    balance = class_balance(train.targets[audited], monitor_input.control.labels, EstimateSource.AUDIT_SAMPLE)
+    balance = of_kind.balance(control, train.targets[audited], EstimateSource.AUDIT_SAMPLE)
     return {
         "version": monitor_input.version,
         "labelled": monitor_input.n_fitted,
@@ -192,17 +191,17 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         "groups": _group_accuracy(score(held_out, train.targets) == 1, monitor_input),
         "stopping": {
             "verdict": advise_on_stopping(stable, gains),
-            "kappa": stable.kappa if stable else None,
+            "kappa": stable.mean if stable else None,
             "gains": [asdict(gain) for gain in gains],
         },
         "comparison": comparison,
         "second_look": [
             {
-                "task": int(monitor_input.tasks[row]),
-                "instead": [label for label, holds in zip(monitor_input.control.labels, mask, strict=True) if holds],
-                "confidence": round(float(np.where(mask, held_out[row], 1).min()), 4),
+                "task": int(monitor_input.tasks[suspect.row]),
+                "instead": list(suspect.instead),
+                "confidence": suspect.confidence,
             }
-            for row, mask in zip(suspects.rows.tolist(), suspects.instead.tolist(), strict=True)
+            for suspect in suspects
         ],
     }
 

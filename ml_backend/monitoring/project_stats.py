@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Ints
-from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
 from ml_backend.core.types import EstimateSource
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement
@@ -25,7 +25,7 @@ from ml_backend.monitoring.coverage import Coverage, PoolSize, count_coverage, c
 from ml_backend.monitoring.text_check import TextCheck, check_stored_tasks, text_check_from_document
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import Lease, PublishedDraft, Store
-from ml_backend.storage.stats import Confusion
+from ml_backend.storage.stats import StoredReliability
 from ml_backend.teacher import report
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -88,12 +88,14 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,
     }
-    confusions = {
-        control.name: Confusion(labels.teacher, control.labels, control.multiple, labels.draft_confusion)
+    reliabilities = {
+        control.name: StoredReliability(
+            labels.teacher, control.labels, takes_several_labels(control), labels.draft_reliability
+        )
         for control in schema.controls
         if (labels := teacher_labels.get(control.name)) and len(labels.tasks)
     }
-    store.stats.write(project, inputs_digest, document, confusions, lease)
+    store.stats.write(project, inputs_digest, document, reliabilities, lease)
 
 
 def _teacher_document(

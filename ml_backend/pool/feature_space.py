@@ -17,8 +17,8 @@ from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import InputSpec
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, read_record, record_field_name
-from ml_backend.kinds.choices.pairs import PairEncoder
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.pool.pair_encoder import PairEncoder
 from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from

@@ -8,7 +8,7 @@ from typing import Any
 from ml_backend.core.types import Estimate
 from ml_backend.evaluation.group_metrics import GroupMetrics
 from ml_backend.evaluation.random_baseline import FIRST_LOOK, error_rate
-from ml_backend.evaluation.stopping import FORECAST_LABELS, MIN_STABLE_KAPPA
+from ml_backend.evaluation.stopping import FORECAST_LABELS, MIN_STABLE_AGREEMENT
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
 from ml_backend.teacher.evolution.analysis_prompt import group_summary
 
@@ -72,7 +72,7 @@ def stopping_sentence(stopping: Mapping[str, Any]) -> str:
         return f"too early to say: it takes at least {FORECAST_LABELS[-1]} labels"
     value, low, high = (100 * gains[-1][name] for name in ("value", "low", "high"))
     return (
-        f"predictions {'are stable' if kappa >= MIN_STABLE_KAPPA else 'still change'} (kappa {kappa:.3f}) and "
+        f"predictions {'are stable' if kappa >= MIN_STABLE_AGREEMENT else 'still change'} (kappa {kappa:.3f}) and "
         f"{gains[-1]['labels']} more labels are expected to bring {value:.1f} points (95 %: {low:.1f} to {high:.1f}): "
         f"{STOPPING_MEANINGS[stopping['verdict']]}"
     )

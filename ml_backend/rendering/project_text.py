@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import PARTLY_READABLE, shorten
+from ml_backend.kinds.base import kind_of
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
 from ml_backend.monitoring.text_check import TextCheck
 from ml_backend.rendering.formatting import and_more
@@ -16,6 +17,7 @@ MAX_CHOICE_LETTERS = 40
 
 REASONS_NOT_LEARNT = {
     "tag": "controls with this tag are not",
+    "name": "another control has the same name",
     "source": "it labels none of the tags that are read",
     "value": "what it labels is not in the tasks",
     "dynamic": "its labels come from the task or a server",
@@ -42,8 +44,7 @@ def question_sentence(schema: ProjectSchema) -> str:
 
 
 def _learnt_control(control: ControlSchema) -> str:
-    kind = "several choices" if control.multiple else "one choice"
-    return f"<{control.tag} name={control.name!r}>: {kind} out of {len(control.labels)}"
+    return f"<{control.tag} name={control.name!r}>: {kind_of(control).describe_control(control)}"
 
 
 def question_and_text_sentences(schema: ProjectSchema, check: TextCheck) -> Iterator[str]:

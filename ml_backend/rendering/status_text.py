@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import Estimate
+from ml_backend.kinds.base import kind_of
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
@@ -119,9 +120,9 @@ def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
 
 
 def _measure(status: Status, control: str) -> str:
-    """The name of a control's accuracy: the accuracy of a rating counts how near the drafts are."""
+    """The name of the score of a control's drafts, see `Kind.score_name`."""
     learnt = status.schema.controls if status.schema else ()
-    return "closeness" if any(schema.name == control and schema.ordered for schema in learnt) else "accuracy"
+    return next((kind_of(schema).score_name(schema) for schema in learnt if schema.name == control), "accuracy")
 
 
 def _control_lines(status: ControlStatus, measure: str) -> Iterator[tuple[str, str]]:

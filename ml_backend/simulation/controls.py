@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ml_backend.core.arrays import are_equal, are_missing
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
-from ml_backend.evaluation.metrics import rows_with_target
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.export import Export, read_export
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement
@@ -50,12 +51,12 @@ def simulated_schema(
 def _reason_to_leave_out(control: ControlSchema, tasks: Export, test: Export | None) -> str:
     """Why strategies cannot be compared for a control, a code; "" if they can."""
     targets = tasks.targets[control.name]
-    targets = targets[rows_with_target(targets)]
+    targets = targets[~are_missing(targets)]
     if len(targets) < MIN_LABELLED_TASKS:
         return "few answers"
-    if (targets == targets[0]).all():
+    if are_equal(targets):
         return "same answers"
-    if test is not None and not len(rows_with_target(test.targets[control.name])):
+    if test is not None and are_missing(test.targets[control.name]).all():
         return "no test"
     return ""
 
@@ -71,8 +72,9 @@ def check_options_of_one_control(config: SimulationConfig, schema: ProjectSchema
 def check_answers_differ(config: SimulationConfig, control: ControlSchema, tasks: Export) -> None:
     """Raises ApprenticeError if all tasks have the same answer."""
     targets = tasks.targets[control.name]
-    if (targets == targets[0]).all():
-        labels = [repr(label) for label, share in zip(control.labels, targets[0], strict=True) if share]
+    if are_equal(targets):
+        [value] = kind_of(control).target_values(control, targets[:1])
+        labels = [repr(label) for label in kind_of(control).in_words(value)]
         raise ApprenticeError(
             f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
         )

@@ -10,19 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Protocol
 
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Ints, Pool, Tensors
+from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, are_missing
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct, rows_with_target
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.kinds.choices.scoring import row_scorer
+from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -31,16 +31,15 @@ from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
 SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two rounds have the same seed
-MIN_ROWS_OF_WORST_CLASS = 5  # test rows; if no class has so many, as many as the largest has
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
-    """Labelled tasks: vectors (n, d); targets (n, c) by control, NaN for a task without a label for the control; groups
-    (n,), a name or "" for none; texts (n,), empty if there is no teacher."""
+    """Labelled tasks: vectors (n, d); targets (n, ...) by control, missing for a task without a label for the control;
+    groups (n,), a name or "" for none; texts (n,), empty if there is no teacher."""
 
     vectors: Floats
-    targets: Mapping[str, Floats]
+    targets: Mapping[str, Rows]
     groups: Sequence[str]
     texts: Sequence[str] = ()
 
@@ -54,7 +53,7 @@ class LabelledPool:
 
     def labelled_for(self, control: str) -> LabelledPool:
         """The tasks with a label for a control."""
-        rows = rows_with_target(self.targets[control])
+        rows = np.flatnonzero(~are_missing(self.targets[control]))
         return self if len(rows) == len(self) else self.take(rows)
 
 
@@ -127,8 +126,8 @@ def simulate(
             learners = _serving_learners(plan, pool, rows, learners, number, priors)
         for control in controls if n else ():
             learner, targets = learners.get(control.name), pool.targets[control.name][labelled]
-            targets = targets[rows_with_target(targets)]
-            for metric, group, value in _test_metrics(control, learner, targets, tests[control.name]):
+            targets = targets[~are_missing(targets)]
+            for metric, group, value in _simulation_metrics(control, learner, targets, tests[control.name]):
                 yield Measurement(strategy, seed, n, metric, group, value, control.name)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
@@ -157,64 +156,46 @@ def _serving_learners(
     keeps it."""
     learners = dict(serving)
     for control in plan.schema.controls:
-        fitted_rows = rows[rows_with_target(pool.targets[control.name][rows])]
+        fitted_rows = rows[~are_missing(pool.targets[control.name][rows])]
         snapshot = TrainingSnapshot(
-            plugin=plan.options.learner,
+            plugin=learner_name(control, plan.options.learner),
             space=plan.space,
-            labels=control.labels,
-            multiple=control.multiple,
+            control=fitted_schema(control),
             tasks=fitted_rows,
             texts=b"",  # not needed: the texts of a simulation do not change
             targets=pool.targets[control.name][fitted_rows],
-            antisymmetric=control.antisymmetric,
         )
         candidate, fit = fitted_model.fit_model(
             snapshot, pool.vectors[fitted_rows], serving.get(control.name), number, priors.get(control.name, {})
         )
         if candidate is None or fit is None:
             continue
-        score = row_scorer(control)
+        score = partial(kind_of(control).scores, control)
         serving_scores = None if fit.held_out_earlier is None else score(fit.held_out_earlier, snapshot.targets)
         if decide_promotion(score(fit.held_out, snapshot.targets), serving_scores).promote:
             learners[control.name] = candidate
     return learners
 
 
-def _test_metrics(
-    control: ControlSchema, learner: FittedModel | None, labelled_targets: Floats, test: LabelledPool
+def _simulation_metrics(
+    control: ControlSchema, learner: FittedModel | None, labelled_targets: Rows, test: LabelledPool
 ) -> Iterator[tuple[str, str, float]]:
     """Yields the metrics of the learner on the test rows: the name of the metric, the group ("" for all rows), and the
-    value. Without a learner, every draft is the mean of the labelled targets, or, if there are none, all labels are
-    equally likely. Yields nothing without a test row."""
+    value. Without a learner, every draft follows from the labelled targets alone. Yields nothing without a test
+    row."""
     if not len(test):
         return
+    of_kind, targets = kind_of(control), test.targets[control.name]
     if learner:
-        probabilities = learner.predict(control, test.vectors)
-    elif len(labelled_targets):
-        probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
+        predicted = learner.predict(control, test.vectors)
     else:
-        probabilities = np.full((len(test), len(control.labels)), 1 / len(control.labels), np.float32)
-    targets = test.targets[control.name]
-    is_right = is_correct(probabilities, targets, control.multiple)
-    scores, support = _f1(probabilities, targets, control.multiple)
-    frequent = scores[support >= min(MIN_ROWS_OF_WORST_CLASS, support.max())]
-    for metric, value in (
-        ("accuracy", is_right.mean()),
-        ("macro_f1", scores.mean()),
-        ("worst_class_f1", frequent.min()),
-        ("calibration_error", calibration_error(probabilities, targets, control.multiple)),
-    ):
-        yield metric, "", float(value)
+        predicted = of_kind.without_learner(control, labelled_targets, len(test))
+    for metric, value in of_kind.simulation_metrics(control, predicted, targets).items():
+        yield metric, "", value
     names = np.asarray(test.groups)
     for group in sorted({name for name in test.groups if name}):
         in_group = names == group
-        scores, support = _f1(probabilities[in_group], targets[in_group], control.multiple)
-        yield "accuracy", group, float(is_right[in_group].mean())
-        occurring = scores[support > 0] if support.any() else scores  # labels in the targets of the group
-        yield "macro_f1", group, float(occurring.mean())
-
-
-def _f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
-    """F1 and support by label as `f1`, but an F1 of 1 if no label is in the targets or drafted."""
-    scores, support = f1_scores(probabilities, targets, multiple)
-    return (scores, support) if len(scores) else (np.ones(1, np.float32), np.zeros(1, np.int64))
+        for metric, value in of_kind.simulation_metrics(
+            control, predicted[in_group], targets[in_group], in_group=True
+        ).items():
+            yield metric, group, value

@@ -14,7 +14,7 @@ from ml_backend import __version__
 from ml_backend.core import registry
 from ml_backend.core.arrays import TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Remark, content_key
 from ml_backend.label_studio.export import Export, read_config, read_export
@@ -121,7 +121,7 @@ class Simulator:
             "test_rows": test_rows,
             "test_rows_stay": test is not None,
             "labels": self._of_controls(lambda control: len(control.labels)),
-            "several_labels": self._of_controls(lambda control: control.multiple),
+            "several_labels": self._of_controls(takes_several_labels),
             "group": config.group,
             "groups": _group_sizes(tasks, test),
             "learner": self._plan.options.learner,
@@ -250,7 +250,7 @@ class Simulator:
             plugin = self._plan.options.learner
             priors = {
                 control.name: distillation.distil_names(
-                    self._names[control.name], plugin, pool.vectors, control.multiple, seed,
+                    self._names[control.name], plugin, pool.vectors, takes_several_labels(control), seed,
                     self._attributions.get(control.name),
                 )
                 for control in self._controls
@@ -304,7 +304,7 @@ def _protocol_of(control: ControlSchema, tasks: Export, test: Export | None) -> 
         "tasks": n,
         "test_rows": len(test.texts) if test else count_test_rows(n),
         "labels": len(control.labels),
-        "several_labels": control.multiple,
+        "several_labels": takes_several_labels(control),
         "groups": _group_sizes(tasks, test),
     }
 

@@ -20,8 +20,8 @@ from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Annotation, Label, TaskContent, content_key
-from ml_backend.evaluation.metrics import decide_labels
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.kinds.aggregation import aggregate_annotations
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
@@ -165,13 +165,12 @@ class SimulatedTeacher:
         """Stores an annotation for each of the rows of the pool."""
         control = self._context.control
         targets = self._pool.targets[control.name][rows]
-        chosen = targets >= 0.5 if control.multiple else decide_labels(targets, False)
-        names = np.array(control.labels)
+        values = kind_of(control).target_values(control, targets)
         self._context.store.annotations.put(
             PROJECT_ID,
             [
-                Annotation(row, row, 1, {control.name: Label(tuple(names[is_label].tolist()))})
-                for row, is_label in zip(rows.tolist(), chosen, strict=True)
+                Annotation(row, row, 1, {control.name: Label(value)})
+                for row, value in zip(rows.tolist(), values, strict=True)
             ],
         )
 

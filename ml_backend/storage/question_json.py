@@ -74,5 +74,19 @@ def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[s
 def by_control(stored: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     """Returns stored probabilities as control -> label -> probability, with `SINGLE_FIELD` for the control of a single
     field without its name. A label may have the name of a control, but only controls have objects as values."""
+    if not stored:
+        return {}
     has_controls = any(isinstance(value, Mapping) for value in stored.values())
     return dict(stored) if has_controls else {SINGLE_FIELD: stored}
+
+
+def values_by_control(stored: Mapping[str, Any] | None, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parts of a reply whose probabilities are not stored, by the control as in `by_control`.
+
+    stored   the probabilities, None if the question needed none
+    content  the reply
+    """
+    if stored is not None and by_control(stored).keys() == {SINGLE_FIELD}:
+        return {}
+    names = content.keys() - (stored or {}).keys()
+    return {SINGLE_FIELD if name == LABEL else name: content[name] for name in sorted(names)}

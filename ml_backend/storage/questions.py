@@ -16,9 +16,9 @@ from ml_backend.core.teacher_types import Answer, LabelField, Purpose, Question
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
-from ml_backend.storage.question_json import body_of, by_control, question_of, shares_json, shares_of
+from ml_backend.storage.question_json import body_of, question_of, shares_json, shares_of
 from ml_backend.storage.quote_erasure import without_deleted
-from ml_backend.storage.replies import Replies, Reply, ReplyTable, is_teacher_label
+from ml_backend.storage.replies import REPLY_COLUMNS, Replies, Reply, ReplyTable, is_teacher_label, reply_of
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.storage.schema import project as projects
 from ml_backend.storage.schema import question as table
@@ -177,17 +177,12 @@ class Questions:
     def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
         """Returns the labels that this teacher has given for tasks with these content keys, oldest first."""
         # sorted in Python: with ORDER BY, SQLite would read all of the teacher's answers through another index
-        query = sa.select(table.c.answered_at, table.c.id, table.c.key, table.c.shares, table.c.alone).where(
-            is_teacher_label(project, teacher), table.c.shares.is_not(None)
-        )
+        query = sa.select(table.c.answered_at, table.c.id, *REPLY_COLUMNS).where(is_teacher_label(project, teacher))
         rows: list[sa.Row[Any]] = []
         with self._database.read() as connection:
             for chunk in chunks(keys, ROWS_PER_TRANSACTION):
                 rows += connection.execute(query.where(table.c.key.in_(chunk)))
-        return [
-            Reply(row.key, by_control(row.shares), row.alone)
-            for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
-        ]
+        return [reply_of(row) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))]
 
     def keys_waiting(self, project: int, teacher: str, fields: tuple[LabelField, ...]) -> set[bytes]:
         """Returns the content keys of the tasks about which an unanswered question asks for exactly these fields."""

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows, object_rows
 from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.base import kind_of
 from ml_backend.storage.database import Database
-from ml_backend.storage.question_json import SINGLE_FIELD, by_control
+from ml_backend.storage.question_json import SINGLE_FIELD, by_control, values_by_control
 from ml_backend.storage.schema import question as table
 
+REPLY_COLUMNS = (table.c.key, table.c.shares, table.c.content, table.c.alone)
 MAX_CACHED_TEACHERS = 64  # pairs of a project and a teacher
 OVERLAP_SECONDS = 5.0
 """Rows are read again from so long before the last one, because transactions may end in another order than they began.
@@ -30,11 +32,18 @@ class Reply:
     key     content key of the task's text
     shares  control -> label -> probability; the control is `SINGLE_FIELD` if the question named none
     alone   whether the teacher was shown no annotations
+    values  control -> the reply as JSON, of controls whose probabilities are not needed; the control as in `shares`
     """
 
     key: bytes
     shares: Mapping[str, Mapping[str, float]]
     alone: bool = True
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def reply_of(row: Any) -> Reply:
+    """Returns the reply in a row with the `REPLY_COLUMNS`."""
+    return Reply(row.key, by_control(row.shares or {}), row.alone, values_by_control(row.shares, row.content or {}))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -45,15 +54,21 @@ class ReplyTable:
     alone   (m,) bool as in `Reply`
     groups  replies by the control as in `Reply`, and by the c labels that the question offered for it: the rows (k,)
             of the replies, ascending, and their probabilities (k, c)
+    values  the other replies by the control as in `Reply`: the rows (k,), ascending, and k replies as JSON
     """
 
     keys: Sequence[bytes] = ()
     alone: Mask = field(default_factory=lambda: np.empty(0, np.bool_))
     groups: Mapping[tuple[str, tuple[str, ...]], tuple[Ints, Floats]] = field(default_factory=dict)
+    values: Mapping[str, tuple[Ints, Rows]] = field(default_factory=dict)
 
-    def shares(self, control: ControlSchema) -> tuple[Ints, Floats]:
-        """Returns the replies to questions that offered at least the c labels of a control: their rows (k,), ascending,
-        and the probabilities (k, c) of these labels."""
+    def contents(self, control: ControlSchema) -> tuple[Ints, Rows]:
+        """Returns the replies for a control: their rows (k,), ascending, and the probabilities (k, c) of its labels,
+        from questions that offered at least these, or the replies (k,) as JSON, if their probabilities were not
+        needed."""
+        if not _needs_probabilities(control):
+            no_values = np.empty(0, np.int64), object_rows([])
+            return next((self.values[name] for name in _names(control) if name in self.values), no_values)
         labels = control.labels
         rows: list[Ints] = [np.empty(0, np.int64)]
         probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
@@ -67,6 +82,9 @@ class ReplyTable:
 
     def keys_for(self, control: ControlSchema) -> set[bytes]:
         """Returns the content keys of the texts for which a question offered exactly the labels of a control."""
+        if not _needs_probabilities(control):
+            rows, _ = self.contents(control)
+            return {self.keys[row] for row in rows.tolist()}
         return {
             self.keys[row]
             for (group_control, offered), (rows, _) in self.groups.items()
@@ -94,7 +112,26 @@ class ReplyTable:
                 np.concatenate([old_probabilities, added]),
             )
         alone = np.concatenate([self.alone, np.array([reply.alone for reply in replies], np.bool_)])
-        return ReplyTable([*self.keys, *(reply.key for reply in replies)], alone, groups)
+        keys = [*self.keys, *(reply.key for reply in replies)]
+        return ReplyTable(keys, alone, groups, self._extended_values(replies))
+
+    def _extended_values(self, replies: Sequence[Reply]) -> dict[str, tuple[Ints, Rows]]:
+        values = dict(self.values)
+        for control in dict.fromkeys(control for reply in replies for control in reply.values):
+            rows, contents = values.get(control, (np.empty(0, np.int64), np.empty(0, object)))
+            new = {
+                row: reply.values[control]
+                for row, reply in enumerate(replies, start=len(self.keys))
+                if control in reply.values
+            }
+            all_rows = np.concatenate([rows, np.array([*new], np.int64)])
+            values[control] = all_rows, np.concatenate([contents, object_rows([*new.values()])])
+        return values
+
+
+def _needs_probabilities(control: ControlSchema) -> bool:
+    reply_format = kind_of(control).reply_format(control)
+    return reply_format is not None and bool(reply_format.labels)
 
 
 def _names(control: ControlSchema) -> tuple[str, ...]:
@@ -136,7 +173,7 @@ class Replies:
         condition = is_teacher_label(project, teacher)
         count = sa.select(sa.func.count()).where(condition)
         query = (
-            sa.select(table.c.id, table.c.answered_at, table.c.key, table.c.shares, table.c.alone)
+            sa.select(table.c.id, table.c.answered_at, *REPLY_COLUMNS)
             .where(condition, table.c.answered_at >= cached.last_answered_at - OVERLAP_SECONDS)
             .order_by(table.c.answered_at, table.c.id)
         )
@@ -146,8 +183,8 @@ class Replies:
         if rows:
             cached.question_ids.update(row.id for row in rows)
             cached.last_answered_at = max(cached.last_answered_at, rows[-1].answered_at)
-            usable = [row for row in rows if row.key is not None and row.shares is not None]
-            replies = [Reply(row.key, by_control(row.shares), row.alone) for row in usable]
+            usable = [row for row in rows if row.key is not None]
+            replies = [reply_of(row) for row in usable]
             cached.replies = cached.replies.extended(replies)
         return n
 

@@ -1,4 +1,4 @@
-"""Stats: the numbers of a project and the confusion matrix of its teacher, which each round stores for its readers."""
+"""Stats: the numbers of a project and the reliability of its teacher, which each round stores for its readers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.storage.database import Database
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import confusion as confusion_table
@@ -17,13 +18,21 @@ from ml_backend.storage.schema import stats as table
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
-    """The confusion matrix of a teacher, as `teacher.confusion_model` computes it, with the columns `labels`."""
+class StoredReliability:
+    """The `Kind.reliability` of a teacher for a control with these labels.
+
+    values  a row for each label, or (k,) without labels
+    """
 
     teacher: str
     labels: tuple[str, ...]
     multiple: bool
-    matrix: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+
+    def is_of(self, teacher: str, control: ControlSchema) -> bool:
+        """Whether it is that of this teacher for a control as it is now."""
+        properties = (self.teacher, self.labels, self.multiple)
+        return properties == (teacher, control.labels, takes_several_labels(control))
 
 
 class Stats:
@@ -33,14 +42,14 @@ class Stats:
         self._database = database
 
     def write(
-        self, project: int, inputs_digest: str, document: dict[str, Any], confusions: Mapping[str, Confusion],
-        lease: Lease | None = None,
+        self, project: int, inputs_digest: str, document: dict[str, Any],
+        reliabilities: Mapping[str, StoredReliability], lease: Lease | None = None,
     ) -> None:  # fmt: skip
         """Replaces the rows of the previous round. Raises LeaseLostError if another worker has claimed the project.
 
         inputs_digest  digest of the inputs of the numbers
         document       the numbers
-        confusions     the confusion matrix of the teacher for each control that has one, by the name of the control
+        reliabilities  that of the teacher for each control that has one, by the name of the control
         """
         row = {"project": project, "basis": inputs_digest, "made_at": self._database.clock.now(), "document": document}
         delete = sa.delete(confusion_table).where(confusion_table.c.project == project)
@@ -48,11 +57,11 @@ class Stats:
             check_lease(connection, lease)
             connection.execute(self._database.upsert(table), [row])
             connection.execute(delete)
-            for control, confusion in confusions.items():
+            for control, reliability in reliabilities.items():
                 values = {
-                    "project": project, "control": control, "teacher": confusion.teacher,
-                    "labels": list(confusion.labels), "multiple": confusion.multiple,
-                    "matrix": np.ascontiguousarray(confusion.matrix, "<f8").tobytes(),
+                    "project": project, "control": control, "teacher": reliability.teacher,
+                    "labels": list(reliability.labels), "multiple": reliability.multiple,
+                    "matrix": np.ascontiguousarray(reliability.values, "<f8").tobytes(),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
 
@@ -66,13 +75,14 @@ class Stats:
         with self._database.read() as connection:
             return connection.execute(sa.select(table.c.document).where(table.c.project == project)).scalar() or {}
 
-    def confusion(self, project: int, control: str) -> Confusion | None:
-        """Returns the confusion matrix of the teacher for a control; None if there is none."""
+    def reliability(self, project: int, control: str) -> StoredReliability | None:
+        """Returns the reliability of the teacher for a control; None if there is none."""
         of_control = sa.and_(confusion_table.c.project == project, confusion_table.c.control == control)
         query = sa.select(confusion_table).where(of_control)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
-        matrix = np.frombuffer(row.matrix, "<f8").reshape(len(row.labels), -1)
-        return Confusion(row.teacher, tuple(row.labels), row.multiple, matrix)
+        values = np.frombuffer(row.matrix, "<f8")
+        values = values.reshape(len(row.labels), -1) if row.labels else values
+        return StoredReliability(row.teacher, tuple(row.labels), row.multiple, values)

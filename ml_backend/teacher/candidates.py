@@ -17,6 +17,8 @@ from ml_backend.core.arrays import Floats, Ints, Mask, Pool
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
+from ml_backend.core.types import LabelValue
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
@@ -35,7 +37,7 @@ QuestionsWithKeys = list[tuple[Question, bytes | None]]
 
 
 def description_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
-    """The open questions for label descriptions, one for each control that is no comparison, or those for field scores
+    """The open questions for label descriptions, one for each control that has some, or those for field scores
     of records. Empty if people have written them by hand, or all are answered."""
     controls = project.schema.controls
     return [pair for control in controls for pair in _control_questions(store, project.with_control(control), teacher)]
@@ -43,7 +45,7 @@ def description_questions(store: Store, project: LoadedProject, teacher: str) ->
 
 def _control_questions(store: Store, project: LoadedProject, teacher: str) -> QuestionsWithKeys:
     project_row, pool, schema, control = project.project_row, project.pool, project.schema, project.control
-    if control.antisymmetric:  # its labels are the sides of a pair
+    if not kind_of(control).describes_labels(control):
         return []
     if (project.label_descriptions is not None and not schema.input.is_record) or not len(pool.tasks):
         return []
@@ -80,7 +82,8 @@ def remaining_labels(
     labels that wait for a batch count as answered. The labels of other teachers do not count."""
     questions = store.questions
     replies = questions.cached_replies(project, teacher)
-    labelled_keys = set.intersection(*(replies.keys_for(control) for control in schema.controls))
+    asked = prompts.LabelPrompt(schema.controls).asked_controls
+    labelled_keys = set.intersection(*(replies.keys_for(control) for control in asked)) if asked else set()
     if options.teacher == registry.BATCH_TEACHER:
         prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
         labelled_keys |= questions.keys_waiting(project, teacher, prompt.fields)
@@ -136,6 +139,8 @@ def label_questions(
     """
     pool, project_row = project.pool, project.project_row
     controls = project.schema.controls if control is None else (control,)
+    if not prompts.LabelPrompt(controls).asked_controls:
+        return []
     tasks = tasks[pool.is_not_generated(tasks)]
     descriptions = {
         control.name: label_descriptions(project_row.label_descriptions.get(control.name), control)
@@ -157,8 +162,7 @@ def label_questions(
     current = {  # without learners that were trained on other labels
         control.name: model
         for control in controls
-        if (model := models.get(control.name))
-        and (model.snapshot.labels, model.snapshot.multiple) == (control.labels, control.multiple)
+        if (model := models.get(control.name)) and model.snapshot.is_for(control)
     }
     examples = labelled_examples(store, project, current, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
@@ -168,8 +172,8 @@ def label_questions(
     ]
 
 
-LabelledExample = tuple[str, Mapping[str, list[str]]]
-"""The text of a few-shot example and the annotators' labels, by the name of the control."""
+LabelledExample = tuple[str, Mapping[str, LabelValue]]
+"""The text of a few-shot example and the annotators' values, by the name of the control."""
 
 
 def labelled_examples(
@@ -197,22 +201,24 @@ def labelled_examples(
     error_rates = np.fmax.reduce(errors)
     chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
     used = np.unique(np.concatenate(chosen))
-    labels_of_task: dict[int, dict[str, list[str]]] = {int(task): {} for task in tasks[used]}
+    values_of_task: dict[int, dict[str, LabelValue]] = {int(task): {} for task in tasks[used]}
     for name, model in models.items():
-        for task, labels in _certain_labels(model, tasks[used]).items():
-            labels_of_task[task][name] = labels
+        for task, value in _certain_values(model, tasks[used]).items():
+            values_of_task[task][name] = value
     texts = dict(zip(used.tolist(), store.tasks.texts(project, tasks[used].tolist()), strict=True))
-    return [[(texts[row], labels_of_task[int(tasks[row])]) for row in selection.tolist()] for selection in chosen]
+    return [[(texts[row], values_of_task[int(tasks[row])]) for row in selection.tolist()] for selection in chosen]
 
 
 def _is_certain(model: FittedModel) -> Mask:
     """(n,) bool: the tasks of the model's snapshot on which the annotators are not evenly split."""
-    return np.asarray((model.snapshot.targets.max(axis=1) == 1.0) | model.snapshot.multiple)
+    snapshot = model.snapshot
+    return ~kind_of(snapshot.control).are_tied(snapshot.control, snapshot.targets)
 
 
-def _certain_labels(model: FittedModel, tasks: Ints) -> dict[int, list[str]]:
-    """The labels of each of `tasks` that a model was trained on, without tasks on which the annotators are evenly
+def _certain_values(model: FittedModel, tasks: Ints) -> dict[int, LabelValue]:
+    """The value of each of `tasks` that a model was trained on, without tasks on which the annotators are evenly
     split."""
-    snapshot, names = model.snapshot, np.array(model.snapshot.labels)
+    snapshot = model.snapshot
     rows = np.flatnonzero(np.isin(snapshot.tasks, tasks) & _is_certain(model))
-    return {int(snapshot.tasks[row]): names[snapshot.targets[row] > 0.5].tolist() for row in rows}
+    values = kind_of(snapshot.control).target_values(snapshot.control, snapshot.targets[rows])
+    return dict(zip(snapshot.tasks[rows].tolist(), values, strict=True))

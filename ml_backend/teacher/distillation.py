@@ -19,8 +19,8 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask, PseudoLabels, Tensors
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.schema import ControlSchema
-from ml_backend.kinds.choices.pairs import learner_of
+from ml_backend.core.schema import ControlSchema, compares_pair, takes_several_labels
+from ml_backend.kinds.base import kind_of
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -174,18 +174,19 @@ def collect_distillation_input(
         pool=int(pool.encoded.sum()),
         compared=teacher_labels.compared,
         wording=fields_digest + phrases_digest,
-        multiple=control.multiple,
-        antisymmetric=control.antisymmetric,
+        multiple=takes_several_labels(control),
+        antisymmetric=compares_pair(control),
     )
     return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
 
-def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
-    """Distils the priors of a learner; returns the tensors of each prior, by the prior's name. Takes seconds."""
+def distil(data: DistillationInput, control: ControlSchema, encoder: Encoder, seed: int) -> dict[str, Tensors]:
+    """Distils the priors of a control's learner; returns the tensors of each prior, by the prior's name. Takes
+    seconds."""
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
     distillation_data = DistillationData(data.taught, cues, data.pool.encoded_view().vectors, data.attributions)
-    learner = learner_of(data.origin.plugin, antisymmetric=data.origin.antisymmetric)
-    return learner.distil(distillation_data, multiple, seed)
+    learner = kind_of(control).learner(control, data.origin.plugin)
+    return learner.distil(distillation_data, takes_several_labels(control), seed)
 
 
 def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLabels:
@@ -194,14 +195,14 @@ def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLa
     phrases = _phrases({}, control, feature_space.as_record_encoder(encoder))
     if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
-        return PseudoLabels(empty, np.empty((0, len(control.labels)), np.float32), np.empty(0, np.float32))
+        return PseudoLabels(empty, kind_of(control).as_targets(control, []), np.empty(0, np.float32))
     return _encoded(phrases, encoder)
 
 
 def _phrases(cues: LabelDescriptions, control: ControlSchema, record_encoder: RecordEncoder | None) -> Phrases:
-    """The phrases of the labels; none for records without a text among their fields, and for the sides of a
-    comparison."""
-    if control.antisymmetric or (record_encoder and not record_encoder.texts):
+    """The phrases of the labels; none if phrases cannot describe them, and for records without a text among their
+    fields."""
+    if not kind_of(control).describes_labels(control) or (record_encoder and not record_encoder.texts):
         return NO_PHRASES
     return phrases_of(cues, control)
 
@@ -241,7 +242,7 @@ def update_prior(
     """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Stores nothing
     if, in these seconds, the project was removed or replaced, or another worker has stored a prior. Raises
     StoreError."""
-    priors = distil(data, control.multiple, encoder, seed=project_row.id)
+    priors = distil(data, control, encoder, seed=project_row.id)
     tensors = {
         f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
     }
@@ -262,7 +263,7 @@ def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, 
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(project_row, control), project_row.distillations.get(control.name, {})
     if origin is None or origin.learner_key != (
-        plugin, space, control.labels, control.multiple, control.antisymmetric,
+        plugin, space, control.labels, takes_several_labels(control), compares_pair(control),
     ):  # fmt: skip
         return no_priors
     try:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Purpose
 
 PROMPT_VERSION = "1"
@@ -36,12 +35,6 @@ def list_schema(items: Mapping[str, Any], max_items: int, min_items: int = 0) ->
     a reply may have more or fewer items."""
     least = {"minItems": min_items} if min_items else {}
     return {"type": "array", "items": dict(items), **least, "maxItems": max_items}
-
-
-def listed_labels(control: ControlSchema, descriptions: Mapping[str, str]) -> str:
-    """The labels of a control in a line each, with their descriptions."""
-    lines = (f"- {name}: {text}" if (text := descriptions.get(name, "")) else f"- {name}" for name in control.labels)
-    return "\n".join(lines)
 
 
 def json_list(texts: Sequence[str]) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, compares_pair
 from ml_backend.core.teacher_types import LABEL, LabelField, Question
-from ml_backend.core.types import read_record, record_text
-from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, listed_labels, object_schema, question_id, shortened
-
-TOKENS_PER_LABEL, TOKENS_PER_FIELD = 24, 20
-"""Maximum number of tokens of a label in a reply, and of a property in addition to its labels."""
+from ml_backend.core.types import LabelValue, read_record, record_text
+from ml_backend.kinds.base import ReplyFormat, kind_of
+from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, object_schema, question_id, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +30,28 @@ class LabelPrompt:
     named: bool = False
 
     @property
+    def asked_controls(self) -> list[ControlSchema]:
+        """The controls that a teacher is asked about."""
+        return [control for control in self.controls if kind_of(control).reply_format(control) is not None]
+
+    @property
+    def formats(self) -> dict[str, ReplyFormat]:
+        """The format of each property of the reply, one for each of `asked_controls`, by the name of the property."""
+        formats = {}
+        for control in self.asked_controls:
+            of_control = self.descriptions.get(control.name, {})
+            if reply_format := kind_of(control).reply_format(control, of_control, self.refusal):
+                formats[control.name if self.named or len(self.controls) > 1 else LABEL] = reply_format
+        return formats
+
+    @property
     def fields(self) -> tuple[LabelField, ...]:
-        """The properties of the reply, one for each control."""
-        is_single = len(self.controls) == 1
+        """The properties of the reply whose probabilities are needed."""
+        formats = self.formats
         return tuple(
-            LabelField(
-                control.name if self.named or not is_single else LABEL,
-                (*control.labels, *([self.refusal] if self.refusal else [])),
-                control.multiple,
-                named=self.named and is_single,
-            )
-            for control in self.controls
+            LabelField(name, reply.labels, reply.multiple, named=self.named and len(formats) == 1)
+            for name, reply in formats.items()
+            if reply.labels
         )
 
 
@@ -55,51 +63,36 @@ def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> 
     Few-shot examples may be added. Neither they nor the descriptions are part of the id, because a better prompt is no
     reason to ask for a draft again.
     """
-    fields = prompt.fields
-    is_unnamed = len(fields) == 1 and not prompt.named
-    identity = [
-        [field.name, list(field.labels), field.multiple, list(control.hints)]
-        for field, control in zip(fields, prompt.controls, strict=True)
-    ]
+    formats = prompt.formats
+    is_unnamed = len(formats) == 1 and not prompt.named
+    identity = [[name, *reply.identity] for name, reply in formats.items()]
     return Question(
         id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if is_unnamed else [identity])),
         purpose="label",
-        instructions=_label_instructions(prompt),
+        instructions=_label_instructions(formats, prompt.refusal),
         text=_shown_text(text, prompt.controls),
-        reply=object_schema({field.name: _labels_schema(field) for field in fields}),
-        fields=fields,
-        longest=_max_tokens(fields),
+        reply=object_schema({name: reply.schema for name, reply in formats.items()}),
+        fields=prompt.fields,
+        longest=_max_tokens(formats),
     )
 
 
-def _label_instructions(prompt: LabelPrompt) -> str:
-    controls, refusal = prompt.controls, prompt.refusal
+def _label_instructions(formats: Mapping[str, ReplyFormat], refusal: str) -> str:
     may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
-    choices = [_decision(control) for control in controls]
-    lists = [listed_labels(control, prompt.descriptions.get(control.name, {})) for control in controls]
-    if len(controls) == 1:
-        return f"You label texts. Say {choices[0]}, in JSON.{may_refuse}\n\nThe labels:\n{lists[0]}"
-    kinds = (
-        f'"{control.name}": say {choice}. The labels:\n{labels}'
-        for control, choice, labels in zip(controls, choices, lists, strict=True)
-    )
+    if len(formats) == 1:
+        [only] = formats.values()
+        return f"You label texts. Say {only.decision}, in JSON.{may_refuse}\n\n{only.details}"
+    kinds = (f'"{name}": say {reply.decision}. {reply.details}' for name, reply in formats.items())
     return (
-        f"You label texts. A text gets labels of {len(controls)} kinds; decide on each kind by itself. Answer in JSON, "
+        f"You label texts. A text gets labels of {len(formats)} kinds; decide on each kind by itself. Answer in JSON, "
         f"with one property for each kind, under its name.{may_refuse}\n\n" + "\n\n".join(kinds)
     )
-
-
-def _decision(control: ControlSchema) -> str:
-    """What a reply says for a control, in words."""
-    if control.antisymmetric:
-        return f"which of the two texts, {' or '.join(map(repr, control.labels))}, an annotator would choose"
-    return "every label that holds, or none of them" if control.multiple else "the one label that fits best"
 
 
 def _shown_text(text: str, controls: Sequence[ControlSchema]) -> str:
     """The text of a task as it is sent: its beginning or, of texts that are compared, the beginning of each, so that
     neither side is at a disadvantage."""
-    is_pair = any(control.antisymmetric for control in controls)
+    is_pair = any(map(compares_pair, controls))
     record = read_record(text) if is_pair and len(text) > MAX_TEXT_LENGTH else {}
     if not record:
         return shortened(text)
@@ -107,37 +100,31 @@ def _shown_text(text: str, controls: Sequence[ControlSchema]) -> str:
     return record_text({name: shortened(str(value), max_length) for name, value in record.items()})
 
 
-def _labels_schema(field: LabelField) -> dict[str, Any]:
-    value: dict[str, Any] = {"type": "string", "enum": list(field.labels)}
-    return {"type": "array", "items": value, "uniqueItems": True} if field.multiple else value
-
-
-def _max_tokens(fields: Sequence[LabelField]) -> int:
-    """The maximum number of tokens of a reply. With several fields, a reply may have the name of each field twice,
-    because it may state how probable the labels of each are: the bytes of a name are more than its tokens twice."""
-    tokens = sum(
-        TOKENS_PER_FIELD + TOKENS_PER_LABEL * (min(len(field.labels), 10) if field.multiple else 1) for field in fields
-    )
-    return tokens if len(fields) == 1 else tokens + sum(len(field.name.encode()) for field in fields)
+def _max_tokens(formats: Mapping[str, ReplyFormat]) -> int:
+    """The maximum number of tokens of a reply. With several properties, a reply may have the name of each property
+    twice, because it may state how probable the labels of each are: the bytes of a name are more than its tokens
+    twice."""
+    tokens = sum(reply_format.max_tokens for reply_format in formats.values())
+    return tokens if len(formats) == 1 else tokens + sum(len(name.encode()) for name in formats)
 
 
 def as_examples(
-    prompt: LabelPrompt, annotated: Sequence[tuple[str, Mapping[str, Sequence[str]]]]
+    prompt: LabelPrompt, annotated: Sequence[tuple[str, Mapping[str, LabelValue]]]
 ) -> tuple[tuple[str, str], ...]:
     """Few-shot examples from texts and the annotators' labels: pairs of a text and the correct reply to it. A reply
-    has no property for a control without labels. `annotated`: texts with their labels by the name of the control"""
-    fields = {control.name: field for control, field in zip(prompt.controls, prompt.fields, strict=True)}
+    has no property for a control without a value. `annotated`: texts with their values by the name of the control"""
+    by_property = dict(zip(prompt.formats, prompt.asked_controls, strict=True))
     return tuple(
         (
             _shown_text(text, prompt.controls),
             json.dumps(
                 {
-                    field.name: list(labels[name]) if field.multiple else labels[name][0]
-                    for name, field in fields.items()
-                    if name in labels
+                    name: kind_of(control).reply_of(control, values[control.name])
+                    for name, control in by_property.items()
+                    if control.name in values
                 },
                 ensure_ascii=False,
             ),
         )
-        for text, labels in annotated
+        for text, values in annotated
     )

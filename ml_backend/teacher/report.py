@@ -10,6 +10,7 @@ from typing import Any
 from ml_backend.core.registry import EMBEDDED_TEACHER
 from ml_backend.core.schema import ControlSchema, InputSpec
 from ml_backend.core.types import Estimate
+from ml_backend.kinds.base import kind_of
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftUse
 from ml_backend.model.fitted_model import FittedModel
@@ -83,7 +84,9 @@ def read_report(
     project, state = project_row.id, project_row.teacher or {}
     if not measured:
         no_agreement = {"teacher": Agreement(), "learner": Agreement()}
-        measured = measure_teacher(AcceptanceCounts("").without(()), None, no_agreement, None, 0, JudgedAnnotations())
+        measured = measure_teacher(
+            AcceptanceCounts(control).without(()), None, no_agreement, None, 0, JudgedAnnotations()
+        )
     if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED_TEACHER)
@@ -102,7 +105,7 @@ def read_report(
         "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
         "cues": bool(project_row.label_descriptions.get(control.name)),
-        "describable": not (input_spec.is_record or control.antisymmetric),
+        "describable": not input_spec.is_record and kind_of(control).describes_labels(control),
     }
 
 

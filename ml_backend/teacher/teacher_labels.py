@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Ints, Mask, Rows, content_bytes, missing_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
+from ml_backend.kinds.base import Doubles, kind_of
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ReplyTable, Store
-from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
 
 _ROWS: WeakKeyDictionary[ReplyTable, dict[ControlSchema, tuple[Ints, Ints, Ints]]] = WeakKeyDictionary()
 """The result of `_rows_of_tasks` for each table of replies, by control, after the task ids that it is valid
@@ -26,52 +26,52 @@ for."""
 class TeacherLabels:
     """The labels of the m tasks that the teacher has labelled, in ascending order of task ids.
 
-    tasks                   (m,) int64 task ids
-    probabilities           (m, c) the teacher's probabilities
-    expected                (m, c) the expected labels of the annotators: `probabilities` corrected by `draft_confusion`
-    corrected               (m, c) the labels that are distilled: `probabilities` corrected by `distillation_confusion`,
-                            which leaves `probabilities` as it is as long as the annotators do not contradict the
-                            teacher
-    distillation_confusion  the `confusion` of the teacher, with a prior that trusts it fully
-    may_be_distilled        (m,) bool: the label may be distilled. False for a task that was annotated or skipped, and
-                            for a label that was given with few-shot examples. Whether a task is in the queue makes no
-                            difference, because the distilled labels influence the next queue
-    compared                number of these tasks that the annotators have annotated, without tasks that the teacher
-                            wrote
-    teacher                 the teacher's name, "" for no teacher
-    label_count             number of all labels that the teacher has given, also for earlier sets of labels
-    draft_confusion         the `confusion` of the teacher, with the prior that it is right in a share TRUST of the
-                            cases
-    digest                  of `tasks` and `probabilities`: it is equal as long as both are unchanged
+    tasks                     (m,) int64 task ids
+    predicted                 (m, ...) what the teacher says; of choices, its probabilities
+    expected                  (m, ...) the expected labels of the annotators: `predicted` corrected by
+                              `draft_reliability`
+    corrected                 (m, ...) the labels that are distilled: `predicted` corrected by
+                              `distillation_reliability`, which leaves `predicted` as it is as long as the annotators do
+                              not contradict the teacher
+    distillation_reliability  the `Kind.reliability` of the teacher, which is trusted
+    may_be_distilled          (m,) bool: the label may be distilled. False for a task that was annotated or skipped, and
+                              for a label that was given with few-shot examples. Whether a task is in the queue makes no
+                              difference, because the distilled labels influence the next queue
+    compared                  number of these tasks that the annotators have annotated, without tasks that the teacher
+                              wrote
+    teacher                   the teacher's name, "" for no teacher
+    label_count               number of all labels that the teacher has given, also for earlier sets of labels
+    draft_reliability         the `Kind.reliability` of the teacher, which is not trusted
+    digest                    of `tasks` and `predicted`: it is equal as long as both are unchanged
     """
 
     tasks: Ints
-    probabilities: Floats
-    expected: Floats
-    corrected: Floats
-    distillation_confusion: Doubles
+    predicted: Rows
+    expected: Rows
+    corrected: Rows
+    distillation_reliability: Doubles
     may_be_distilled: Mask
     compared: int
     teacher: str
     label_count: int
-    draft_confusion: Doubles
+    draft_reliability: Doubles
     digest: str
 
-    def of(self, tasks: Ints) -> Floats:
-        """(n, c) `expected` for the n `tasks`, NaN where the teacher has given no label."""
-        out = np.full((len(tasks), self.expected.shape[1]), np.nan, np.float32)
+    def of(self, tasks: Ints) -> Rows:
+        """(n, ...) `expected` for the n `tasks`, missing where the teacher has given no label."""
+        out = missing_rows(self.expected, len(tasks))
         if len(self.tasks):
             rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
             is_labelled = self.tasks[rows] == tasks
             out[is_labelled] = self.expected[rows[is_labelled]]
         return out
 
-    def compare(self, aggregated_labels: AggregatedLabels) -> tuple[Floats, Floats]:
-        """(k, c) `probabilities` and (k, c) the annotators' targets of the k tasks that both have labelled."""
+    def compare(self, aggregated_labels: AggregatedLabels) -> tuple[Rows, Rows]:
+        """(k, ...) `predicted` and (k, ...) the annotators' targets of the k tasks that both have labelled."""
         _, teacher_rows, annotator_rows = np.intersect1d(
             self.tasks, aggregated_labels.tasks, assume_unique=True, return_indices=True
         )
-        return self.probabilities[teacher_rows], aggregated_labels.targets[annotator_rows]
+        return self.predicted[teacher_rows], aggregated_labels.targets[annotator_rows]
 
 
 def load_teacher_labels(
@@ -80,31 +80,37 @@ def load_teacher_labels(
 ) -> TeacherLabels:  # fmt: skip
     """Loads the labels of a teacher from all its replies to questions with the present labels of a control. Each task
     has the newest of these replies to its text."""
-    replies, multiple = store.questions.cached_replies(project, teacher), control.multiple
+    replies, of_kind = store.questions.cached_replies(project, teacher), kind_of(control)
     tasks, reply_rows = _rows_of_tasks(replies, pool, control)
-    rows, shares_of_rows = replies.shares(control)
-    probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
+    predicted = _predicted(replies, control, reply_rows)
     was_without_examples = replies.alone[reply_rows]
     # without generated texts, because the teacher knew the label that it intended for them
     is_real = pool.is_not_generated(aggregated_labels.tasks)
     _, teacher_rows, annotator_rows = np.intersect1d(
         tasks, aggregated_labels.tasks[is_real], assume_unique=True, return_indices=True
     )
-    compared = probabilities[teacher_rows], aggregated_labels.targets[is_real][annotator_rows]
-    distillation_confusion, draft_confusion = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
+    compared = predicted[teacher_rows], aggregated_labels.targets[is_real][annotator_rows]
+    distillation_reliability = of_kind.reliability(control, *compared, is_trusted=True)
+    draft_reliability = of_kind.reliability(control, *compared, is_trusted=False)
     return TeacherLabels(
         tasks,
-        probabilities=probabilities,
-        expected=corrected(probabilities, draft_confusion, multiple),
-        corrected=corrected(probabilities, distillation_confusion, multiple),
-        distillation_confusion=distillation_confusion,
+        predicted=predicted,
+        expected=of_kind.expected(control, predicted, draft_reliability),
+        corrected=of_kind.expected(control, predicted, distillation_reliability),
+        distillation_reliability=distillation_reliability,
         may_be_distilled=was_without_examples & ~np.isin(tasks, aggregated_labels.annotated_or_skipped),
         compared=len(teacher_rows),
         teacher=teacher,
         label_count=len(replies.keys),
-        draft_confusion=draft_confusion,
-        digest=sha256(tasks.tobytes() + probabilities.tobytes()).hexdigest(),
+        draft_reliability=draft_reliability,
+        digest=sha256(tasks.tobytes() + content_bytes(predicted)).hexdigest(),
     )
+
+
+def _predicted(replies: ReplyTable, control: ControlSchema, rows: Ints) -> Rows:
+    """(m, ...) the predictions in the replies with these rows (m,) of the table."""
+    all_rows, contents = replies.contents(control)
+    return kind_of(control).read_replies(control, contents[np.searchsorted(all_rows, rows)])
 
 
 def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSchema) -> tuple[Ints, Ints]:
@@ -114,7 +120,7 @@ def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSche
     cache = _ROWS.setdefault(replies, {})
     cached = cache.get(control)
     if cached is None or cached[0] is not pool.tasks:
-        rows, _ = replies.shares(control)
+        rows, _ = replies.contents(control)
         pool_rows, key_indices = pool.rows_with([replies.keys[row] for row in rows.tolist()])
         order = np.argsort(pool.tasks[pool_rows], kind="stable")
         cached = pool.tasks, pool.tasks[pool_rows[order]], rows[key_indices[order]]
@@ -124,47 +130,43 @@ def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSche
 
 def expected_labels_of_texts(
     store: Store, teacher: str, control: ControlSchema, project: int, texts: Sequence[str]
-) -> Floats:
-    """(n, c) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
-    confusion matrix that the last round has stored. As in `load_teacher_labels`, the newest reply with the present
-    labels counts."""
-    out = np.full((len(texts), len(control.labels)), np.nan, np.float32)
+) -> Rows:
+    """(n, ...) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
+    reliability that the last round has stored. As in `load_teacher_labels`, the newest reply with the present labels
+    counts."""
+    of_kind = kind_of(control)
+    out = missing_rows(of_kind.as_targets(control, []), len(texts))
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
-    rows, shares_of_rows = replies.shares(control)
-    newest = {replies.keys[row]: i for i, row in enumerate(rows.tolist())}
+    rows, _ = replies.contents(control)
+    newest = {replies.keys[row]: row for row in rows.tolist()}
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:
-        probabilities = _normalized(shares_of_rows[[newest[keys[i]] for i in labelled]], control.multiple)
-        stored = store.stats.confusion(project, control.name)
-        if stored and (stored.teacher, stored.labels, stored.multiple) == (teacher, control.labels, control.multiple):
-            matrix = stored.matrix
+        predicted = _predicted(replies, control, np.array([newest[keys[i]] for i in labelled], np.int64))
+        stored = store.stats.reliability(project, control.name)
+        if stored and stored.is_of(teacher, control):
+            reliability = stored.values
         else:  # no round has compared the teacher with the annotators yet
-            matrix = confusion(out[:0], out[:0], control.multiple)
-        out[labelled] = corrected(probabilities, matrix, control.multiple)
+            reliability = of_kind.reliability(control, predicted[:0], out[:0], is_trusted=False)
+        out[labelled] = of_kind.expected(control, predicted, reliability)
     return out
 
 
 def no_teacher_labels(control: ControlSchema) -> TeacherLabels:
     """The empty labels of a teacher that has labelled no task."""
-    empty = np.empty((0, len(control.labels)), np.float32)
-    distillation_confusion = confusion(empty, empty, control.multiple, trust=1.0)
+    of_kind = kind_of(control)
+    empty = of_kind.as_targets(control, [])
+    distillation_reliability = of_kind.reliability(control, empty, empty, is_trusted=True)
+    draft_reliability = of_kind.reliability(control, empty, empty, is_trusted=False)
     return TeacherLabels(
-        np.empty(0, np.int64), empty, empty, empty, distillation_confusion, np.empty(0, np.bool_), 0, "", 0,
-        confusion(empty, empty, control.multiple), "",
+        np.empty(0, np.int64), empty, empty, empty, distillation_reliability, np.empty(0, np.bool_), 0, "", 0,
+        draft_reliability, "",
     )  # fmt: skip
 
 
-def shares(control: ControlSchema, label_shares: Sequence[Mapping[str, float]]) -> Floats:
+def shares(control: ControlSchema, label_shares: Sequence[Mapping[str, float]]) -> Rows:
     """(m, c) the probabilities of m replies, each label -> probability, in the columns of the schema. A label that a
     reply does not have gets 0 before they are normalized."""
     rows = [[shares_of_reply.get(label, 0.0) for label in control.labels] for shares_of_reply in label_shares]
-    return _normalized(np.array(rows, np.float32).reshape(len(rows), len(control.labels)), control.multiple)
-
-
-def _normalized(probabilities: Floats, multiple: bool) -> Floats:
-    """(m, c) rows that sum to one for a single choice; the unchanged probabilities for multiple choices."""
-    if multiple:
-        return probabilities
-    out = probabilities + np.float32(1e-6)  # a row of zeros becomes uniform
-    return np.asarray(out / out.sum(axis=1, keepdims=True))
+    probabilities = np.array(rows, np.float32).reshape(len(rows), len(control.labels))
+    return kind_of(control).read_replies(control, probabilities)

@@ -8,8 +8,9 @@ import structlog
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Pool, TrainingSet
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.choices.predictions import ChoicePredictions
+from ml_backend.kinds.base import kind_of
 
 ROWS = 8  # of an example problem that is just large enough for every plugin
 
@@ -26,10 +27,12 @@ def warm(settings: Settings) -> None:
         encoder.sketch(texts)
         vectors: Floats = encoder.encode(texts)
         targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
-        learner = registry.learner(options.learner)
+        control = ChoicesSchema("", "", ("no", "yes"))
+        of_kind = kind_of(control)
+        learner = of_kind.learner(control, options.learner)
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
         all_rows = np.ones(ROWS, np.bool_)
-        predictions = ChoicePredictions(learner.predict(fit.tensors, vectors), multiple=False)
+        predictions = of_kind.predictions(control, learner.predict(fit.tensors, vectors))
         pool = Pool(vectors, predictions, ~all_rows, all_rows)
         registry.acquisition(options.acquisition).select(pool, 1, 0)
     except Exception as error:  # the worker runs without a warm-up, too

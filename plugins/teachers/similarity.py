@@ -13,7 +13,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.types import label_words
 
 TEMPLATES = ("{}", "This text is about {}.")
@@ -47,7 +47,7 @@ class Similarity:
         for start in range(0, len(vectors), self._chunk_rows):
             chunk = slice(start, start + self._chunk_rows)
             cosines = np.asarray(vectors[chunk], dtype=np.float32) @ label_vectors.T
-            if control.multiple:
+            if takes_several_labels(control):
                 out[chunk] = 1.0 / (1.0 + np.exp(-SHARPNESS * (cosines - EVEN_COSINE)))
             else:
                 exponentials = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))

@@ -15,7 +15,7 @@ import click
 import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
-from schemas import first_of
+from schemas import as_choices, first_of
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
@@ -204,7 +204,7 @@ def test_an_export_reserves_the_cost_of_its_requests(
 
 
 def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:
-    control = SCHEMA.controls[0]
+    control = as_choices(SCHEMA.controls[0])
     others = [
         replace(control, labels=control.labels[:-1]),
         replace(control, labels=(*control.labels, "stone")),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas import chosen
+from schemas import as_choices, chosen
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
@@ -88,7 +88,7 @@ class Project:
         return {
             "from_name": self.schema.controls[0].name,
             "to_name": self.schema.controls[0].source,
-            **write_region_value(choices, self.schema.controls[0]),
+            **write_region_value(choices, as_choices(self.schema.controls[0])),
         }
 
     def seen(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from running_backend import Backend, Project, until
 from texts import messages
 
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.kinds.aggregation import aggregate_annotations
 from ml_backend.label_studio.client import LabelStudioClient
 
 pytestmark = pytest.mark.e2e

@@ -10,10 +10,11 @@ import pytest
 from label_studio_templates import learnt_titles, templates
 from prediction_validation import validation_errors
 from running_backend import Backend, Project, running_backend
+from schemas import as_choices
 from texts import messages
 from topic_projects import topic_project
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
@@ -82,7 +83,7 @@ def annotate(project: Project) -> None:
 def labels_of_topic(control: ControlSchema, place: int, topic: str) -> list[str]:
     """One of the last labels of a control, which the topic and the place of the control decide, with its ancestors."""
     labels = control.labels[::-1]
-    return with_ancestors([labels[(TOPICS.index(topic) + place) % len(labels)]], control)
+    return with_ancestors([labels[(TOPICS.index(topic) + place) % len(labels)]], as_choices(control))
 
 
 def annotated_project(backend: Backend, project: Project, config: str) -> AnnotatedProject:
@@ -102,7 +103,7 @@ def test_each_prediction_has_a_draft_of_each_learnt_control(annotated: Annotated
     """With several choices, a draft may be empty: then it has no region."""
     controls = annotated.project.schema.controls
     names = {control.name for control in controls}
-    never_empty = {control.name for control in controls if not control.multiple}
+    never_empty = {control.name for control in controls if not takes_several_labels(control)}
     drafted = [[region["from_name"] for region in row["result"]] for row in annotated.predictions]
     assert len(drafted) == TASKS - ANNOTATIONS
     assert [sorted(drafts) for drafts in drafted] == [sorted({*drafts}) for drafts in drafted], "one region per control"
@@ -117,7 +118,7 @@ def test_label_studio_finds_no_error_in_the_predictions(annotated: AnnotatedProj
 
 def test_the_label_stream_serves_a_draft_of_each_learnt_control(annotated: AnnotatedProject) -> None:
     empty = [name for name, draft in annotated.served.drafts.items() if not draft]
-    several = [control.name for control in annotated.project.schema.controls if control.multiple]
+    several = [control.name for control in annotated.project.schema.controls if takes_several_labels(control)]
     assert {*empty} <= {*several}
 
 

@@ -93,8 +93,7 @@ def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None
     assert len(learner.fit_sizes) == CURVE_POINTS + RECENT_MODELS - 1
     predicts_one = past.sizes >= 100
     assert (past.scores == ((np.arange(n) % 2 == 1) == predicts_one[:, None])).all()
-    assert past.predictions is not None
-    of_label_one = past.predictions[..., 1] if multiple else past.predictions == 1
+    of_label_one = np.array(past.predictions)[..., 1] == 1
     assert of_label_one.shape == (RECENT_MODELS, 7)
     assert of_label_one[:, 0].tolist() == [False, False, True, True]
 
@@ -102,7 +101,7 @@ def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None
 def test_there_are_no_successive_learners_before_the_oldest_has_its_first_rows() -> None:
     min_answers = MIN_CURVE_ANSWERS + (RECENT_MODELS - 1) * ANSWERS_BETWEEN_MODELS
     stop_set = np.zeros((7, 4), np.float32)
-    assert predict_retrospectively(CountingLearner(), rows(min_answers - 1), stop_set, 0, scorer()).predictions is None
+    assert not predict_retrospectively(CountingLearner(), rows(min_answers - 1), stop_set, 0, scorer()).predictions
     assert predict_retrospectively(CountingLearner(), rows(min_answers), stop_set, 0, scorer()).predictions is not None
 
 

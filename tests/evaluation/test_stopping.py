@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from schemas import choices_control
 from scipy.optimize import curve_fit
 from sklearn.metrics import cohen_kappa_score
 
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 from ml_backend.evaluation.stopping import (
     FORECAST_LABELS,
-    MIN_STABLE_KAPPA,
+    MIN_STABLE_AGREEMENT,
     MIN_USEFUL_GAIN,
     Gain,
     Stability,
@@ -26,6 +28,7 @@ from ml_backend.evaluation.stopping import (
     measure_stability,
     power_law,
 )
+from ml_backend.kinds.choices.kind import CHOICES
 
 SIZES = np.array([20, 43, 92, 198, 425])
 
@@ -44,18 +47,22 @@ def test_kappa_is_scikits_but_for_raters_that_know_one_answer(n: int, c: int, se
 def test_predictions_settle_when_the_mean_of_the_agreements_reaches_the_threshold(rng: np.random.Generator) -> None:
     predictions = np.tile(rng.integers(0, 4, 1000), (4, 1))
     predictions[0, :30] = (predictions[0, :30] + 1) % 4
-    result = measure_stability(predictions)
+    result = measure_stability([*predictions], kappa)
+    assert result is not None
     assert result.agreements[1:] == (1.0, 1.0)
-    assert result.kappa == pytest.approx((cohen_kappa_score(predictions[0], predictions[1]) + 2) / 3)
+    assert result.mean == pytest.approx((cohen_kappa_score(predictions[0], predictions[1]) + 2) / 3)
     assert not result.is_stable
-    assert result.kappa == pytest.approx(MIN_STABLE_KAPPA, abs=0.005)
+    assert result.mean == pytest.approx(MIN_STABLE_AGREEMENT, abs=0.005)
     predictions[0, :15] = predictions[1, :15]
-    assert measure_stability(predictions).is_stable
+    settled = measure_stability([*predictions], kappa)
+    assert settled is not None and settled.is_stable
 
 
 def test_several_labels_agree_in_all_their_decisions(rng: np.random.Generator) -> None:
     predictions = rng.random((2, 50, 3)) < 0.3
-    result = measure_stability(predictions)
+    agreement = partial(CHOICES.agreement, choices_control("abc", multiple=True))
+    result = measure_stability([*predictions.astype(np.float32)], agreement)
+    assert result is not None
     expected = cohen_kappa_score(predictions[0].ravel(), predictions[1].ravel())
     assert result.agreements == pytest.approx((expected,))
 

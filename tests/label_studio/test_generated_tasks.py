@@ -20,7 +20,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import SYNTHETIC_FIELD, content_key
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.kinds.aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
 from ml_backend.loop.context import RoundContext

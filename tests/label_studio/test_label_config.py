@@ -9,6 +9,7 @@ from fake_label_studio import MULTIPLE, SINGLE
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from schemas import as_choices
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.label_studio.label_config import read_schema
@@ -31,14 +32,14 @@ def choices(inner: str = TWO, name: str = "label", to: str = "text", rest: str =
 def test_a_single_choice_is_read() -> None:
     schema = read_schema(SINGLE)
     assert schema.controls[0].labels == ("fruit", "metal", "animal")
-    assert not schema.controls[0].multiple
+    assert not as_choices(schema.controls[0]).multiple
     assert (schema.controls[0].name, schema.controls[0].source, schema.input.text_field) == ("label", "text", "text")
     assert schema.controls[0].hints == ()
 
 
 def test_several_choices_are_read() -> None:
-    assert read_schema(MULTIPLE).controls[0].multiple
-    assert not read_schema(view(TEXT, choices(rest='choice="single-radio"'))).controls[0].multiple
+    assert as_choices(read_schema(MULTIPLE).controls[0]).multiple
+    assert not as_choices(read_schema(view(TEXT, choices(rest='choice="single-radio"'))).controls[0]).multiple
 
 
 def test_control_source_and_field_have_the_names_in_the_configuration() -> None:
@@ -50,7 +51,7 @@ def test_control_source_and_field_have_the_names_in_the_configuration() -> None:
 def test_a_label_is_the_name_that_annotators_read_and_its_alias_is_stored() -> None:
     schema = read_schema(view(TEXT, choices('<Choice value="Positive" alias="pos"/><Choice value="neg"/>')))
     assert schema.controls[0].labels == ("Positive", "neg")
-    assert schema.controls[0].stored == (("pos",), ("neg",))
+    assert as_choices(schema.controls[0]).stored == (("pos",), ("neg",))
 
 
 def test_hints_belong_to_their_labels() -> None:
@@ -100,11 +101,19 @@ def test_one_choice_is_enough_if_several_may_be_chosen() -> None:
         (view('<Text name="text" value="always this"/>', choices()), "must take its value"),
         (view('<Text name="text" value="$text" valueType="url"/>', choices()), "must not be a URL"),
         (view(TEXT, choices(to="nowhere")), "."),
+        (view(TEXT, choices(), choices()), "has the name of another control"),
+        (view(TEXT, choices(), '<Rating name="label" toName="text"/>'), "has the name of another control"),
     ],
 )
 def test_an_unsupported_configuration_is_refused_with_a_reason(config: str, message: str) -> None:
     with pytest.raises(UnsupportedConfigError, match=message):
         read_schema(config)
+
+
+def test_controls_of_one_name_are_not_learnt_and_the_others_are() -> None:
+    schema = read_schema(view(TEXT, choices(), choices(), '<Rating name="stars" toName="text"/>'))
+    assert [control.name for control in schema.controls] == ["stars"]
+    assert [(control.name, control.code) for control in schema.unlearnt] == [("label", "name")]
 
 
 def test_an_error_tells_nothing_of_the_file_system(tmp_path: Path) -> None:

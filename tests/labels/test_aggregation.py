@@ -19,7 +19,7 @@ from statements import read_all_annotations
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, Draft, Prediction
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations, digest_text, digest_value
+from ml_backend.kinds.aggregation import aggregate_annotations, digest_text, digest_value
 from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.labels.draft_acceptance import DraftUse

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from schemas import CONTROL, by_control
 
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.types import Annotation, Draft, Label
 from ml_backend.labels.annotation_times import AnnotationTimes
 from ml_backend.labels.draft_acceptance import MAX_ANNOTATION_SECONDS, MIN_TIMED_ANNOTATIONS
@@ -28,7 +29,7 @@ def answer(task: int, *choices: str, mood: str = "", seconds: float | None = Non
 
 def times_of(*annotated: tuple[PublishedDraft, Annotation]) -> AnnotationTimes:
     """The times of tasks with one annotation each."""
-    times = AnnotationTimes([CONTROL, MOOD])
+    times = AnnotationTimes([ChoicesSchema(name, "text") for name in (CONTROL, MOOD)])
     for draft, annotation in annotated:
         times.update(draft.task, draft, [annotation])
     return times

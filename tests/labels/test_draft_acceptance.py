@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from fake_label_studio import SINGLE
 from projects import set_up
-from schemas import CONTROL, by_control, labelled
+from schemas import CONTROL, as_choices, by_control, fitted_choices, labelled
 from stats_row import write_stats_row
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Annotation, Draft, EstimateSource, TaskContent, content_key
 from ml_backend.evaluation.metrics import wilson_interval
@@ -27,9 +27,7 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import PublishedDraft, Store
 from ml_backend.teacher import prompts
 
-SCHEMA = ProjectSchema(
-    InputSpec(text_field="text"), (ControlSchema(CONTROL, "text", ("fruit", "metal", "animal"), False),)
-)
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema(CONTROL, "text", ("fruit", "metal", "animal")),))
 
 
 def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:
@@ -43,7 +41,7 @@ def answer(task: int, *choices: str, number: int = 0, skip: bool = False) -> Ann
 
 def acceptance_of(*annotated: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
     """The counts of tasks with one published draft and one annotation each."""
-    counts = AcceptanceCounts(CONTROL)
+    counts = AcceptanceCounts(SCHEMA.controls[0])
     for draft, annotation in annotated:
         counts.update(draft.task, draft, [annotation])
     return counts
@@ -71,7 +69,7 @@ def test_an_annotation_that_could_not_be_read_is_not_counted() -> None:
 
 
 def test_the_first_annotation_is_compared_with_the_draft() -> None:
-    counts = AcceptanceCounts(CONTROL)
+    counts = AcceptanceCounts(SCHEMA.controls[0])
     annotations = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
     counts.update(1, shown(1, "teacher", "fruit"), annotations)
     counts.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
@@ -102,9 +100,8 @@ def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
-    measured = agreement(
-        probabilities, targets, replace(SCHEMA.controls[0], multiple=True), EstimateSource.TEACHER_LABELS
-    )
+    control = replace(as_choices(SCHEMA.controls[0]), multiple=True)
+    measured = agreement(probabilities, targets, control, EstimateSource.TEACHER_LABELS)
     assert measured.overall == wilson_interval(2, 3, EstimateSource.TEACHER_LABELS), "split annotators accept both"
     assert measured.by_class == {
         "fruit": wilson_interval(1, 1, EstimateSource.TEACHER_LABELS),
@@ -146,7 +143,8 @@ def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     no_tasks = np.empty(0, np.int64)
     assert learner_agreement(None, SCHEMA.controls[0], no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.controls[0].labels, False, np.arange(3), b"", targets)
+    control = fitted_choices(SCHEMA.controls[0].labels)
+    snapshot = TrainingSnapshot("logistic", "fake", control, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
     result = learner_agreement(model, SCHEMA.controls[0], no_tasks)

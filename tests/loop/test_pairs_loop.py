@@ -10,9 +10,11 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, text_about
 from round_fixtures import MakeRound, active
+from schemas import as_choices
 
 from ml_backend.core.arrays import PseudoLabels
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import compares_pair
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
@@ -89,7 +91,7 @@ def test_both_controls_are_learnt_from_one_vector_space(
     compared: dict[int, tuple[str, str]], server: FakeLabelStudio, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     models = project_model.load(store, 5, 2).by_control
-    assert {name: (model.snapshot.space, model.snapshot.antisymmetric) for name, model in models.items()} == {
+    assert {name: (model.snapshot.space, compares_pair(model.snapshot.control)) for name, model in models.items()} == {
         "fruit": ("pairs-fake", True),
         "other": ("pairs-fake", False),
     }
@@ -156,7 +158,7 @@ def test_the_teachers_labels_are_distilled_as_differences(
     taught = PseudoLabels(context.pool.encoded_vectors(rows), targets, np.ones(40, np.float32))
     collected = distillation.collect_distillation_input(context, "logistic", no_teacher_labels(PAIR), taught)
     assert not collected.phrases.texts, "the names of the sides mean nothing"
-    priors = distillation.distil(collected, False, context.encoder, seed=0)
+    priors = distillation.distil(collected, PAIR, context.encoder, seed=0)
     assert priors.keys() == {"labels"} and priors["labels"]["weight"].shape == (fake_encoder.dim, 2)
     assert len(distillation.pseudo_labels_of_names(PAIR, context.encoder).vectors) == 0
 
@@ -168,7 +170,7 @@ def test_a_prior_of_differences_is_loaded_for_a_comparison_only(context: Project
     distillation.update_prior(store, context.project_row, collected, PAIR, context.encoder)
     project_row, space = store.projects.ensure(5), context.pool.space
     assert distillation.load_priors(store, project_row, "logistic", space, PAIR).tensors
-    choices = replace(PAIR, tag="Choices", antisymmetric=False)
+    choices = replace(as_choices(PAIR), tag="Choices", antisymmetric=False)
     assert not distillation.load_priors(store, project_row, "logistic", space, choices).tensors
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plugin_overrides import OverridePlugins
 from pools import choices_of, clustered, make_pool, unit_vectors
-from schemas import by_control, text_schema
+from schemas import by_control, fitted_choices, text_schema
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
@@ -75,7 +75,8 @@ def model_of(tasks: list[int], multiple: bool = False) -> FittedModel:
     """A model of these tasks that predicts the largest coordinate; its held-out probabilities are 0.5, 0.3 and 0.2."""
     n = len(tasks)
     targets = np.eye(3, dtype=np.float32)[np.arange(n) % 3]
-    snapshot = TrainingSnapshot("logistic", "fake", LABELS, multiple, np.array(tasks), b"", targets)
+    control = fitted_choices(LABELS, multiple=multiple)
+    snapshot = TrainingSnapshot("logistic", "fake", control, np.array(tasks), b"", targets)
     tensors = {
         "weight": np.eye(3, dtype=np.float32) * 8,
         "bias": np.zeros(3, np.float32),

@@ -7,16 +7,17 @@ import json
 import numpy as np
 import pytest
 from plugin_overrides import OverridePlugins
+from schemas import fitted_choices
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import record_text
 from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, explain_drafts
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder
 from plugins.learners.calibration import linear_probabilities
 
-SCHEMA = ProjectSchema(InputSpec(record_field="record"), (ControlSchema("label", "record", ("no", "yes"), False),))
+SCHEMA = ProjectSchema(InputSpec(record_field="record"), (ChoicesSchema("label", "record", ("no", "yes")),))
 
 
 def pool(n: int = 200) -> list[dict[str, object]]:
@@ -55,10 +56,11 @@ def model_with(weight: Floats) -> FittedModel:
         "bias": np.zeros(2, np.float32),
         "multiple": np.array([False]),
     }
+    no_targets = np.empty((0, 2), np.float32)
     snapshot = TrainingSnapshot(
-        "head", "records", SCHEMA.controls[0].labels, False, np.empty(0, np.int64), b"", np.empty((0, 2), np.float32)
+        "head", "records", fitted_choices(("no", "yes")), np.empty(0, np.int64), b"", no_targets
     )
-    return FittedModel(1, snapshot, tensors, np.empty((0, 2), np.float32))
+    return FittedModel(1, snapshot, tensors, no_targets)
 
 
 def test_effects_of_a_linear_head_are_weight_times_value_by_field() -> None:
@@ -71,7 +73,7 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field() -> None:
     learner = model_with(weight)
     probabilities = learner.predict(SCHEMA.controls[0], vectors)
     chosen = probabilities >= probabilities.max(axis=1, keepdims=True)
-    explanations = explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, chosen)
+    explanations = explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, probabilities)
     for row, explanation in enumerate(explanations):
         sign = 1 if chosen[row, 1] else -1
         by_field: dict[str, float] = {}
@@ -99,9 +101,10 @@ def test_missing_and_long_values_are_shortened() -> None:
         weight = np.zeros(encoder.dim, np.float32)
         weight[columns] = 9 * vectors[row, columns]
         learner = model_with(weight)
-        chosen = np.array([[False, True]])
+        probabilities = learner.predict(SCHEMA.controls[0], vectors[row : row + 1])
+        assert probabilities.argmax() == 1
         assert explain_drafts(
-            learner, SCHEMA.controls[0], encoder, texts[row : row + 1], vectors[row : row + 1], chosen
+            learner, SCHEMA.controls[0], encoder, texts[row : row + 1], vectors[row : row + 1], probabilities
         ) == [(expected,)]
 
 
@@ -111,9 +114,6 @@ def test_a_draft_that_no_field_supports_has_no_explanation() -> None:
     texts = [record_text(record) for record in records[:3]]
     vectors = encoder.encode(texts)
     learner = model_with(np.zeros(encoder.dim, np.float32))
-    assert explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [
-        (),
-        (),
-        (),
-    ]
-    assert explain_drafts(learner, SCHEMA.controls[0], encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []
+    probabilities = learner.predict(SCHEMA.controls[0], vectors)
+    assert explain_drafts(learner, SCHEMA.controls[0], encoder, texts, vectors, probabilities) == [(), (), ()]
+    assert explain_drafts(learner, SCHEMA.controls[0], encoder, [], vectors[:0], probabilities[:0]) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from schemas import text_schema
+from schemas import fitted_choices, text_schema
 from stored_models import load_best_learner, load_learner, save_learner
 
 from ml_backend.core.exceptions import ArtifactError
@@ -37,12 +37,11 @@ def model(number: int = 1, space: str = "fake", multiple: bool = False) -> Fitte
     return FittedModel(number, snapshot(space=space, multiple=multiple), tensors, held_out)
 
 
-def snapshot(**values: Any) -> TrainingSnapshot:
+def snapshot(*, labels: tuple[str, ...] = LABELS, multiple: bool = False, **values: Any) -> TrainingSnapshot:
     base = TrainingSnapshot(
         plugin="logistic",
         space="fake",
-        labels=LABELS,
-        multiple=False,
+        control=fitted_choices(labels, multiple=multiple),
         tasks=np.array([3, 5, 8, 13]),
         texts=b"".join(content_key(text) for text in "abcd"),
         targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]],

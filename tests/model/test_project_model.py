@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from schemas import fitted_choices
 
 from ml_backend.core.types import ControlVersion, ModelVersion
 from ml_backend.model import project_model
@@ -17,9 +18,8 @@ LABELS = {"topic": ("fruit", "metal", "animal"), "mood / how?": ("good", "bad")}
 def fitted(control: str, number: int = 1, space: str = "fake", multiple: bool = False) -> FittedModel:
     c = len(LABELS[control])
     targets = np.eye(c, dtype=np.float32)
-    snapshot = TrainingSnapshot(
-        "logistic", space, LABELS[control], multiple, np.arange(1, c + 1), bytes(16 * c), targets
-    )
+    fitted_control = fitted_choices(LABELS[control], multiple=multiple)
+    snapshot = TrainingSnapshot("logistic", space, fitted_control, np.arange(1, c + 1), bytes(16 * c), targets)
     held_out = np.full((c, c), 0.5, np.float32)
     return FittedModel(number, snapshot, {"weight": targets * number, "control": np.array([c])}, held_out, "cues")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from schemas import text_schema
+from schemas import fitted_choices, text_schema
 
 from ml_backend.core.arrays import Fit, Floats, Ints, TrainingSet
 from ml_backend.model import fitted_model
@@ -14,6 +14,7 @@ from plugins.learners.logistic import Logistic
 
 LABELS = ("a", "b", "c")
 SCHEMA = text_schema(LABELS)
+FITTED = fitted_choices(LABELS)
 
 
 def labelled_tasks(n: int, seed: int = 0) -> tuple[Ints, Floats]:
@@ -25,13 +26,14 @@ def labelled_tasks(n: int, seed: int = 0) -> tuple[Ints, Floats]:
 
 @pytest.mark.parametrize("n", [3, MAX_FITTED_TASKS])
 def test_up_to_the_maximum_all_tasks_are_fitted_on(n: int) -> None:
-    assert training_sample(*labelled_tasks(n), np.ones(n, np.bool_)) is None
+    tasks, targets = labelled_tasks(n)
+    assert training_sample(tasks, targets > 0, np.ones(n, np.bool_)) is None
 
 
 def test_the_sample_has_the_new_targets_and_the_rare_labels() -> None:
     tasks, targets = labelled_tasks(30_000)
     new = np.arange(30_000) % 500 == 7
-    sample = training_sample(tasks, targets, new)
+    sample = training_sample(tasks, targets > 0, new)
     assert sample is not None
     rows = sample.rows
     assert len(rows) == len(set(rows.tolist())) == MAX_FITTED_TASKS
@@ -43,8 +45,8 @@ def test_the_sample_has_the_new_targets_and_the_rare_labels() -> None:
 def test_one_more_target_hardly_changes_the_sample() -> None:
     tasks, targets = labelled_tasks(30_000)
     old = np.zeros(30_000, np.bool_)
-    before = training_sample(tasks[:-1], targets[:-1], old[:-1])
-    now = training_sample(tasks, targets, np.arange(30_000) == 29_999)
+    before = training_sample(tasks[:-1], targets[:-1] > 0, old[:-1])
+    now = training_sample(tasks, targets > 0, np.arange(30_000) == 29_999)
     assert before is not None and now is not None
     assert 29_999 in now.rows
     assert len(np.setdiff1d(before.rows, now.rows)) <= 2
@@ -52,7 +54,7 @@ def test_one_more_target_hardly_changes_the_sample() -> None:
 
 def test_the_weights_restore_the_frequency_of_every_label() -> None:
     tasks, targets = labelled_tasks(30_000)
-    sample = training_sample(tasks, targets, np.arange(30_000) % 500 == 7)
+    sample = training_sample(tasks, targets > 0, np.arange(30_000) % 500 == 7)
     assert sample is not None
     np.testing.assert_allclose(sample.weights @ targets[sample.rows], targets.sum(axis=0), rtol=1e-4)
 
@@ -70,7 +72,7 @@ def test_a_rare_label_is_not_predicted_more_often_because_it_is_over_represented
     tasks, targets, vectors = rare(60_000)
     learners = []
     for number, n in enumerate((10_000, 50_000), 1):
-        snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
         learners.append(fitted_model.fit_model(snapshot, vectors[:n], None, number)[0])
     predictions = [learner.predict(SCHEMA.controls[0], vectors[50_000:]) for learner in learners if learner is not None]
     assert [probabilities[:, 1].mean() for probabilities in predictions] == pytest.approx([0.03, 0.03], abs=0.01)
@@ -83,11 +85,9 @@ def test_a_model_of_wrong_targets_differs_from_the_serving_model_also_for_many_t
     tasks, targets, vectors = rare(7_000)
     wrong = targets.copy()
     wrong[6_000:] = np.eye(3, dtype=np.float32)[2]
-    snapshot = TrainingSnapshot(
-        "logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000]
-    )
+    snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000])
     serving, _ = fitted_model.fit_model(snapshot, vectors[:6_000], None, 1)
-    snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
+    snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks, tasks.tobytes(), wrong)
     _, fit = fitted_model.fit_model(snapshot, vectors, serving, 2)
     assert serving is not None and fit is not None and fit.held_out_earlier is not None
     assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
@@ -99,7 +99,7 @@ def fitted(n: int, serving: FittedModel | None, number: int) -> tuple[FittedMode
     and those of the serving model."""
     tasks, targets = labelled_tasks(12_000)
     vectors = targets @ np.eye(3, 4, dtype=np.float32) + np.random.default_rng(1).normal(0, 0.3, (12_000, 4))
-    snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+    snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
     learner, fit = fitted_model.fit_model(snapshot, vectors[:n].astype(np.float32), serving, number)
     assert learner is not None and fit is not None
     return learner, fit.held_out, fit.held_out_earlier
@@ -136,7 +136,7 @@ def test_above_the_maximum_the_serving_model_is_not_cross_validated_again(
     tasks, targets, vectors = rare(300)
     serving = None
     for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
-        snapshot = TrainingSnapshot(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        snapshot = TrainingSnapshot(plugin, "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
         serving, new_fit = fitted_model.fit_model(snapshot, vectors[:n], serving, number)
         assert new_fit is not None and (new_fit.held_out_earlier is not None) == (number > 0)
     assert fits == [True, False], "nor is a rival fitted with the plugin of the serving model"

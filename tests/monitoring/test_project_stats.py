@@ -28,7 +28,7 @@ from ml_backend.core.types import (
     TaskContent,
     content_key,
 )
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.kinds.aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import agreement, learner_agreement, learner_draft_share
@@ -226,9 +226,10 @@ def test_tasks_that_were_added_after_the_round_are_counted(
 def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
     fill_by_hand(store, 20, teacher_labels=10)
     write_stats_row(store)
-    assert store.stats.document(5) and store.stats.inputs_digest(5) and store.stats.confusion(5, CONTROL)
+    assert store.stats.document(5) and store.stats.inputs_digest(5) and store.stats.reliability(5, CONTROL)
     store.forget(5)
-    assert (store.stats.document(5), store.stats.inputs_digest(5), store.stats.confusion(5, CONTROL)) == ({}, "", None)
+    assert (store.stats.document(5), store.stats.inputs_digest(5)) == ({}, "")
+    assert store.stats.reliability(5, CONTROL) is None
 
 
 def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
@@ -236,10 +237,10 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     write_stats_row(any_store)
     write_stats_row(any_store)
     assert any_store.stats.document(5)["tasks"] == 20
-    confusion = any_store.stats.confusion(5, CONTROL)
-    assert confusion is not None
-    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.controls[0].labels, (3, 3))
-    assert np.allclose(confusion.matrix.sum(axis=1), 1)
+    reliability = any_store.stats.reliability(5, CONTROL)
+    assert reliability is not None
+    assert (reliability.teacher, reliability.labels) == (TEACHER, SCHEMA.controls[0].labels)
+    assert reliability.values.shape == (3, 3) and np.allclose(reliability.values.sum(axis=1), 1)
 
 
 def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.exceptions import TeacherUnavailableError
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import content_key
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
@@ -16,7 +16,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal", "animal")),))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 

@@ -14,14 +14,14 @@ from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit
 from plugin_overrides import OverridePlugins
 from pools import choices_of
 from round_fixtures import queue
-from schemas import CONTROL, text_schema
+from schemas import CONTROL, as_choices, text_schema
 from simulations import FewClusters
 from sklearn.metrics import accuracy_score, f1_score
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
@@ -160,7 +160,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
 
 @pytest.mark.parametrize("strategy", ["margin", "cluster-uncertainty", "badge"])
 def test_a_control_of_weight_zero_is_learnt_but_does_not_change_the_order(strategy: str) -> None:
-    parity = ControlSchema("parity", "text", ("even", "odd"), False)
+    parity = ChoicesSchema("parity", "text", ("even", "odd"))
     schema = replace(SCHEMA, controls=(*SCHEMA.controls, parity))
 
     def with_parity(pool: LabelledPool) -> LabelledPool:
@@ -349,7 +349,7 @@ def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pyt
 
 def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """This happens with several labels in a small group."""
-    schema = replace(SCHEMA, controls=(replace(SCHEMA.controls[0], multiple=True),))
+    schema = replace(SCHEMA, controls=(replace(as_choices(SCHEMA.controls[0]), multiple=True),))
     test = LabelledPool(
         np.zeros((3, 2), np.float32),
         {CONTROL: np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32)},

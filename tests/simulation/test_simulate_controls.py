@@ -89,7 +89,7 @@ def test_a_control_is_learnt_and_tested_on_the_tasks_with_a_label_for_it(
     simulation.write(export(60, 30))
     tested: dict[str, set[int]] = {LABEL: set(), MOOD: set()}
     fitted: dict[int, set[int]] = {3: set(), 2: set()}
-    measure, fit = replay._test_metrics, fitted_model.fit_model
+    measure, fit = replay._simulation_metrics, fitted_model.fit_model
 
     def spy_metrics(control: Any, learner: Any, targets: Any, test: replay.LabelledPool) -> Any:
         tested[control.name].add(len(test))
@@ -101,7 +101,7 @@ def test_a_control_is_learnt_and_tested_on_the_tasks_with_a_label_for_it(
         assert np.isfinite(snapshot.targets).all()
         return fit(snapshot, *others)
 
-    monkeypatch.setattr(replay, "_test_metrics", spy_metrics)
+    monkeypatch.setattr(replay, "_simulation_metrics", spy_metrics)
     monkeypatch.setattr(fitted_model, "fit_model", spy_fit)
     simulator = simulation.run(seeds=1)
     sizes = {

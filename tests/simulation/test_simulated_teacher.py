@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, WORDS, text_about
-from schemas import CONTROL
+from schemas import CONTROL, fitted_choices
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
@@ -92,9 +92,8 @@ class SimulatedTeacherRuns:
 
     def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
-        snapshot = TrainingSnapshot(
-            "logistic", "fake", self.schema.controls[0].labels, False, rows, b"", self.pool.targets[CONTROL][rows]
-        )
+        control = fitted_choices(self.schema.controls[0].labels)
+        snapshot = TrainingSnapshot("logistic", "fake", control, rows, b"", self.pool.targets[CONTROL][rows])
         learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[CONTROL][rows]

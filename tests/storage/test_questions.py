@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from manual_clock import ManualClock
 from schemas import by_control
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.teacher_types import Answer, Call, LabelField, Question
 from ml_backend.core.types import Draft, Prediction
 from ml_backend.storage import PublishedDraft, Reply, ReplyTable, Spending, Store
@@ -47,13 +47,13 @@ def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
 
 
 def topic(*labels: str) -> ControlSchema:
-    return ControlSchema("topic", "text", labels, False)
+    return ChoicesSchema("topic", "text", labels)
 
 
 def all_replies(store: Store) -> list[Reply]:
     """Returns the cached replies in the order of the answers."""
     replies = store.questions.cached_replies(5, TEACHER)
-    rows, shares = replies.shares(topic(*LABELS))
+    rows, shares = replies.contents(topic(*LABELS))
     return [
         Reply(replies.keys[row], {"": dict(zip(LABELS, row_shares, strict=True))}, bool(replies.alone[row]))
         for row, row_shares in zip(rows.tolist(), shares.tolist(), strict=True)
@@ -298,7 +298,7 @@ def test_replies_for_other_labels_are_grouped_separately(any_store: Store) -> No
     )
     any_store.questions.store_answer(5, answer(1), [0.0])
     replies = any_store.questions.cached_replies(5, TEACHER)
-    rows, shares = replies.shares(topic("métal", "fruit"))
+    rows, shares = replies.contents(topic("métal", "fruit"))
     assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]
     assert replies.keys_for(topic(*LABELS)) == {key(1)} and replies.keys_for(topic("stone")) == set()
-    assert replies.shares(topic("stone", "fruit"))[0].tolist() == [0]
+    assert replies.contents(topic("stone", "fruit"))[0].tolist() == [0]

@@ -8,7 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 from stored_texts import OTHER, SECRET, example
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.teacher_types import Answer, LabelField, Question
 from ml_backend.core.types import content_key
 from ml_backend.storage import Reply, Store
@@ -38,7 +38,7 @@ def asking(question_id: str, *fields: LabelField, **values: Any) -> Question:
 
 
 def control(name: str, *labels: str, needs_name: bool = False) -> ControlSchema:
-    return ControlSchema(name, "text", labels, False, needs_name=needs_name)
+    return ChoicesSchema(name, "text", labels, multiple=False, needs_name=needs_name)
 
 
 def shares(*probabilities: float) -> Any:
@@ -107,12 +107,12 @@ def test_a_reply_counts_for_the_control_that_it_names_or_for_any_control_if_it_h
     answer_both(any_store, "both", key(3))
     replies = any_store.questions.cached_replies(5, TEACHER)
     assert list(replies.keys) == [key(2), key(3)]
-    rows, probabilities = replies.shares(control("topic", "topic", "fruit"))
+    rows, probabilities = replies.contents(control("topic", "topic", "fruit"))
     assert rows.tolist() == [0, 1] and probabilities.tolist() == [[0.25, 0.75], [0.25, 0.75]]
-    rows, probabilities = replies.shares(control("tone", "calm", "topic"))
+    rows, probabilities = replies.contents(control("tone", "calm", "topic"))
     assert rows.tolist() == [1] and probabilities.tolist() == [[0.5, 0.25]]
-    assert replies.shares(control("tone", "topic"))[0].tolist() == [0, 1]
-    assert replies.shares(control("another", "fruit"))[0].tolist() == [0], "it had a field for other controls only"
+    assert replies.contents(control("tone", "topic"))[0].tolist() == [0, 1]
+    assert replies.contents(control("another", "fruit"))[0].tolist() == [0], "it had a field for other controls only"
     assert replies.keys_for(control("topic", *TOPIC.labels)) == {key(2), key(3)}
     assert replies.keys_for(control("tone", *TONE.labels)) == {key(3)}
 
@@ -126,7 +126,7 @@ def test_a_reply_that_names_its_only_control_counts_for_no_other(any_store: Stor
     replies = any_store.questions.cached_replies(5, TEACHER)
     assert replies.keys_for(control("toxic", "Yes", "No")) == {key(1)}
     assert not replies.keys_for(control("relevant", "Yes", "No"))
-    assert not len(replies.shares(control("relevant", "Yes", "No"))[0])
+    assert not len(replies.contents(control("relevant", "Yes", "No"))[0])
 
 
 def test_a_reply_for_a_control_with_the_name_label_counts_for_no_other(any_store: Store) -> None:
@@ -146,8 +146,8 @@ def test_a_reply_that_names_no_control_does_not_count_for_one_that_needs_its_nam
     add_earlier_rows(any_store)
     replies = any_store.questions.cached_replies(5, TEACHER)
     first, second = control("first", *SINGLE.labels), control("second", *SINGLE.labels, needs_name=True)
-    assert replies.keys_for(first) == {key(2)} and len(replies.shares(first)[0]) == 1
-    assert not replies.keys_for(second) and not len(replies.shares(second)[0])
+    assert replies.keys_for(first) == {key(2)} and len(replies.contents(first)[0]) == 1
+    assert not replies.keys_for(second) and not len(replies.contents(second)[0])
 
 
 def test_labels_that_are_equal_to_a_deleted_text_stay_in_the_answer_and_in_the_question(any_store: Store) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from schemas import chosen, only
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, draft_outcome, time_saved
+from ml_backend.kinds.choices.kind import CHOICES
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, time_saved
 from ml_backend.storage import PublishedDraft
 
 
@@ -25,7 +26,7 @@ def pairs(
 def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str, DraftAcceptance]:
     """Returns the counts by author, `teacher` and `learner`."""
     fates = [
-        (draft.author, draft_outcome(draft.value, chosen(annotation)))
+        (draft.author, CHOICES.draft_outcome(draft.value, chosen(annotation)))
         for published, annotation in answered
         for draft in published.drafts.values()
     ]
@@ -40,7 +41,7 @@ def saved(answered: Sequence[tuple[PublishedDraft, Annotation]]) -> TimeSaved:
         annotation
         for published, annotation in answered
         for draft in published.drafts.values()
-        if draft_outcome(draft.value, chosen(annotation)) == "accepted"
+        if CHOICES.draft_outcome(draft.value, chosen(annotation)) == "accepted"
     ]
     without_draft = [annotation for published, annotation in answered if not published.drafts]
     seconds = (

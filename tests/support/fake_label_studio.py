@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
+from schemas import as_choices
+
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.label_studio.client import PAGE_TASKS, LabelStudioClient
@@ -251,7 +253,7 @@ class FakeLabelStudio:
     def _valid(self, row: Body) -> bool:
         stored = {}  # by control; a stored choice is never a path
         for control in read_schema(self.label_config).controls:
-            stored[control.name] = [path[-1] for path in control.stored] or [*control.labels]
+            stored[control.name] = [path[-1] for path in as_choices(control).stored] or [*control.labels]
         is_known = all(
             choice in stored.get(region["from_name"], ()) and region["to_name"] != region["from_name"]
             for region in row["result"]

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import Annotation, Label
 from ml_backend.evaluation.metrics import RowScorer
 from ml_backend.kinds.choices.scoring import row_scorer
-from ml_backend.kinds.choices.values import read_label
+from ml_backend.label_studio.serialization import read_label
 
 T = TypeVar("T")
 CONTROL = "label"
 
 
-def choices_control(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ControlSchema:
+def choices_control(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ChoicesSchema:
     """`others`: further attributes of the control."""
-    return ControlSchema(CONTROL, "text", tuple(labels), multiple, **others)
+    return ChoicesSchema(CONTROL, "text", tuple(labels), multiple=multiple, **others)
+
+
+def fitted_choices(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ChoicesSchema:
+    """The properties of a control with choices that a fit depends on. `others`: further ones of them."""
+    return ChoicesSchema(name="", source="", labels=tuple(labels), multiple=multiple, **others)
+
+
+def as_choices(control: ControlSchema) -> ChoicesSchema:
+    """The control, which must be one with choices."""
+    assert isinstance(control, ChoicesSchema)
+    return control
 
 
 def text_schema(labels: Sequence[str], *, multiple: bool = False, **others: Any) -> ProjectSchema:

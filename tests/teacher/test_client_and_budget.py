@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from manual_clock import ManualClock
+from schemas import as_choices
 
 from ml_backend.core.exceptions import TeacherUnavailableError
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import content_key
@@ -21,7 +22,7 @@ from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, exhausted_cap
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal")),))
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 PRICED = Budget(1000.0, 2000.0, 0.0, 0.0, 0)  # a call of 100 and 10 tokens costs 0.12
 
@@ -69,6 +70,7 @@ def test_an_answered_question_is_never_asked_again(store: Store) -> None:
 def test_other_labels_texts_teachers_and_hints_make_another_question_and_descriptions_do_not() -> None:
     key = content_key("a text")
     plain = prompts.label_question(prompts.LabelPrompt([SCHEMA.controls[0]]), key, "a text", "scripted")
+    several = replace(as_choices(SCHEMA.controls[0]), multiple=True)
     others = {
         prompts.label_question(
             prompts.LabelPrompt([replace(SCHEMA.controls[0], labels=("fruit", "metal", "stone"))]),
@@ -81,9 +83,7 @@ def test_other_labels_texts_teachers_and_hints_make_another_question_and_descrip
         prompts.label_question(
             prompts.LabelPrompt([replace(SCHEMA.controls[0], hints=("grows on trees", ""))]), key, "a text", "scripted"
         ).id,
-        prompts.label_question(
-            prompts.LabelPrompt([replace(SCHEMA.controls[0], multiple=True)]), key, "a text", "scripted"
-        ).id,
+        prompts.label_question(prompts.LabelPrompt([several]), key, "a text", "scripted").id,
     }
     assert len(others) == 5 and plain.id not in others
     assert (

@@ -12,7 +12,7 @@ from projects import synthetic_tasks
 from round_fixtures import MakeRound
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.label_studio.label_config import read_schema
@@ -123,7 +123,7 @@ def test_replies_of_a_round_do_not_count_for_another_control_with_the_same_label
 
 
 def test_a_reply_about_all_controls_is_read_for_the_evolved_control() -> None:
-    controls = [ControlSchema(name, "text", ("fruit", "metal"), False) for name in ("label", "mood")]
+    controls = [ChoicesSchema(name, "text", ("fruit", "metal")) for name in ("label", "mood")]
     asked = prompts.label_question(prompts.LabelPrompt(controls), b"key", "a text", "t")
     given = {"label": np.array([0.9, 0.1], np.float32), "mood": np.array([0.1, 0.9], np.float32)}
     replies = [(GeneratedText("a text", POOL), Answer(asked.id, {"label": "fruit", "mood": "metal"}, given), asked)]

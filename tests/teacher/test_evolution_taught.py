@@ -12,12 +12,12 @@ import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from schemas import CONTROL, choices_control
+from schemas import CONTROL, as_choices, choices_control
 from stats_row import write_stats_row
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, LabelField
 from ml_backend.model.fitted_model import FittedModel
@@ -107,7 +107,7 @@ def test_a_cue_without_a_vector_is_named(
     nan[:1] = 0.0
     monkeypatch.setattr(context.encoder, "encode", lambda _: nan)
     with pytest.raises(ApprenticeError, match="gives the cue 'an apple' a vector that is not finite"):
-        distillation.distil(data, False, context.encoder, 0)
+        distillation.distil(data, context.schema.controls[0], context.encoder, 0)
 
 
 def test_unusable_texts_are_dropped_and_reported_with_the_reason(
@@ -244,12 +244,12 @@ def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, {"label": np.array(row, np.float32)}) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
-    kept, dropped = steps.labelled(multiple.controls[0], list(zip(texts, answers, asked, strict=True)))
+    kept, dropped = steps.labelled(as_choices(multiple.controls[0]), list(zip(texts, answers, asked, strict=True)))
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]
     assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]
 
 
-def labels_given(control: ControlSchema, *shares: float) -> tuple[str, ...]:
+def labels_given(control: ChoicesSchema, *shares: float) -> tuple[str, ...]:
     """The labels that a text gets from the teacher's probabilities."""
     asked = prompts.label_question(prompts.LabelPrompt([control], refusal=steps.REFUSAL), b"key", "a text", "t")
     answer = Answer("q", {"label": []}, {"label": np.array([*shares, 0.0], np.float32)})

@@ -12,7 +12,7 @@ import pytest
 from plugin_overrides import OverridePlugins
 from projects import set_up
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, TeacherOptions
 from ml_backend.core.types import content_key
@@ -25,7 +25,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.health import check_teacher
 
 KEY = "sk-this-is-the-secret-key"
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal")),))
 
 
 class Models(HTTPServer):

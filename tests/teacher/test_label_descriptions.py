@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from schemas import first_of
+from schemas import as_choices, first_of
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions.description_prompts import description_question
 from ml_backend.teacher.descriptions.label_descriptions import (
@@ -25,7 +25,7 @@ from ml_backend.teacher.descriptions.label_descriptions import (
     label_phrases,
 )
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "animal"), False),))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal", "animal")),))
 CUES: dict[str, Any] = {
     "fruit": {"description": "grows on trees", "cues": [["an apple", 10], ["the apple of his eye", -5, "animal"]]},
     "metal": {"description": "", "cues": [["made of iron", 8], ["not a metal", -10], ["says nothing", 0]]},
@@ -49,7 +49,8 @@ def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_sc
 
 
 def test_with_several_choices_a_cue_against_a_label_is_neutral_for_the_others() -> None:
-    phrases = label_phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA.controls[0], multiple=True))
+    control = replace(as_choices(SCHEMA.controls[0]), multiple=True)
+    phrases = label_phrases({"metal": {"cues": [["not a metal", -10]]}}, control)
     assert phrases.targets[phrases.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 

@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator
 from scripted_server import choice, completion
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import LabelField
-from ml_backend.core.types import read_record, record_text
+from ml_backend.core.types import LabelValue, read_record, record_text
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
@@ -24,8 +24,8 @@ from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.chat_completions import expected_tokens
 
 KEY = bytes(range(16))
-TOPIC = ControlSchema("topic", "text", ("fruit", "métal"), False, ("grows on trees", ""))
-TONES = ControlSchema("tone & style", "text", ("angry", "calm", "brief"), True, conditional=True)
+TOPIC = ChoicesSchema("topic", "text", ("fruit", "métal"), multiple=False, hints=("grows on trees", ""))
+TONES = ChoicesSchema("tone & style", "text", ("angry", "calm", "brief"), multiple=True, conditional=True)
 DESCRIPTIONS = {"topic": {"fruit": "it grows"}, "tone & style": {"calm": "at ease"}}
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
@@ -60,7 +60,7 @@ def test_the_question_about_a_single_control_is_that_of_earlier_releases(
         "additionalProperties": False,
     }
 
-    examples = prompts.as_examples(LabelPrompt([control]), [("zinc", {"topic": ["métal"]})])
+    examples = prompts.as_examples(LabelPrompt([control]), [("zinc", {"topic": ("métal",)})])
     assert examples == (("zinc", '{"label": ["métal"]}' if multiple else '{"label": "métal"}'),)
     cached = CachedTeacher(store, TeacherClient(store, PROJECT_ID, ScriptedTeacher("fruit"), FREE))
     list(cached.answer([replace(asked, examples=examples)]))
@@ -104,7 +104,7 @@ def test_the_question_about_one_of_several_controls_names_it() -> None:
     assert len({question.id for question in (*asked, plain)}) == 3
     assert [question.fields[0].name for question in asked] == ["topic", "subject"]
     assert asked[0].reply["required"] == ["topic"] and asked[0].instructions == plain.instructions
-    assert prompts.as_examples(LabelPrompt([TOPIC], named=True), [("zinc", {"topic": ["métal"]})]) == (
+    assert prompts.as_examples(LabelPrompt([TOPIC], named=True), [("zinc", {"topic": ("métal",)})]) == (
         ("zinc", '{"topic": "métal"}'),
     )
 
@@ -123,10 +123,10 @@ def test_a_refusal_may_take_the_place_of_the_labels_of_each_control() -> None:
 
 
 def test_examples_have_the_labels_of_the_controls_that_annotators_have_answered() -> None:
-    annotated: list[tuple[str, dict[str, list[str]]]] = [
-        ("zinc", {"topic": ["métal"], "tone & style": ["calm", "brief"]}),
-        ("plum", {"tone & style": []}),
-        ("iron", {"topic": ["métal"]}),
+    annotated: list[tuple[str, dict[str, LabelValue]]] = [
+        ("zinc", {"topic": ("métal",), "tone & style": ("calm", "brief")}),
+        ("plum", {"tone & style": ()}),
+        ("iron", {"topic": ("métal",)}),
     ]
     examples = prompts.as_examples(LabelPrompt([TOPIC, TONES]), annotated)
     assert [(text, json.loads(reply)) for text, reply in examples] == [
@@ -163,7 +163,7 @@ def test_the_budget_covers_the_longest_request_and_reply_for_any_number_of_contr
     assert by_output.max_cost(asked) * 1e6 >= by_output.calls(asked) * asked.longest
 
 
-BETTER = ControlSchema("better", "t1", ("left", "right"), False, tag="Pairwise", antisymmetric=True)
+BETTER = ChoicesSchema("better", "t1", ("left", "right"), multiple=False, tag="Pairwise", antisymmetric=True)
 
 
 def test_the_question_about_a_comparison_shows_both_texts_by_their_sides() -> None:
@@ -182,5 +182,5 @@ def test_of_long_texts_that_are_compared_the_beginning_of_each_is_sent() -> None
     shown = read_record(prompts.label_question(LabelPrompt([BETTER]), KEY, text, "t").text)
     assert shown["prompt"] == "Which?"
     assert len(shown["left"]) == len(shown["right"]) == MAX_TEXT_LENGTH // 3 + len(" …")
-    [(example, _)] = prompts.as_examples(LabelPrompt([BETTER]), [(text, {"better": ["left"]})])
+    [(example, _)] = prompts.as_examples(LabelPrompt([BETTER]), [(text, {"better": ("left",)})])
     assert read_record(example) == shown

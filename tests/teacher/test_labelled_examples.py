@@ -11,6 +11,7 @@ from round_fixtures import active
 from schemas import CONTROL
 
 from ml_backend.core.settings import Settings
+from ml_backend.core.types import LabelValue
 from ml_backend.model import project_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.project_model import models_of
@@ -45,10 +46,10 @@ def load(taught: dict[int, str], settings: Settings, store: Store) -> Load:
     return load
 
 
-def certain_labels(model: FittedModel) -> dict[int, list[str]]:
+def certain_labels(model: FittedModel) -> dict[int, LabelValue]:
     """The labels of each task on which the annotators are not evenly split."""
     return {
-        task: [model.snapshot.labels[row.index(1.0)]]
+        task: (model.snapshot.labels[row.index(1.0)],)
         for task, row in zip(model.snapshot.tasks.tolist(), model.snapshot.targets.tolist(), strict=True)
         if max(row) == 1.0
     }
@@ -91,14 +92,14 @@ def test_examples_have_the_certain_labels_of_every_control(load: Load, store: St
 def test_labels_are_listed_only_for_the_chosen_tasks(load: Load, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     context, models = load()
     listed: list[int] = []
-    certain = candidates._certain_labels
+    certain = candidates._certain_values
 
-    def counted(*arguments: object) -> dict[int, list[str]]:
+    def counted(*arguments: object) -> dict[int, LabelValue]:
         labels = certain(*arguments)  # type: ignore[arg-type]
         listed.append(len(labels))
         return labels
 
-    monkeypatch.setattr(candidates, "_certain_labels", counted)
+    monkeypatch.setattr(candidates, "_certain_values", counted)
     [examples] = labelled_examples(store, context, models, np.asarray(context.pool.vectors_at(np.array([40]))))
     assert listed and max(listed) <= len(examples)
 

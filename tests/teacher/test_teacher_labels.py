@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from projects import set_up
 from schemas import by_control
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Draft, Prediction, TaskContent, content_key
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
@@ -27,7 +27,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.candidates import remaining_labels
 from ml_backend.teacher.teacher_labels import TeacherLabels, expected_labels_of_texts, load_teacher_labels
 
-SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal"), False),))
+SCHEMA = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal")),))
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
 SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 
@@ -67,7 +67,7 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., TeacherLabels]) -> None:
     teacher_labels = remember({"apple": 0.75, "zinc": 0.25}, {})
     assert teacher_labels.tasks.tolist() == [10, 40, 50]
-    assert teacher_labels.probabilities[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
+    assert teacher_labels.predicted[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
     assert (
         teacher_labels.of(np.array([50, 20]))[0].sum() == pytest.approx(1)
         and np.isnan(teacher_labels.of(np.array([20]))).all()
@@ -99,11 +99,11 @@ def test_labels_given_with_few_shot_examples_are_not_distilled(
 
 
 def test_a_reply_to_a_question_without_all_present_labels_is_ignored(remember: Callable[..., TeacherLabels]) -> None:
-    other = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "stone"), False),))
+    other = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "stone")),))
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
-    wider = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "stone"), False),))
+    wider = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal", "stone")),))
     teacher_labels = remember({"apple": 0.5}, {}, schema=wider)
-    assert teacher_labels.probabilities[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), (
+    assert teacher_labels.predicted[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), (
         "what is gone is shared among the others"
     )
 
@@ -113,15 +113,13 @@ def test_annotators_who_contradict_the_teacher_are_expected_to_do_so_again(
 ) -> None:
     before = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
     after = remember({}, dict.fromkeys(TEXTS, "metal"))
-    assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(
-        before.probabilities
-    )
+    assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(before.predicted)
     assert (after.expected[:, 0] < before.expected[:, 0]).all() and (after.corrected[:, 0] < 0.9).all()
 
 
 _projects = itertools.count(100)
 SCHEMAS = [
-    ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", tuple(labels), False),))
+    ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", tuple(labels)),))
     for labels in ("abc", "ab", "ba", "abcd")
 ]
 
@@ -161,7 +159,7 @@ def test_the_predictor_and_the_queue_use_the_same_reply_after_changes_of_the_lab
 def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_restored(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
-    wider = ProjectSchema(InputSpec(text_field="text"), (ControlSchema("c", "t", ("fruit", "metal", "stone"), False),))
+    wider = ProjectSchema(InputSpec(text_field="text"), (ChoicesSchema("c", "t", ("fruit", "metal", "stone")),))
     remember({"apple": 0.9}, {}, schema=wider)
     remember({"apple": 0.2}, {})
     (between,), (after,) = (
@@ -170,7 +168,7 @@ def test_the_reply_of_an_earlier_set_of_labels_counts_again_when_the_set_is_rest
     assert between[1] > 0.5 and after[0] > 0.5
 
 
-TOPIC, TONE = SCHEMA.controls[0], ControlSchema("tone", "t", ("angry", "calm"), True)
+TOPIC, TONE = SCHEMA.controls[0], ChoicesSchema("tone", "t", ("angry", "calm"), multiple=True)
 
 
 def answer_about_both(store: Store, text: str, fruit: float, angry: float) -> None:
@@ -201,10 +199,10 @@ def test_each_control_has_its_labels_from_one_reply_and_the_newest_reply_counts(
     answer_about_both(store, "apple", 0.25, 0.75)
     topic, tone = (load_labels_of(store, control, fake_encoder) for control in (TOPIC, TONE))
     assert topic.tasks.tolist() == [10, 20, 50] and tone.tasks.tolist() == [10, 50]
-    assert topic.probabilities[:, 0] == pytest.approx([0.25, 0.125, 0.25], abs=1e-4)
-    assert tone.probabilities.tolist() == [[0.75, 0.25]] * 2
+    assert topic.predicted[:, 0] == pytest.approx([0.25, 0.125, 0.25], abs=1e-4)
+    assert tone.predicted.tolist() == [[0.75, 0.25]] * 2
     again = load_labels_of(store, TOPIC, fake_encoder)
-    np.testing.assert_array_equal(again.probabilities, topic.probabilities)
+    np.testing.assert_array_equal(again.predicted, topic.predicted)
 
 
 def test_the_reply_to_a_question_about_other_controls_does_not_count_for_a_control_with_the_same_labels(

@@ -9,7 +9,7 @@ import pytest
 from fake_label_studio import SINGLE
 from manual_clock import ManualClock
 from projects import set_up
-from schemas import by_control, labelled, only
+from schemas import by_control, fitted_choices, labelled, only
 from stats_row import write_stats_row
 from stored_models import save_learner
 
@@ -59,7 +59,8 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
     held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
     held_out[0] = (0.1, 0.8, 0.1)
-    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.controls[0].labels, False, np.array(tasks), b"", targets)
+    control = fitted_choices(SCHEMA.controls[0].labels)
+    snapshot = TrainingSnapshot("logistic", "fake", control, np.array(tasks), b"", targets)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, started_from, priors)
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, {}, 0.0), save_learner(store, 5, model), rows=1)
     store.versions.activate(5, 1)

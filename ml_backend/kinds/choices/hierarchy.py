@@ -13,10 +13,10 @@ from functools import lru_cache
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 
 
-def consistent_decisions(chosen: Mask, probabilities: Floats, control: ControlSchema) -> Mask:
+def consistent_decisions(chosen: Mask, probabilities: Floats, control: ChoicesSchema) -> Mask:
     """(n, c) bool: the decisions `chosen` (n, c) with the ancestors of each chosen label.
 
     If a row has more than `max_usages` labels without a chosen child, the most probable of these are kept with their
@@ -41,24 +41,24 @@ def consistent_decisions(chosen: Mask, probabilities: Floats, control: ControlSc
     return kept
 
 
-def ancestors_of(label: str, control: ControlSchema) -> tuple[str, ...]:
+def ancestors_of(label: str, control: ChoicesSchema) -> tuple[str, ...]:
     """The ancestors of a label, the root first; empty for a root, and for what is no label."""
     return _ancestors(control).get(label, ()) if control.parents else ()
 
 
-def with_ancestors(labels: Iterable[str], control: ControlSchema) -> list[str]:
+def with_ancestors(labels: Iterable[str], control: ChoicesSchema) -> list[str]:
     """The labels, each after its ancestors, without duplicates."""
     return [*dict.fromkeys(name for label in labels for name in (*ancestors_of(label, control), label))]
 
 
-def deepest_labels(labels: Sequence[str], control: ControlSchema) -> list[str]:
+def deepest_labels(labels: Sequence[str], control: ChoicesSchema) -> list[str]:
     """The labels that are no ancestors of others of them."""
     implied = {ancestor for label in labels for ancestor in ancestors_of(label, control)}
     return [label for label in labels if label not in implied]
 
 
 @lru_cache(maxsize=256)
-def _ancestor_rows(control: ControlSchema) -> tuple[tuple[int, ...], ...]:
+def _ancestor_rows(control: ChoicesSchema) -> tuple[tuple[int, ...], ...]:
     """For each label the indices of its ancestors, the root first."""
     rows: list[tuple[int, ...]] = []
     for parent in control.parents or [-1] * len(control.labels):
@@ -67,7 +67,7 @@ def _ancestor_rows(control: ControlSchema) -> tuple[tuple[int, ...], ...]:
 
 
 @lru_cache(maxsize=256)
-def _ancestors(control: ControlSchema) -> dict[str, tuple[str, ...]]:
+def _ancestors(control: ChoicesSchema) -> dict[str, tuple[str, ...]]:
     return {
         label: tuple(control.labels[row] for row in rows)
         for label, rows in zip(control.labels, _ancestor_rows(control), strict=True)

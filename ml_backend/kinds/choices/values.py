@@ -8,11 +8,11 @@ code and never means "no label applies".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE, Label
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
@@ -20,19 +20,14 @@ from ml_backend.kinds.choices.tags import CONTROL_TAGS
 ChoicePath = tuple[str, ...]
 
 
-def read_label(result: Any, control: ControlSchema, control_names: Collection[str]) -> Label:
-    """The label for one control in the `result` of an annotation, with the ancestors of its labels. If the result has
-    unknown choices beside labels, the labels come first. `control_names`: the names of all controls of the labelling
-    configuration."""
-    regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
-    if regions is None:
-        return Label((), "shape")
-    control_regions = [region for region in regions if region.get("from_name") == control.name]
+def read_label(regions: Sequence[Mapping[str, Any]], control: ChoicesSchema) -> Label:
+    """The label in the regions of a control, with the ancestors of its labels. If the regions have unknown choices
+    beside labels, the labels come first."""
     labels: list[str] = []
     unknown: list[str] = []
     parents: list[str] = []
     has_malformed = False
-    for choice in (choice for region in control_regions for choice in _stored_choices(region, control)):
+    for choice in (choice for region in regions for choice in _stored_choices(region, control)):
         path = _as_path(choice)
         if path is None:
             has_malformed = True
@@ -46,19 +41,16 @@ def read_label(result: Any, control: ControlSchema, control_names: Collection[st
         return Label(tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent")
     if has_malformed:
         return Label((), "shape")
-    names = [region.get("from_name") for region in regions]
-    if any(isinstance(name, str) and name not in control_names for name in names):
-        return Label((), "control")
     return Label((), "" if control.multiple and not control.conditional else "empty")
 
 
-def write_region_value(labels: Sequence[str], control: ControlSchema) -> dict[str, Any]:
+def write_region_value(labels: Sequence[str], control: ChoicesSchema) -> dict[str, Any]:
     """The `type` and the `value` of a region with labels of the schema, as the labelling screen stores them."""
     tag = CONTROL_TAGS[control.tag]
     return {"type": tag.region_type, "value": {tag.value_key: tag.write(labels, control)}}
 
 
-def _stored_choices(region: Mapping[str, Any], control: ControlSchema) -> list[Any]:
+def _stored_choices(region: Mapping[str, Any], control: ChoicesSchema) -> list[Any]:
     """The choices of a region; a malformed value is returned as the only item."""
     value = region.get("value")
     choices = value.get(CONTROL_TAGS[control.tag].value_key) if isinstance(value, dict) else None
@@ -73,7 +65,7 @@ def _as_path(choice: Any) -> ChoicePath | None:
     return tuple(str(int(part) if isinstance(part, float) and part.is_integer() else part) for part in parts)
 
 
-def _label_of(path: ChoicePath, control: ControlSchema) -> str:
+def _label_of(path: ChoicePath, control: ChoicesSchema) -> str:
     """The only label that a path can mean, "" if there is none or more than one."""
     # without nesting, the parents in a path come from another configuration
     candidates = (path,) if control.nested or _stores_whole_paths(control) or len(path) == 1 else (path, path[-1:])
@@ -87,7 +79,7 @@ def _label_of(path: ChoicePath, control: ControlSchema) -> str:
 
 @lru_cache(maxsize=256)
 def _labels_by_path(
-    control: ControlSchema,
+    control: ChoicesSchema,
 ) -> tuple[tuple[dict[ChoicePath, frozenset[str]], dict[ChoicePath, frozenset[str]]], ...]:
     """The labels that a path can mean, as pairs of an exact and a normalised look-up table. The first pair has the
     stored paths; the second, which is less certain, has the labels' names and, unless whole paths are stored, the ends
@@ -103,7 +95,7 @@ def _labels_by_path(
     )
 
 
-def _stores_whole_paths(control: ControlSchema) -> bool:
+def _stores_whole_paths(control: ChoicesSchema) -> bool:
     """Whether another path with the same end is another choice: a Taxonomy always stores the path from the root."""
     return control.tag == "Taxonomy"
 
@@ -120,6 +112,6 @@ def _normalised(path: ChoicePath) -> ChoicePath:
 
 
 @lru_cache(maxsize=256)
-def _parent_paths(control: ControlSchema) -> frozenset[ChoicePath]:
+def _parent_paths(control: ChoicesSchema) -> frozenset[ChoicePath]:
     """The paths of the choices that hold other choices."""
     return frozenset(path[:n] for path in control.stored for n in range(1, len(path)))

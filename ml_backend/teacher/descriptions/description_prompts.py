@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.teacher_types import Question
-from ml_backend.teacher.prompt_parts import json_list, list_schema, listed_labels, object_schema, question_id, shortened
+from ml_backend.kinds.label_list import listed_labels
+from ml_backend.teacher.prompt_parts import json_list, list_schema, object_schema, question_id, shortened
 
 MAX_CUES = 10  # phrases of a label in one reply
 MAX_SCORES_PER_REPLY, MAX_REPLIES_PER_ESTIMATE = 300, 5
@@ -118,7 +119,7 @@ def feature_score_question(
 
 
 def _scored_labels(control: ControlSchema) -> list[str]:
-    return list(control.labels) if control.multiple or len(control.labels) != 2 else [control.labels[1]]
+    return list(control.labels) if takes_several_labels(control) or len(control.labels) != 2 else [control.labels[1]]
 
 
 def _score_count(field: Mapping[str, Any], max_values: int) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.types import label_words
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.descriptions.description_prompts import description_question
@@ -160,7 +160,7 @@ def label_phrases(cues: LabelDescriptions, control: ControlSchema) -> Phrases:
             target = np.zeros(c, np.float32)
             if score > 0 or instead:
                 target[control.labels.index(instead[0]) if score < 0 else column] = 1.0
-            elif control.multiple:
+            elif takes_several_labels(control):
                 target[:] = 0.5
                 target[column] = 0.0
             else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ml_backend.core.types import Estimate, EstimateSource, read_record
 from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, GroupMetrics
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
-from ml_backend.teacher.evolution.error_analysis import KAPPA, ErrorAnalysis
+from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 
 MAX_LISTED = 10
 """Pairs, labels, clusters and groups that are listed, of each kind; the output as JSON has all of them."""
@@ -22,9 +22,8 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
     out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
     if analysis.accuracy:
-        measure = "closeness" if KAPPA in analysis.structure else "accuracy"
-        out.append(f"{measure} {_interval(analysis.accuracy)}: {source_text(analysis.accuracy)}")
-    out += [f"{name} {value:.3f}" for name, value in analysis.structure.items()]
+        out.append(f"{analysis.score_name} {_interval(analysis.accuracy)}: {source_text(analysis.accuracy)}")
+    out += [f"{name} {value:.3f}" for name, value in analysis.metrics.items()]
     out.append("Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice.")
     for pair in analysis.pairs[:MAX_LISTED]:
         base = "tasks" if pair.label == NO_LABEL else "tasks with that label"

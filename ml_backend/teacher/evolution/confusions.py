@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.kinds.base import LabelMasks
 
 MIN_MISTAKES_OF_PAIR = 2
 """Fewest mistakes for which a pair of labels is reported: a single mistake is no pattern."""
@@ -53,9 +55,10 @@ class JudgedAnswers:
     """The n annotated tasks with the annotators' labels and the learner's held-out predictions, row by row.
 
     tasks         (n,) task ids
-    vectors       (n, d) and `targets` (n, c)
-    annotated     (n, c) the annotators' labels; `predicted` (n, c): the learner's labels
-    confidences   (n,) the learner's confidence in its prediction
+    vectors       (n, d)
+    values        n values of the annotators, in words
+    drafts        n values that the learner would draft, in words, with its confidence; 0.0 for no draft
+    masks         the labels of the drafts and of the annotators
     is_wrong      (n,) where the learner disagrees with the annotators
     is_quotable   (n,) tasks whose texts may be quoted
     """
@@ -64,18 +67,20 @@ class JudgedAnswers:
     tasks: Ints
     texts: list[str]
     vectors: Floats
-    targets: Floats
-    annotated: Mask
-    predicted: Mask
-    confidences: Floats
+    values: Sequence[tuple[str, ...]]
+    drafts: Sequence[tuple[tuple[str, ...], float]]
+    masks: LabelMasks
     is_wrong: Mask
     is_quotable: Mask
 
     def quote(self, row: int) -> QuotedAnswer:
-        names = np.array(self.labels)
-        annotated, predicted = (tuple(names[mask[row]].tolist()) for mask in (self.annotated, self.predicted))
-        confidence = round(float(self.confidences[row]), 4)
-        return QuotedAnswer(int(self.tasks[row]), self.texts[row], annotated, predicted, confidence)
+        drafted, confidence = self.drafts[row]
+        return QuotedAnswer(int(self.tasks[row]), self.texts[row], self.values[row], drafted, round(confidence, 4))
+
+    @property
+    def confidences(self) -> Floats:
+        """(n,) the learner's confidence in its drafts."""
+        return np.array([confidence for _, confidence in self.drafts], np.float32)
 
 
 def typical_rows(vectors: Floats, n: int) -> list[int]:
@@ -90,14 +95,17 @@ def typical_rows(vectors: Floats, n: int) -> list[int]:
 def confused_pairs(judged: JudgedAnswers) -> tuple[Confusion, ...]:
     """The pairs of labels with at least MIN_MISTAKES_OF_PAIR mistakes, the most frequent first."""
     rows_by_pair: dict[tuple[str, str], list[int]] = defaultdict(list)
-    names = np.array([*judged.labels, NO_LABEL])
+    masks, names = judged.masks, np.array([*judged.labels, NO_LABEL])
     for row in np.flatnonzero(judged.is_wrong).tolist():
-        missing = np.flatnonzero(judged.annotated[row] & ~judged.predicted[row])
-        # where annotators are evenly split, a predicted label is not a label too many
-        extra = np.flatnonzero(judged.predicted[row] & ~judged.annotated[row] & (judged.targets[row] < 0.5))
+        drafted, annotated = masks.drafted[row], masks.annotated[row]
+        missing = np.flatnonzero(annotated & ~drafted)
+        # where annotators are evenly split, a drafted label is not a label too many
+        extra = np.flatnonzero(drafted & ~annotated & ~masks.disputed[row])
+        if not masks.annotated.shape[1]:
+            continue
         for pair in product(*(names[columns if len(columns) else [-1]].tolist() for columns in (missing, extra))):
             rows_by_pair[pair].append(row)
-    support = dict(zip(judged.labels, judged.annotated.sum(axis=0).tolist(), strict=True))
+    support = dict(zip(judged.labels, masks.annotated.sum(axis=0).tolist(), strict=True))
     pairs: list[Confusion] = []
     for (label, instead), rows in rows_by_pair.items():
         if len(rows) < MIN_MISTAKES_OF_PAIR:
@@ -121,7 +129,7 @@ def correct_examples(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tup
     """The most confident correct prediction for each label of the pairs."""
     rows = []
     for label in dict.fromkeys(label for pair in pairs for label in (pair.label, pair.instead) if label != NO_LABEL):
-        has_label = judged.annotated[:, judged.labels.index(label)]
+        has_label = judged.masks.annotated[:, judged.labels.index(label)]
         correct = np.flatnonzero(has_label & ~judged.is_wrong & judged.is_quotable)
         rows += [int(correct[judged.confidences[correct].argmax()])] if len(correct) else []
     return tuple(judged.quote(row) for row in dict.fromkeys(rows))

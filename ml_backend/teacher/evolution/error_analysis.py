@@ -13,21 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Estimate
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
-from ml_backend.evaluation.metrics import decide_labels, f1_scores
-from ml_backend.evaluation.structured_metrics import (
-    hierarchical_f1,
-    mean_absolute_distance,
-    quadratic_weighted_kappa,
-)
-from ml_backend.kinds.choices.scoring import decide, row_scorer
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import confidence
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool.task_groups import task_group_names
 from ml_backend.teacher.evolution import generated_texts
@@ -41,9 +32,6 @@ from ml_backend.teacher.evolution.confusions import (
     typical_rows,
 )
 from ml_backend.teacher.project_context import ProjectContext
-
-KAPPA, DISTANCE, HIERARCHICAL_F1 = "quadratic weighted kappa", "mean distance", "hierarchical F1"
-"""Names of the metrics in `ErrorAnalysis.structure`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +47,8 @@ class LabelScore:
 class ErrorAnalysis:
     """The mistakes of the learner of version `version`, measured on n annotated tasks.
 
+    accuracy  the mean score, with the name `score_name`
+    metrics   other metrics of the kind of label by name
     pairs     the confused labels, the most frequent pair first
     single    mistakes that belong to no pair
     labels    scores by label, the worst first
@@ -71,7 +61,8 @@ class ErrorAnalysis:
     version: int
     n: int
     accuracy: Estimate | None
-    structure: Mapping[str, float]
+    score_name: str
+    metrics: Mapping[str, float]
     pairs: tuple[Confusion, ...]
     single: tuple[QuotedAnswer, ...]
     labels: tuple[LabelScore, ...]
@@ -99,7 +90,7 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
             f"Project {project} has no learner yet: annotate tasks with at least two different labels, and wait for "
             "the next round"
         )
-    if model.snapshot.labels != context.control.labels:
+    if not model.snapshot.is_for(context.control):
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
     return model
 
@@ -117,17 +108,16 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
             "wait for the next round"
         )
     tasks, targets, held_out = snapshot.tasks[is_usable], snapshot.targets[is_usable], learner.held_out[is_usable]
-    rows, multiple, control = pool.rows_of(tasks), snapshot.multiple, context.control
-    scores, predicted = row_scorer(control)(held_out, targets), decide(held_out, control)
+    rows, control, of_kind = pool.rows_of(tasks), context.control, kind_of(context.control)
+    scores, drafts = of_kind.scores(control, held_out, targets), of_kind.drafts(control, held_out)
     judged = JudgedAnswers(
-        labels=snapshot.labels,
+        labels=control.labels,
         tasks=tasks,
         texts=store.tasks.texts(project, tasks.tolist()),
         vectors=pool.encoded_vectors(rows),
-        targets=targets,
-        annotated=targets > 0.5 if multiple else decide_labels(targets, False),
-        predicted=predicted,
-        confidences=confidence(held_out, predicted, multiple),
+        values=[of_kind.in_words(value) for value in of_kind.target_values(control, targets)],
+        drafts=[(of_kind.in_words(draft[0]), draft[1]) if draft else ((), 0.0) for draft in drafts],
+        masks=of_kind.label_masks(control, held_out, targets),
         is_wrong=scores < 1,
         is_quotable=~np.isin(tasks, list(unquoted)),
     )
@@ -138,10 +128,11 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         version=learner.number,
         n=len(tasks),
         accuracy=audit_sample.estimate_accuracy(scores, tasks, np.array(store.versions.audited(project))),
-        structure=_structure_metrics(judged.predicted, judged.annotated, control),
+        score_name=of_kind.score_name(control),
+        metrics=of_kind.metrics(control, held_out, targets),
         pairs=pairs,
         single=single_mistakes(judged, pairs),
-        labels=_label_scores(held_out, targets, snapshot.labels, multiple),
+        labels=_label_scores(of_kind.label_scores(control, held_out, targets)),
         clusters=metrics_by_group(~judged.is_wrong, clusters),
         about=_typical_texts(judged, clusters),
         groups=metrics_by_group(~judged.is_wrong, task_group_names(pool, field, rows)) if field else None,
@@ -151,25 +142,9 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
     )
 
 
-def _structure_metrics(predicted: Mask, annotated: Mask, control: ControlSchema) -> dict[str, float]:
-    """The metrics of labels with an order or a hierarchy by the name of the metric, without those that are not defined
-    for these rows. predicted, annotated: (n, c)"""
-    metrics: dict[str, float] = {}
-    if control.ordered:
-        drafted, expected = predicted.argmax(axis=1), annotated.argmax(axis=1)
-        metrics[KAPPA] = quadratic_weighted_kappa(drafted, expected, len(control.labels))
-        metrics[DISTANCE] = mean_absolute_distance(drafted, expected)
-    if control.parents:
-        metrics[HIERARCHICAL_F1] = hierarchical_f1(predicted, annotated, control.parents)
-    return {name: value for name, value in metrics.items() if not np.isnan(value)}
-
-
-def _label_scores(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:
-    """The scores of the labels that occur in `held_out` (n, c) or `targets` (n, c), the worst first."""
-    occurs = (decide_labels(held_out, multiple) | decide_labels(targets, multiple)).any(axis=0)
-    scores, support = f1_scores(held_out, targets, multiple)
-    names = np.array(labels)[occurs].tolist()
-    label_scores = [LabelScore(*row) for row in zip(names, scores.tolist(), support.tolist(), strict=True)]
+def _label_scores(scores: Mapping[str, tuple[float, int]]) -> tuple[LabelScore, ...]:
+    """The scores of labels, the worst first. `scores`: the F1 score of each label, and the number of tasks with it"""
+    label_scores = [LabelScore(label, f1, n) for label, (f1, n) in scores.items()]
     return tuple(sorted(label_scores, key=lambda score: (score.f1, -score.n, score.label)))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Question
-from ml_backend.teacher.prompt_parts import list_schema, listed_labels, object_schema, question_id, shortened
+from ml_backend.kinds.label_list import listed_labels
+from ml_backend.teacher.prompt_parts import list_schema, object_schema, question_id, shortened
 
 MAX_PATTERNS = 6  # in a diagnosis
 

@@ -24,9 +24,10 @@ import numpy as np
 from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.formatting import format_count
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskContent, storable_text
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
+from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_annotations
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.teacher import distillation
@@ -63,6 +64,7 @@ class EvolutionRun:
         send: CreateTasks,
         learner: FittedModel | None = None,
     ) -> None:
+        self._control = require_choices(context)
         self._context = context
         self._teacher_client = teacher_client
         self._way = way
@@ -227,7 +229,7 @@ class EvolutionRun:
             for question, answer in answers
             if text_of_question[question.id].text
         ]
-        kept, dropped = steps.labelled(self._context.control, replies)
+        kept, dropped = steps.labelled(self._control, replies)
         examined = steps.examined(self._context, learner, kept)
         return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
 
@@ -316,6 +318,17 @@ class EvolutionRun:
         return np.array(self._context.store.versions.audited(self._context.project_row.id), np.int64)
 
 
+def require_choices(context: ProjectContext) -> ChoicesSchema:
+    """The control of the context. Raises ApprenticeError if its annotations are no choices."""
+    control = context.control
+    if not isinstance(control, ChoicesSchema):
+        raise ApprenticeError(
+            f"The control {control.name!r} of project {context.project_row.id} is a <{control.tag}>: only choices can "
+            "be evolved. Name another one with --control"
+        )
+    return control
+
+
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
     """Raises ApprenticeError if the teacher would have to write records, pairs, dialogues or lists: it can only write
     texts."""
@@ -335,7 +348,7 @@ def distil_current_priors(
     """Distils the priors of the learner `plugin` from the teacher's labels so far, its texts and its label
     descriptions; returns the tensors of each prior, by the prior's name."""
     current = _distillation_input(context, teacher, aggregated_labels, plugin)
-    return distillation.distil(current, context.control.multiple, context.encoder, seed=context.project_row.id)
+    return distillation.distil(current, context.control, context.encoder, seed=context.project_row.id)
 
 
 def _distillation_input(

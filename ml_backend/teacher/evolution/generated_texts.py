@@ -14,9 +14,9 @@ from ml_backend.core.arrays import Floats, Ints, PseudoLabels
 from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
+from ml_backend.kinds.base import kind_of
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.storage import EvolutionRow, ProjectRow, Store
-from ml_backend.teacher.confusion_model import corrected
 from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
 HARD, EASY, POOL = "hard", "easy", "pool"
@@ -179,7 +179,7 @@ def pseudo_labels_of_texts(
     rounds = read_rounds(store, project_row.id, control=control.name, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(control, [text.shares for text in texts])
-    targets = corrected(probabilities, teacher_labels.distillation_confusion, control.multiple)
+    targets = kind_of(control).expected(control, probabilities, teacher_labels.distillation_reliability)
     return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
 
 

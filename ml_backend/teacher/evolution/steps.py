@@ -9,10 +9,11 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.kinds.choices.scoring import decide, row_scorer
+from ml_backend.core.types import Label, LabelValue
+from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher import candidates, prompts
@@ -100,15 +101,17 @@ def _sample_by_label(
     snapshot: TrainingSnapshot, pool: ProjectPool, unquoted: Ints, rng: np.random.Generator
 ) -> dict[int, tuple[str, ...]]:
     """EXAMPLE_COUNT annotated tasks with their labels, drawn at random, with as many different labels as possible."""
-    targets = snapshot.targets
+    control, of_kind = snapshot.control, kind_of(snapshot.control)
     is_usable = (
         np.isin(snapshot.tasks, pool.tasks) & pool.is_not_generated(snapshot.tasks) & ~np.isin(snapshot.tasks, unquoted)
     )
-    is_usable &= ((targets == 0) | (targets == 1)).all(axis=1) & targets.any(axis=1)
-    names, counts = np.array(snapshot.labels), Counter[tuple[str, ...]]()
+    is_usable &= ~of_kind.are_tied(control, snapshot.targets)
+    values, counts = of_kind.target_values(control, snapshot.targets), Counter[tuple[str, ...]]()
     drawn: list[tuple[int, int, tuple[str, ...]]] = []
     for row in rng.permutation(np.flatnonzero(is_usable)).tolist():
-        labels = tuple(names[targets[row] == 1].tolist())
+        labels = of_kind.in_words(values[row])
+        if not labels:
+            continue
         drawn.append((counts[labels], int(snapshot.tasks[row]), labels))
         counts[labels] += 1
     return {task: labels for _, task, labels in sorted(drawn, key=lambda draw: draw[0])[:EXAMPLE_COUNT]}
@@ -167,7 +170,7 @@ def label(
 
 
 def labelled(
-    control: ControlSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
+    control: ChoicesSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
 ) -> tuple[list[GeneratedText], list[DroppedText]]:
     """The texts with the teacher's labels, and the dropped texts. Drops a text that the teacher wrote if the teacher
     refuses to label it, or gives its label a probability below MIN_LABEL_CONFIDENCE."""
@@ -181,17 +184,16 @@ def labelled(
         field = next((field for field in question.fields if field.name == control.name), question.fields[0])
         probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
-        probabilities = shares(control, [probability_of])
-        chosen = decide(probabilities, control)[0]
+        [draft] = kind_of(control).drafts(control, shares(control, [probability_of]))
+        labels = draft[0] if draft else ()
         refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
-        if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):
+        if text.kind != POOL and (refusal >= refusal_threshold or not labels):
             dropped.append(DroppedText(REFUSED, text.text))
-        elif text.kind != POOL and _lowest_confidence(control, probability_of, chosen) < MIN_LABEL_CONFIDENCE:
+        elif text.kind != POOL and _lowest_confidence(control, probability_of, labels) < MIN_LABEL_CONFIDENCE:
             dropped.append(DroppedText(UNSURE, text.text))
         else:
-            names = tuple(np.array(control.labels)[chosen].tolist())
             rounded = {name: round(probability, 6) for name, probability in probability_of.items()}
-            kept.append(replace(text, label=names, shares=rounded))
+            kept.append(replace(text, label=labels, shares=rounded))
     return kept, dropped
 
 
@@ -201,14 +203,14 @@ def examined(
     """The labelled texts with the learner's predictions, and with whether these are correct."""
     if not texts:
         return ()
-    control = context.control
+    control, of_kind = context.control, kind_of(context.control)
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    probabilities = learner.predict(control, vectors)
-    targets = np.array([[name in text.label for name in control.labels] for text in texts], np.float32)
-    is_right, names = row_scorer(control)(probabilities, targets) == 1.0, np.array(control.labels)
+    predicted = learner.predict(control, vectors)
+    targets = of_kind.as_targets(control, [of_kind.aggregate(control, [Label(text.label)]) for text in texts])
+    is_right = of_kind.scores(control, predicted, targets) == 1.0
     return tuple(
-        replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
-        for text, predicted, right in zip(texts, decide(probabilities, control), is_right, strict=True)
+        replace(text, said=draft[0] if draft else (), right=bool(right))
+        for text, draft, right in zip(texts, of_kind.drafts(control, predicted), is_right, strict=True)
     )
 
 
@@ -254,9 +256,8 @@ def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
     return list(chosen)
 
 
-def _lowest_confidence(control: ControlSchema, probability_of: Mapping[str, float], chosen: Mask) -> float:
-    """The teacher's confidence in its label, the `chosen` one (c,); with several choices, in the least certain of its
-    decisions."""
+def _lowest_confidence(control: ChoicesSchema, probability_of: Mapping[str, float], labels: LabelValue) -> float:
+    """The teacher's confidence in its labels; with several choices, in the least certain of its decisions."""
     if control.multiple:
         return min(max(probability, 1 - probability) for probability in probability_of.values())
-    return max(probability_of[control.labels[row]] for row in np.flatnonzero(chosen))
+    return max(probability_of[label] for label in labels)

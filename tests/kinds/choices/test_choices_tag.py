@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from schemas import as_choices
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.label_studio.label_config import read_schema
@@ -69,17 +70,17 @@ def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
         '<Choice value="money" alias="M"><Choice value="billing" hint="invoices"/><Choice value="other"/></Choice>'
         '<View><Choice value="service"><Choice value="other" alias="o"/></Choice></View><Choice value="spam"/>'
     )
-    schema = read_schema(view(TEXT, choices("label", tree, 'allowNested="true"')))
-    assert schema.controls[0].labels == ("money > billing", "money > other", "service > other", "spam")
-    assert schema.controls[0].stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
-    assert schema.controls[0].hints == ("invoices", "", "", "")
-    assert schema.controls[0].nested
+    control = as_choices(read_schema(view(TEXT, choices("label", tree, 'allowNested="true"'))).controls[0])
+    assert control.labels == ("money > billing", "money > other", "service > other", "spam")
+    assert control.stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
+    assert control.hints == ("invoices", "", "", "")
+    assert control.nested
 
 
 def test_without_nesting_only_visible_choices_are_labels() -> None:
     tree = '<Choice value="a"><Choice value="inner"/></Choice><Choice value="b"/>'
-    schema = read_schema(view(TEXT, choices("label", tree)))
-    assert (schema.controls[0].labels, schema.controls[0].nested, schema.controls[0].stored) == (("a", "b"), False, ())
+    control = as_choices(read_schema(view(TEXT, choices("label", tree))).controls[0])
+    assert (control.labels, control.nested, control.stored) == (("a", "b"), False, ())
 
 
 def test_labels_with_the_same_name_and_different_stored_values_get_different_names() -> None:

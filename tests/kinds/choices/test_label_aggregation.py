@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from schemas import chosen, labelled, text_schema
+from schemas import as_choices, chosen, labelled, text_schema
 
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation
-from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
+from ml_backend.kinds.aggregation import aggregate_annotations
 
 SINGLE = text_schema(("a", "b", "c"))
 MULTIPLE = text_schema(("a", "b", "c"), multiple=True)
 
 
 def by_hand(schema: ProjectSchema, annotations: list[Annotation]) -> dict[int, list[Fraction]]:
-    targets = {}
+    targets, control = {}, as_choices(schema.controls[0])
     for task in {annotation.task for annotation in annotations}:
         of_task = sorted(
             (annotation for annotation in annotations if annotation.task == task and not annotation.cancelled),
@@ -35,15 +35,15 @@ def by_hand(schema: ProjectSchema, annotations: list[Annotation]) -> dict[int, l
         latest = [annotation for annotation in latest if annotation.ground_truth] or latest
         votes = []
         for annotation in latest:
-            labels = [label for label in chosen(annotation) if label in schema.controls[0].labels]
-            if labels or (schema.controls[0].multiple and not chosen(annotation)):
-                weight = Fraction(1) if schema.controls[0].multiple else Fraction(1, max(len(labels), 1))
-                votes.append([weight if label in labels else Fraction(0) for label in schema.controls[0].labels])
+            labels = [label for label in chosen(annotation) if label in control.labels]
+            if labels or (control.multiple and not chosen(annotation)):
+                weight = Fraction(1) if control.multiple else Fraction(1, max(len(labels), 1))
+                votes.append([weight if label in labels else Fraction(0) for label in control.labels])
         if not votes:
             continue
         shares = [sum(column, Fraction(0)) / len(votes) for column in zip(*votes, strict=True)]
         half = Fraction(1, 2)
-        if schema.controls[0].multiple:
+        if control.multiple:
             targets[task] = [half if share == half else Fraction(share > half) for share in shares]
         else:
             is_winner = [share == max(shares) for share in shares]
@@ -74,7 +74,7 @@ def annotation_lists(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
 @given(data=st.data())
 @hypothesis_settings(max_examples=300)
 def test_the_targets_equal_votes_counted_by_hand(schema: ProjectSchema, data: st.DataObject) -> None:
-    drawn = data.draw(annotation_lists(5 if schema.controls[0].multiple else 1))
+    drawn = data.draw(annotation_lists(5 if as_choices(schema.controls[0]).multiple else 1))
     expected = by_hand(schema, drawn)
     aggregated = aggregate_annotations(schema.controls[0], drawn)
     assert aggregated.tasks.tolist() == sorted(expected)

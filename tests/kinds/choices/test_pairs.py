@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from compared_texts import PAIRS, WORDS, pair_texts, swapped
 from fake_encoder import FakeEncoder
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from plugin_overrides import OverridePlugins
+from schemas import fitted_choices
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import record_text
-from ml_backend.kinds.choices.pairs import PairEncoder, PairLearner, pair_record
+from ml_backend.kinds.choices.pairs import PairLearner
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot, fit_model
 from ml_backend.model.pre_annotation import DraftedTasks, make_drafts
+from ml_backend.pool.pair_encoder import PairEncoder
 
 CONFIG = (
     '<View><Text name="p" value="$prompt"/><Text name="t1" value="$a"/><Text name="t2" value="$b"/>'
@@ -29,25 +28,12 @@ CONFIG = (
 )
 SCHEMA: ProjectSchema = read_schema(CONFIG)
 CONTROL = SCHEMA.controls[0]
-WORDS = ("good", "bad", "long", "short", "kind", "rude", "clear", "odd")
-TEXT = st.lists(st.sampled_from(WORDS), min_size=0, max_size=6).map(" ".join)
-PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=9)
 ENCODER = PairEncoder(FakeEncoder())
 
 
-def pair_texts(pairs: Sequence[tuple[str, str]], **context: Any) -> list[str]:
-    return [record_text({"left": left, "right": right, **context}) for left, right in pairs]
-
-
-def swapped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(right, left) for left, right in pairs]
-
-
 def snapshot(targets: Any, plugin: str = "logistic") -> TrainingSnapshot:
-    tasks = np.arange(len(targets))
-    return TrainingSnapshot(
-        plugin, ENCODER.name, CONTROL.labels, False, tasks, b"", targets, antisymmetric=CONTROL.antisymmetric
-    )
+    control = fitted_choices(CONTROL.labels, antisymmetric=True)
+    return TrainingSnapshot(plugin, ENCODER.name, control, np.arange(len(targets)), b"", targets)
 
 
 def fitted(plugin: str = "logistic", n: int = 40, left_share: float = 0.5) -> FittedModel:
@@ -66,24 +52,6 @@ def fitted(plugin: str = "logistic", n: int = 40, left_share: float = 0.5) -> Fi
 @pytest.fixture(scope="module", params=["logistic", "trees", "tabular", "laat-mlp"])
 def model(request: pytest.FixtureRequest) -> FittedModel:
     return fitted(request.param)
-
-
-@given(PAIRS, st.sampled_from(["", "Which is better?"]))
-def test_the_vectors_of_swapped_texts_have_swapped_halves(pairs: list[tuple[str, str]], prompt: str) -> None:
-    context = {"prompt": prompt} if prompt else {}
-    vectors = ENCODER.encode(pair_texts(pairs, **context))
-    assert vectors.shape == (len(pairs), ENCODER.dim) and vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    of_swapped = ENCODER.encode(pair_texts(swapped(pairs), **context))
-    d = ENCODER.dim // 2
-    assert np.array_equal(of_swapped, np.hstack([vectors[:, d:], vectors[:, :d]]))
-
-
-def test_the_default_encoder_gives_exactly_swapped_halves() -> None:
-    encoder = PairEncoder(registry.encoder("minilm"))
-    pairs = [("a short text", "a text with many more words than that one"), ("", "one"), ("one", "a short text")]
-    straight, turned = encoder.encode(pair_texts(pairs)), encoder.encode(pair_texts(swapped(pairs)))
-    assert np.array_equal(straight.reshape(3, 2, -1)[:, ::-1], turned.reshape(3, 2, -1))
 
 
 @settings(deadline=None, max_examples=30)
@@ -180,20 +148,3 @@ def test_a_large_pool_is_distilled_from_a_sample() -> None:
     none = PseudoLabels(pool[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
     PairLearner(learner).distil(DistillationData(none, none, pool), False, seed=0)
     assert learner.seen[-1].shape == (10_000, 2)
-
-
-def test_a_text_that_is_no_comparison_stands_on_both_sides() -> None:
-    halves = ENCODER.encode(["kind"]).reshape(2, -1)
-    assert np.array_equal(halves[0], halves[1])
-    assert ENCODER.encode([]).shape == (0, ENCODER.dim)
-
-
-def test_other_fields_follow_the_text_of_either_side() -> None:
-    encoder = FakeEncoder()
-    PairEncoder(encoder).encode([json.dumps({"left": "A", "prompt": "Which?", "right": "B", "year": 2024})])
-    assert encoder.encoded == ["A\n\nprompt: Which?\n\nyear: 2024", "B\n\nprompt: Which?\n\nyear: 2024"]
-
-
-def test_fields_that_are_named_like_the_sides_keep_their_content() -> None:
-    record = {"a": "x", "b": "y", "left": "margin", "more": "z"}
-    assert pair_record(record, [["a", "more"], ["b"]]) == {"left": "x\nz", "right": "y", "left (context)": "margin"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from prediction_validation import validation_errors
-from schemas import by_control, read_only
+from schemas import as_choices, by_control, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import Draft, Prediction
@@ -34,7 +34,7 @@ def region(rating: Any) -> dict[str, Any]:
     ],
 )
 def test_the_labels_are_the_numbers_of_the_stars_in_their_order(rest: str, count: int) -> None:
-    control = read_schema(config(rest)).controls[0]
+    control = as_choices(read_schema(config(rest)).controls[0])
     assert control.labels == tuple(str(n) for n in range(1, count + 1))
     assert control.ordered and not control.multiple and control.tag == "Rating"
 

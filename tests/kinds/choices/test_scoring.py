@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from schemas import choices_control
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.evaluation.metrics import decide_labels, is_correct
 from ml_backend.kinds.choices.scoring import decide, expected_errors, row_scorer
 
 
-def stars(count: int = 5) -> ControlSchema:
+def stars(count: int = 5) -> ChoicesSchema:
     return choices_control([str(n) for n in range(1, count + 1)], ordered=True)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from prediction_validation import validation_errors
-from schemas import read_only
+from schemas import as_choices, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.types import Draft, Prediction
-from ml_backend.label_studio.label_config import MAX_LABELS, read_schema
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
 
 TREE = (
@@ -28,7 +29,7 @@ def region(taxonomy: Any) -> dict[str, Any]:
 
 
 def test_the_labels_are_all_nodes_by_their_paths() -> None:
-    control = read_schema(config()).controls[0]
+    control = as_choices(read_schema(config()).controls[0])
     assert control.labels == (
         "Archaea", "Eukarya", "Eukarya > Human", "Eukarya > Cat", "Eukarya > Cat > Tiger",
     )  # fmt: skip
@@ -39,7 +40,7 @@ def test_the_labels_are_all_nodes_by_their_paths() -> None:
 
 
 def test_only_leaves_are_labels_if_only_these_can_be_selected() -> None:
-    control = read_schema(config('leafsOnly="true"')).controls[0]
+    control = as_choices(read_schema(config('leafsOnly="true"')).controls[0])
     assert control.labels == ("Archaea", "Eukarya > Human", "Eukarya > Cat > Tiger")
     assert control.parents == ()
 
@@ -116,7 +117,7 @@ def test_a_draft_has_the_deepest_paths_and_none_without_its_ancestors(labels: li
 
 @pytest.mark.parametrize(("rest", "limit"), [('maxUsages="2"', 2), ("", 0), ('maxUsages="few"', 0)])
 def test_the_highest_number_of_labels_is_read(rest: str, limit: int) -> None:
-    assert read_schema(config(rest)).controls[0].max_usages == limit
+    assert as_choices(read_schema(config(rest)).controls[0]).max_usages == limit
 
 
 @pytest.mark.parametrize(

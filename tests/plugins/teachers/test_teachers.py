@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import label_words
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers.similarity import Similarity
@@ -23,7 +23,9 @@ ENCODER = MiniLM()
 
 
 def schema(multiple: bool, labels: tuple[str, ...] = LABELS, hints: tuple[str, ...] = ()) -> ProjectSchema:
-    return ProjectSchema(InputSpec(text_field="text"), (ControlSchema("choice", "text", labels, multiple, hints),))
+    return ProjectSchema(
+        InputSpec(text_field="text"), (ChoicesSchema("choice", "text", labels, multiple=multiple, hints=hints),)
+    )
 
 
 @pytest.fixture(params=[lambda: Similarity(ENCODER.encode)])

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.kinds.choices.tags.choice_tree import hints_of, read_choices
 from ml_backend.kinds.choices.tags.control_tag import ControlTag, stored_paths
 from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set
 
 
-def read_schema(element: Any, name: str, source: str) -> ControlSchema:
+def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
     nested = is_set(element, "allowNested")
     choices = [choice for choice in read_choices(element, nested=nested) if not choice.is_parent]
     stored_by_name = not nested and all(choice.path == (choice.name,) for choice in choices)
-    return ControlSchema(
+    return ChoicesSchema(
         name=name,
         source=source,
         labels=tuple(choice.name for choice in choices),
@@ -32,7 +32,7 @@ def read_schema(element: Any, name: str, source: str) -> ControlSchema:
     )
 
 
-def write(labels: Sequence[str], control: ControlSchema) -> list[str] | list[list[str]]:
+def write(labels: Sequence[str], control: ChoicesSchema) -> list[str] | list[list[str]]:
     """The choices that the labelling screen selects for labels of the schema."""
     paths = stored_paths(labels, control)
     return [[*path] for path in paths] if control.nested else [path[-1] for path in paths]

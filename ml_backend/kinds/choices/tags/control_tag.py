@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,14 @@ class ControlTag:
     source_count  the number of object tags that one control labels together
     """
 
-    read_schema: Callable[[Any, str, str], ControlSchema]
+    read_schema: Callable[[Any, str, str], ChoicesSchema]
     region_type: str
     value_key: str
-    write: Callable[[Sequence[str], ControlSchema], Any]
+    write: Callable[[Sequence[str], ChoicesSchema], Any]
     source_count: int = 1
 
 
-def stored_paths(labels: Sequence[str], control: ControlSchema) -> list[tuple[str, ...]]:
+def stored_paths(labels: Sequence[str], control: ChoicesSchema) -> list[tuple[str, ...]]:
     """The paths that Label Studio stores for labels of the schema."""
     path_by_label = dict(zip(control.labels, control.stored, strict=True)) if control.stored else {}
     return [path_by_label.get(label, (label,)) for label in labels]

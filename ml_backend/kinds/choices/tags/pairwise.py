@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
-from ml_backend.kinds.choices.pairs import SIDES
+from ml_backend.core.schema import PAIR_SIDES, ChoicesSchema
 from ml_backend.kinds.choices.tags.control_tag import ControlTag
 from ml_backend.kinds.tag_attributes import is_conditional, is_required
 
 
-def read_schema(element: Any, name: str, source: str) -> ControlSchema:
-    return ControlSchema(
+def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
+    return ChoicesSchema(
         name=name,
         source=source,
-        labels=SIDES,
+        labels=PAIR_SIDES,
         multiple=False,
         conditional=is_conditional(element) or is_required(element),
         tag="Pairwise",
@@ -28,7 +27,7 @@ def read_schema(element: Any, name: str, source: str) -> ControlSchema:
     )
 
 
-def write(labels: Sequence[str], control: ControlSchema) -> str:
+def write(labels: Sequence[str], control: ChoicesSchema) -> str:
     return labels[0]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.kinds.choices.tags.control_tag import ControlTag
 from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required
 
@@ -18,10 +18,10 @@ MAX_RATING = 100
 """Labels of a <Rating>: those above are not read, because no screen has room for as many stars."""
 
 
-def read_schema(element: Any, name: str, source: str) -> ControlSchema:
+def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
     text = attribute(element, "maxRating").strip()
     max_rating = int(text[:9]) if text.isascii() and text.isdigit() else DEFAULT_MAX_RATING
-    return ControlSchema(
+    return ChoicesSchema(
         name=name,
         source=source,
         labels=tuple(str(rating) for rating in range(1, min(max_rating, MAX_RATING) + 1)),
@@ -32,7 +32,7 @@ def read_schema(element: Any, name: str, source: str) -> ControlSchema:
     )
 
 
-def write(labels: Sequence[str], control: ControlSchema) -> int:
+def write(labels: Sequence[str], control: ChoicesSchema) -> int:
     return int(labels[0])
 
 

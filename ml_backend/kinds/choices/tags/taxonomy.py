@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.kinds.choices.hierarchy import ancestors_of, deepest_labels
 from ml_backend.kinds.choices.tags.choice_tree import hints_of, read_choices
 from ml_backend.kinds.choices.tags.control_tag import ControlTag, stored_paths
 from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set
 
 
-def read_schema(element: Any, name: str, source: str) -> ControlSchema:
+def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
     leaves_only = is_set(element, "leafsOnly")
     choices = [choice for choice in read_choices(element, nested=True) if not (leaves_only and choice.is_parent)]
     row_by_path = {choice.path: row for row, choice in enumerate(choices)}
     parents = tuple(row_by_path.get(choice.path[:-1], -1) for choice in choices)
     max_usages = attribute(element, "maxUsages").strip()
-    return ControlSchema(
+    return ChoicesSchema(
         name=name,
         source=source,
         labels=tuple(choice.name for choice in choices),
@@ -38,7 +38,7 @@ def read_schema(element: Any, name: str, source: str) -> ControlSchema:
     )
 
 
-def write(labels: Sequence[str], control: ControlSchema) -> list[list[str]]:
+def write(labels: Sequence[str], control: ChoicesSchema) -> list[list[str]]:
     """The paths of the deepest labels. A label without all of its ancestors is left out."""
     consistent = [label for label in labels if {*ancestors_of(label, control)} <= {*labels}]
     return [[*path] for path in stored_paths(deepest_labels(consistent, control), control)]

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schemas import by_control
+from schemas import by_control, fitted_choices
 from stored_models import load_learner, save_learner
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ControlVersion, ModelVersion
+from ml_backend.kinds.choices.kind import CHOICES
+from ml_backend.kinds.choices.tensor_packing import pack, unpack
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.storage import Store
 
 rows = st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1 / 3, 0.25]), min_size=3, max_size=3), max_size=8)
@@ -32,9 +33,10 @@ def test_targets_come_back_bit_for_bit(rows: list[list[float]], multiple: bool) 
 
 def model_of(targets: Floats, held_out: Floats, multiple: bool = False) -> FittedModel:
     n, c = targets.shape
-    labels = tuple(f"label {number}" for number in range(c))
-    snapshot = TrainingSnapshot("logistic", "fake", labels, multiple, np.arange(n), b"\0" * 16 * n, targets)
-    return FittedModel(1, snapshot, {"weight": np.eye(3, dtype=np.float32)}, rounded(held_out))
+    control = fitted_choices([f"label {number}" for number in range(c)], multiple=multiple)
+    snapshot = TrainingSnapshot("logistic", "fake", control, np.arange(n), b"\0" * 16 * n, targets)
+    rounded = CHOICES.unpack_predicted(control, CHOICES.pack_predicted(control, held_out))
+    return FittedModel(1, snapshot, {"weight": np.eye(3, dtype=np.float32)}, rounded)
 
 
 @pytest.mark.parametrize("multiple", [False, True])

@@ -1,4 +1,4 @@
-"""Packs targets and held-out probabilities for an artifact, to less than half their size. Targets stay exact."""
+"""Packs targets for an artifact without loss, to less than half their size."""
 
 from __future__ import annotations
 
@@ -37,9 +37,3 @@ def unpack(tensors: Tensors, columns: int) -> Floats:
     targets[np.flatnonzero(is_hard), classes[is_hard].astype(np.int64)] = 1
     targets[~is_hard] = soft
     return targets
-
-
-def rounded(probabilities: Floats) -> Floats:
-    """Probabilities rounded to the 16 bits that an artifact has for them. The decision, by the largest probability or
-    by the threshold 0.5, stays the same unless rounding makes a tie."""
-    return probabilities.astype(np.float16).astype(np.float32)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Floats
-from ml_backend.teacher.confusion_model import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
+from ml_backend.kinds.choices.confusion_model import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
 
 
 def sure(labels: npt.NDArray[Any], c: int) -> Floats:

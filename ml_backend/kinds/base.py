@@ -1,0 +1,371 @@
+"""The interface of a kind of labels: everything that the loop needs to know of the labels of a control.
+
+The loop passes three opaque values on without looking inside:
+
+value      what one annotation says for a control, as a `LabelValue`
+targets    what the annotators say of n tasks, as `Rows`: a learner is fitted on them
+predicted  what a learner, or a teacher, expects for n tasks, as `Rows`
+
+A kind is found by its entry point `kind.<name>` in the group `apprentice.plugins`, which names an instance of a
+subclass of `Kind`. No other part of Apprentice changes for a new kind. `KindContract` in tests/kinds/kind_contract.py
+is the contract suite, to be run on any kind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors
+from ml_backend.core.ports import Drafter, Learner
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue
+
+Schema = TypeVar("Schema", bound=ControlSchema)
+Doubles = npt.NDArray[np.float64]
+FIRST_KIND = "choices"
+"""The kind whose controls are learnt first, so that a project keeps its first control if another kind is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectedError:
+    """A row whose target is probably wrong, the value that is proposed instead, and the confidence in it."""
+
+    row: int
+    instead: LabelValue
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMasks:
+    """The labels of n drafts and targets. All masks are (n, k) for the k labels of the control, or for none.
+
+    drafted    the labels of the draft
+    annotated  the labels of the target
+    disputed   labels for which the annotators are evenly split
+    """
+
+    drafted: Mask
+    annotated: Mask
+    disputed: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFormat:
+    """The part of a question to a teacher that is about one control.
+
+    decision    what a reply says, in words, after "say": "the one label that fits best"
+    details     what the teacher needs to know of the control, in lines
+    schema      the JSON schema of the reply
+    max_tokens  of the reply
+    identity    the parts, as JSON, whose change makes it another question
+    labels      the labels whose probabilities are needed, () if the reply has none
+    multiple    whether the reply is a list of labels
+    """
+
+    decision: str
+    details: str
+    schema: Mapping[str, Any]
+    max_tokens: int
+    identity: Sequence[Any]
+    labels: tuple[str, ...] = ()
+    multiple: bool = False
+
+
+NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class Kind(ABC, Generic[Schema]):
+    """A kind of labels, for controls that a `Schema` describes. All methods are functions of their arguments alone.
+
+    name             the name of the entry point, without `kind.`
+    tags             the control tags, with the number of object tags that one control labels together: 1 or 2. If a
+                     project has controls of several tags, those of the first tag come first
+    default_learner  the learner if the setting `learner` names one that is not for this kind
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[Mapping[str, int]]
+    default_learner: ClassVar[str]
+
+    # The labelling configuration
+
+    @abstractmethod
+    def read_schema(self, element: Any, name: str, source: str) -> Schema:
+        """The schema of a control: from its element in the XML, its name, and the name of the tag that it labels."""
+
+    def schema_problem(self, control: Schema) -> str:
+        """One of `core.schema.UNLEARNT_CODES` if the control cannot be learnt, else ""."""
+        return ""
+
+    def learning_order(self, control: Schema) -> tuple[int, ...]:
+        """A key that sorts the controls of one tag, the first to be learnt first."""
+        return ()
+
+    @abstractmethod
+    def describe_control(self, control: Schema) -> str:
+        """A few words on what annotators say, such as "one choice out of 3"."""
+
+    # Annotations and drafts in Label Studio
+
+    @abstractmethod
+    def read_label(self, regions: Sequence[Mapping[str, Any]], control: Schema) -> Label:
+        """The label in an annotation's regions for a control. Without regions, the label says whether that means
+        something. Never raises: regions may be malformed."""
+
+    @abstractmethod
+    def write_regions(self, value: LabelValue, control: Schema) -> list[dict[str, Any]]:
+        """The `type` and the `value` of each region with which the labelling screen stores a value. A region may have a
+        `score` of its own. `read_label` reads the regions as the same value."""
+
+    def bulk_import_drops(self, control: Schema) -> bool:
+        """Whether Label Studio's bulk import drops the drafts of a control, so that they are written one by one."""
+        return False
+
+    def unknown_labels(self, label: Label, control: Schema) -> tuple[str, ...]:
+        """The parts of a label that are not labels of the control, as annotators read them."""
+        return ()
+
+    def leaves_out_hidden_draft(self, control: Schema) -> bool:
+        """Whether the labelling screen submits no draft of a control that another choice hides ("choice-selected")."""
+        return False
+
+    def has_choice(self, control: Schema, value: LabelValue, choices: Sequence[str]) -> bool:
+        """Whether a value fulfils a condition that shows other controls: whether it has one of `choices`, by their
+        names or as Label Studio stores them; for no choices, whether it has any."""
+        return bool(value) if not choices else not {*map(str, value)}.isdisjoint(choices)
+
+    def in_words(self, value: LabelValue) -> tuple[str, ...]:
+        """A value as people read it: its labels, or its parts."""
+        return tuple(map(str, value))
+
+    def draft_outcome(self, drafted: LabelValue, annotated: LabelValue) -> str:
+        """What an annotator did with a draft: `accepted`, `edited` or `replaced`."""
+        return "accepted" if drafted == annotated else "replaced"
+
+    # Targets
+
+    @abstractmethod
+    def aggregate(self, control: Schema, labels: Sequence[Label]) -> Any | None:
+        """The target of one task, an item of `as_targets`, from the labels that count, one of each annotator; None if
+        none of them can be learnt from."""
+
+    @abstractmethod
+    def as_targets(self, control: Schema, targets: Sequence[Any]) -> Rows:
+        """(n, ...) from n results of `aggregate`, also for n = 0."""
+
+    @abstractmethod
+    def target_values(self, control: Schema, targets: Rows) -> list[LabelValue]:
+        """The value that each of n targets is most like. If the annotators are evenly split, it may be the union of
+        their values."""
+
+    def are_tied(self, control: Schema, targets: Rows) -> Mask:
+        """(n,) whether the annotators of a task are evenly split."""
+        return np.zeros(len(targets), np.bool_)
+
+    def strata(self, control: Schema, targets: Rows) -> Mask:
+        """(n, k) whether a target has each of k labels. A sample of many tasks has as many of each."""
+        return np.zeros((len(targets), 0), np.bool_)
+
+    # Learning
+
+    @abstractmethod
+    def learner(self, control: Schema, plugin: str) -> Learner:
+        """The learner of a control, from the learner plugin of this name."""
+
+    @abstractmethod
+    def fit_document(self, control: Schema) -> dict[str, Any]:
+        """The properties of a control that a fit depends on, as JSON."""
+
+    @abstractmethod
+    def fitted_schema(self, document: Mapping[str, Any]) -> Schema:
+        """The inverse of `fit_document`. All other properties of the control have their defaults."""
+
+    def remap(self, control: Schema, rows: Rows, old: Schema) -> Rows | None:
+        """Targets or predictions (n, ...) for the control `old` as those for `control`; None if they cannot be
+        compared, for example because the labels are others."""
+        return rows if self.fit_document(control) == self.fit_document(old) else None
+
+    @abstractmethod
+    def adapt(self, control: Schema, predicted: Rows, old: Schema) -> Rows:
+        """The predictions (n, ...) of a learner that was fitted for the control `old`, as those for `control`, whatever
+        has changed."""
+
+    @abstractmethod
+    def pack_targets(self, control: Schema, targets: Rows) -> Tensors:
+        """Packs targets for an artifact without loss. The names of the tensors begin with `snapshot.`."""
+
+    @abstractmethod
+    def unpack_targets(self, control: Schema, tensors: Tensors) -> Rows:
+        """Removes the tensors of `pack_targets` from those of an artifact; returns the targets."""
+
+    @abstractmethod
+    def pack_predicted(self, control: Schema, predicted: Rows) -> Tensors:
+        """Packs predictions for an artifact, perhaps rounded. The names of the tensors begin with `snapshot.`."""
+
+    @abstractmethod
+    def unpack_predicted(self, control: Schema, tensors: Tensors) -> Rows:
+        """Removes the tensors of `pack_predicted` from those of an artifact; returns the predictions."""
+
+    # Drafts and the queue
+
+    @abstractmethod
+    def predictions(self, control: Schema, predicted: Rows) -> Predictions:
+        """The predictions as query strategies see them."""
+
+    @abstractmethod
+    def drafts(self, control: Schema, predicted: Rows) -> list[tuple[LabelValue, float] | None]:
+        """The value of each draft and its confidence in [0, 1]; None where nothing should be drafted, as in missing
+        rows."""
+
+    def cold_start(self, control: Schema, drafter: Drafter, texts: Sequence[str], vectors: Floats) -> Rows | None:
+        """Predictions of the embedded teacher for n texts; None if it has none for this kind."""
+        return None
+
+    def support(self, control: Schema, predicted: Rows, drafted: Rows) -> Floats:
+        """(n,) how much predictions support the drafts that are made of other predictions, `drafted`, for the same
+        rows. A draft of a record is explained by the fields without which the support falls most."""
+        return np.zeros(len(predicted), np.float32)
+
+    # Evaluation
+
+    @abstractmethod
+    def scores(self, control: Schema, predicted: Rows, targets: Rows) -> Doubles:
+        """(n,) in [0, 1]: how good each draft is, 1 if it is right. The promotion gate, the audit sample, the groups
+        and the comparison with random order use nothing else."""
+
+    def score_name(self, control: Schema) -> str:
+        """The name of the mean score: "accuracy" if a score is 0 or 1."""
+        return "accuracy"
+
+    @abstractmethod
+    def expected_errors(self, control: Schema, predicted: Rows, targets: Rows) -> Floats:
+        """(n,) float32 in [0, 1]: the expected error of each prediction. Unlike a score, it tells a sure prediction
+        from an unsure one."""
+
+    @abstractmethod
+    def agreement(self, control: Schema, earlier: Rows, later: Rows) -> float:
+        """The agreement of two learners' predictions for the same rows, at most 1; beyond chance, if the kind has such
+        a measure. Labelling may stop when it stays near 1."""
+
+    @abstractmethod
+    def without_learner(self, control: Schema, targets: Rows, n: int) -> Rows:
+        """n equal predictions that follow from the targets (m, ...) of other tasks alone, or from nothing if m is 0."""
+
+    def metrics(self, control: Schema, predicted: Rows, targets: Rows) -> dict[str, float]:
+        """The usual metrics of the kind, by name, besides the mean score."""
+        return {}
+
+    def simulation_metrics(
+        self, control: Schema, predicted: Rows, targets: Rows, *, in_group: bool = False
+    ) -> dict[str, float]:
+        """The metrics of a simulation; `accuracy` is among them. `in_group`: the rows are one group of the test rows,
+        so that some labels may be missing"""
+        return {"accuracy": float(self.scores(control, predicted, targets).mean())}
+
+    def label_masks(self, control: Schema, predicted: Rows, targets: Rows) -> LabelMasks:
+        """The labels of drafts and targets, in which pairs of labels that are confused are found."""
+        no_labels = np.zeros((len(targets), 0), np.bool_)
+        return LabelMasks(no_labels, no_labels, no_labels)
+
+    def label_scores(self, control: Schema, predicted: Rows, targets: Rows) -> dict[str, tuple[float, int]]:
+        """The F1 score of each label that occurs, and in how many targets it occurs."""
+        return {}
+
+    def label_agreement(self, control: Schema, predicted: Rows, targets: Rows) -> dict[str, tuple[int, int]]:
+        """For each label, in how many rows prediction and target agree on it, and how many rows have it."""
+        return {}
+
+    def balance(self, control: Schema, targets: Rows, source: EstimateSource) -> dict[str, Estimate]:
+        """The share of each label in the targets of a random sample."""
+        return {}
+
+    def suspected_errors(
+        self, control: Schema, predicted: Rows, targets: Rows, protected: Mask, budget: int
+    ) -> list[SuspectedError]:
+        """At most `budget` targets that are probably wrong according to held-out predictions, the most suspicious
+        first. `protected` (n,): rows that are never proposed."""
+        return []
+
+    def irregularities(
+        self, control: Schema, tasks: Sequence[int], targets: Rows, annotations: Sequence[Annotation]
+    ) -> Iterator[str]:
+        """Yields a sentence for each irregularity in the annotations of n tasks. `annotations`: of these and other
+        tasks"""
+        yield from ()
+
+    # The teacher
+
+    def describes_labels(self, control: Schema) -> bool:
+        """Whether phrases can describe the labels of a control, to the teacher and to the learner."""
+        return False
+
+    def reply_format(
+        self, control: Schema, descriptions: Mapping[str, str] = NO_DESCRIPTIONS, refusal: str = ""
+    ) -> ReplyFormat | None:
+        """The part of a question to a teacher that is about a control; None if a teacher is not asked about it.
+
+        descriptions  of the labels, by label
+        refusal       what a teacher may reply instead, "" for nothing
+        """
+        return None
+
+    def reply_of(self, control: Schema, value: LabelValue) -> Any:
+        """The reply, as JSON, that says a value."""
+        return list(value)
+
+    def read_replies(self, control: Schema, replies: Rows) -> Rows:
+        """(m, ...) the predictions of a teacher, from m replies: the probabilities of the labels, (m, c) float32, if
+        `ReplyFormat.labels` asks for them, else (m,) objects of JSON, which may be of any form."""
+        return self.as_targets(control, [])
+
+    def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:
+        """Estimates how far the annotators follow a teacher, from its predictions for n tasks and their targets;
+        `expected` knows the meaning of the array. `is_trusted`: whether a teacher counts as right until annotators
+        contradict it"""
+        return np.zeros(0)
+
+    def expected(self, control: Schema, predicted: Rows, reliability: Doubles) -> Rows:
+        """The predictions of what annotators will say, from those of a teacher and its reliability."""
+        return predicted
+
+
+def kind(name: str) -> Kind[Any]:
+    """The kind with this name. Raises UnknownPluginError."""
+    loaded: Kind[Any] = registry.kind(name)
+    return loaded
+
+
+def kind_of(control: ControlSchema) -> Kind[Any]:
+    """The kind of the labels of a control. Raises UnknownPluginError."""
+    return kind(control.kind)
+
+
+def kinds_by_tag() -> dict[str, Kind[Any]]:
+    """The kind of each control tag that can be learnt, in the order in which controls are learnt: `FIRST_KIND`, then
+    the others by name."""
+    by_tag: dict[str, Kind[Any]] = {}
+    for name in sorted(registry.installed("kind"), key=lambda name: (name != FIRST_KIND, name)):
+        for tag in kind(name).tags:
+            by_tag.setdefault(tag, kind(name))
+    return by_tag
+
+
+def fitted_schema(control: ControlSchema) -> ControlSchema:
+    """The control with the properties that a fit depends on, and no others."""
+    fitted: ControlSchema = kind_of(control).fitted_schema(kind_of(control).fit_document(control))
+    return fitted
+
+
+def learner_name(control: ControlSchema, setting: str) -> str:
+    """The name of the learner plugin of a control: that of the setting `learner`, if it is for the kind of labels."""
+    of_kind = kind_of(control)
+    is_suitable = of_kind.name in getattr(registry.learner(setting), "kinds", ("choices",))
+    return setting if is_suitable else of_kind.default_learner
