@@ -1,0 +1,290 @@
+"""A kind of labels that no folder of Apprentice knows goes through the whole loop, beside choices and alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from answer_kind import ANSWER_PLUGINS, NearestAnswer
+from fake_label_studio import SINGLE, WORDS, Body, FakeLabelStudio, text_about
+from round_fixtures import MakeRound, active
+from scripted_teacher import ScriptedTeacher
+from simulations import SimulationFolder
+from teacher_harness import TeacherHarness
+from typer.testing import CliRunner
+
+from ml_backend.cli.main import app
+from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.schema import ChoicesSchema, ControlSchema
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.kinds.base import fitted_schema, kinds_by_tag
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop.round import run_round
+from ml_backend.model import project_model, training_sample
+from ml_backend.model.fitted_model import TrainingSnapshot, fit_model
+from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.status_text import status_lines
+from ml_backend.storage import Reply, ReplyTable, Store
+from ml_backend.web.predictor import Predictor
+
+LABEL, REMARK = "topic", "remark"
+TEXT_AREA = '<TextArea name="remark" toName="text"/></View>'
+BOTH = SINGLE.replace("</View>", TEXT_AREA).replace('name="label"', 'name="topic"')
+ALONE = f'<View><Text name="text" value="$text"/>{TEXT_AREA}'
+LABELS = (*WORDS,)
+
+
+class LenientLabelStudio(FakeLabelStudio):
+    """A server that does not look into the values of regions."""
+
+    def _valid(self, row: Body) -> bool:
+        return 0 <= row["score"] <= 1 and row["task"] in self.tasks
+
+
+class AnsweringTeacher(ScriptedTeacher):
+    """Says for each task what it is about, beside the labels."""
+
+    def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        for question, answer in super()._answers(questions):
+            label = next(label for label, words in WORDS.items() if {*words.split()} & {*question.text.split()})
+            names = question.reply["properties"].keys() - {field.name for field in question.fields}
+            said = dict.fromkeys(names, f"about {label}") if question.purpose == "label" else {}
+            assert answer.content is not None
+            yield question, Answer(question.id, {**answer.content, **said}, answer.shares, answer.calls)
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    """Adds the plugins of the other package. Schemas are cached for the tags of the installed kinds."""
+    with registry.overridden(ANSWER_PLUGINS):
+        read_schema.cache_clear()
+        yield
+    read_schema.cache_clear()
+
+
+@pytest.fixture
+def server() -> FakeLabelStudio:
+    return LenientLabelStudio(label_config=BOTH)
+
+
+def result(label: str, controls: Sequence[str]) -> list[Body]:
+    regions = {
+        LABEL: {"type": "choices", "value": {"choices": [label]}},
+        REMARK: {"type": "textarea", "value": {"text": [f"about {label}"]}},
+    }
+    return [{"from_name": control, "to_name": "text", **regions[control]} for control in controls]
+
+
+def add_tasks(server: FakeLabelStudio, n: int) -> dict[int, str]:
+    """Adds n tasks. Returns the label of each."""
+    server.add_tasks([text_about(LABELS[i % 3], i) for i in range(n)])
+    return {task: LABELS[i % 3] for i, task in enumerate(server.tasks)}
+
+
+def annotate(server: FakeLabelStudio, truth: Mapping[int, str], n: int, controls: Sequence[str]) -> None:
+    for task in [task for task in truth if not server.tasks[task]["annotations"]][:n]:
+        server.annotate_with(task, result(truth[task], controls))
+
+
+def drafts(server: FakeLabelStudio, control: str) -> dict[int, Any]:
+    """The value of each draft of a control in the published queue, by task."""
+    return {
+        row["task"]: next(iter(region["value"].values()))[0]
+        for row in server.current_predictions()
+        for region in row["result"]
+        if region["from_name"] == control
+    }
+
+
+@pytest.fixture
+def learnt(server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store) -> dict[int, str]:
+    """A project of 90 tasks whose second version has learners of both controls, fitted on 30 annotations."""
+    truth = add_tasks(server, 90)
+    run_round(make_round(server))
+    annotate(server, truth, 30, (LABEL, REMARK))
+    run_round(make_round(server))
+    return truth
+
+
+def test_its_tag_is_read_and_its_learner_is_used_whatever_the_setting_names() -> None:
+    assert {control.name: control.kind for control in read_schema(BOTH).controls} == {
+        LABEL: "choices",
+        REMARK: "answer",
+    }
+    assert [*kinds_by_tag()][-1] == "TextArea", "choices come first, whatever the names of other kinds are"
+
+
+def test_both_controls_are_learnt_and_drafted_in_one_prediction(
+    server: FakeLabelStudio, learnt: dict[int, str], store: Store
+) -> None:
+    version = active(store)
+    assert {name: control.learner for name, control in version.controls.items()} == {LABEL: 2, REMARK: 2}
+    accuracy = version.controls[REMARK].accuracy
+    assert accuracy is not None and accuracy.n == 30 and accuracy.value > 0.5
+    remarks, labels = drafts(server, REMARK), drafts(server, LABEL)
+    assert len(remarks) == len(labels) == len(server.current_predictions()) == 12
+    assert sum(remark == f"about {learnt[task]}" for task, remark in remarks.items()) >= 9
+    confidences = [region["score"] for row in server.current_predictions() for region in row["result"]]
+    assert all(0 <= confidence <= 1 for confidence in confidences)
+
+
+def test_its_learner_comes_back_from_the_artifact_and_is_fitted_again_with_new_answers(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store
+) -> None:
+    model = project_model.load(store, 5, 2).by_control[REMARK]
+    assert sorted({*model.snapshot.targets}) == sorted(f"about {label}" for label in LABELS)
+    assert (model.snapshot.plugin, len(model.held_out)) == ("nearest-answer", 30)
+    annotate(server, learnt, 10, (REMARK,))
+    run_round(make_round(server))
+    assert active(store).controls[REMARK].labelled == 40
+    assert active(store).controls[LABEL].learner == 2
+
+
+def test_a_round_without_a_change_is_none(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str]
+) -> None:
+    assert run_round(make_round(server)) is None
+
+
+def test_it_is_learnt_alone(server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store) -> None:
+    server.label_config = ALONE
+    truth = add_tasks(server, 60)
+    annotate(server, truth, 20, (REMARK,))
+    run_round(make_round(server))
+    assert active(store).controls[REMARK].learner == 1
+    assert sum(remark == f"about {truth[task]}" for task, remark in drafts(server, REMARK).items()) >= 9
+    assert {row["model_version"] for row in server.current_predictions()} == {active(store).name}
+
+
+def test_every_query_strategy_works_on_it_or_says_that_it_needs_class_probabilities(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
+) -> None:
+    server.label_config = ALONE
+    truth = add_tasks(server, 60)
+    annotate(server, truth, 5, (REMARK,))
+    run_round(make_round(server))
+    for strategy in sorted(registry.installed("acquisition")):
+        options(queue_size=12, audit_share=0.0, acquisition=strategy)
+        annotate(server, truth, 3, (REMARK,))
+        if strategy == "badge":
+            with pytest.raises(ApprenticeError, match="badge needs class probabilities"):
+                run_round(make_round(server))
+            continue
+        run_round(make_round(server))
+        assert active(store).acquisition == strategy and len(server.current_predictions()) == 12
+
+
+def test_status_names_its_score_and_its_answers(server: FakeLabelStudio, learnt: dict[int, str], store: Store) -> None:
+    status = read_status(store, 5)
+    lines = [f"{name}: {text}" for name, text in status_lines(status)]
+    assert any(REMARK in line and "30" in line for line in lines), lines
+
+
+def test_the_monitor_judges_it(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store
+) -> None:
+    context = make_round(server)
+    control = next(control for control in read_schema(BOTH).controls if control.name == REMARK)
+    row = store.projects.ensure(5)
+    monitor_input = read_monitor_input(store, context.pool, context.aggregator, row, control, ProjectSettings())
+    assert monitor_input is not None
+    found = run_monitor(monitor_input)
+    assert found["labelled"] == 30 and found["balance"] == {} and found["second_look"] == []
+    assert found["stopping"]["verdict"] == "too early"
+
+
+def test_the_report_quotes_its_mistakes(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store, settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    task = next(task for task in learnt if not server.tasks[task]["annotations"])
+    server.annotate_with(task, [{**result("fruit", [REMARK])[0], "value": {"text": ["something else altogether"]}}])
+    run_round(make_round(server))
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    printed = CliRunner().invoke(app, ["report", "--project", "5", "--control", REMARK])
+    assert printed.exit_code == 0, printed.output
+    assert "something else altogether" in printed.output
+
+
+def test_predict_drafts_it_on_request(
+    server: FakeLabelStudio, learnt: dict[int, str], store: Store, settings: Settings
+) -> None:
+    [prediction] = Predictor(settings, store).predict(5, BOTH, [1000], ["iron copper zinc n1"])
+    assert prediction.drafts[REMARK].value == ("about metal",)
+
+
+def test_a_teacher_is_asked_once_for_both_and_drafts_both(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store, settings: Settings,
+    use_teacher: Callable[[Any], None],
+) -> None:  # fmt: skip
+    teacher = AnsweringTeacher()
+    use_teacher(teacher)
+    options(queue_size=12, audit_share=0.0, teacher_labels=20, teacher_ahead=12)
+    truth = add_tasks(server, 60)
+    run_round(make_round(server))
+    harness = TeacherHarness(settings, store, server, make_round, teacher)
+    harness.finish()
+    questions = [question for question in teacher.asked if question.purpose == "label"]
+    assert {tuple(question.reply["required"]) for question in questions} == {(LABEL, REMARK)}
+    assert len({question.text for question in questions}) == len(questions)
+    harness.round()
+    remarks = drafts(server, REMARK)
+    assert remarks and all(remark == f"about {truth[task]}" for task, remark in remarks.items())
+    annotate(server, {task: truth[task] for task in remarks}, 10, (LABEL, REMARK))
+    harness.round()
+    harness.finish()
+    document = store.stats.document(5)["controls"][REMARK]["teacher"]
+    assert document["agreement"]["teacher"]["overall"]["value"] == 1.0
+    task = next(iter(remarks))
+    [prediction] = Predictor(settings, store).predict(5, BOTH, [task], [server.tasks[task]["data"]["text"]])
+    assert prediction.drafts[REMARK].value == (f"about {truth[task]}",)
+
+
+def test_it_is_simulated(
+    tmp_path: Path, settings: Settings, fake_encoder: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = SimulationFolder(tmp_path, settings)
+    (tmp_path / "config.xml").write_text(ALONE)
+    simulation.write(
+        [
+            {
+                "id": number,
+                "data": {"text": text_about(LABELS[number % 3], number)},
+                "annotations": [{"id": number, "completed_by": 1, "result": result(LABELS[number % 3], (REMARK,))}],
+            }
+            for number in range(1, 40)
+        ]
+    )
+    simulator = simulation.run()
+    accuracies = [measurement.value for measurement in simulation.numbers() if measurement.metric == "accuracy"]
+    assert accuracies and all(0 <= value <= 1 for value in accuracies)
+    assert simulator.conclude().summary
+
+
+def test_a_training_set_larger_than_the_sample_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_sample, "MAX_FITTED_TASKS", 40)
+    [control] = read_schema(ALONE).controls
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    targets = np.array([f"about {LABELS[row % 3]}" for row in range(60)], object)
+    snapshot = TrainingSnapshot("nearest-answer", "space", fitted_schema(control), np.arange(60), b"", targets)
+    model, fit = fit_model(snapshot, vectors, None, 1)
+    assert model is not None and fit is not None and len(model.held_out) == 60
+    assert isinstance(model.snapshot.learner, NearestAnswer)
+
+
+def test_replies_for_a_control_that_was_of_another_kind_are_not_read() -> None:
+    replies = ReplyTable().extended(
+        [Reply(b"labelled", {LABEL: {"fruit": 0.9, "metal": 0.1}}), Reply(b"answered", {}, values={LABEL: "a pear"})]
+    )
+    choices = ChoicesSchema(LABEL, "text", ("fruit", "metal"))
+    answer = ControlSchema(LABEL, "text", kind="answer", tag="TextArea")
+    assert [rows.tolist() for rows in (replies.contents(choices)[0], replies.contents(answer)[0])] == [[0], [1]]
+    assert replies.contents(answer)[1].tolist() == ["a pear"]
+    assert (replies.keys_for(choices), replies.keys_for(answer)) == ({b"labelled"}, {b"answered"})
