@@ -12,6 +12,7 @@ from ml_backend.simulation.summary import RANDOM
 
 USEFUL_GAIN_TEXT = f"{100 * MIN_USEFUL_GAIN:g} point"
 MIN_TEST_ROWS = 100  # with fewer test rows, the recommendation has a warning
+METRIC_NAMES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 
 
 def recommend(summary: dict[str, Any]) -> str:
@@ -46,7 +47,8 @@ def recommend(summary: dict[str, Any]) -> str:
         ]
     else:
         lines = [
-            f"Stay with random order on this data: a gain of {USEFUL_GAIN_TEXT} of macro-F1 or more is ruled out.",
+            f"Stay with random order on this data: a gain of {USEFUL_GAIN_TEXT} of {metric_name(summary)} or more "
+            "is ruled out.",
             f"The best of the others is {names[0]}. {_gain(names[0], summary)}",
         ]
     if worse:
@@ -83,7 +85,9 @@ def _winner(better: Sequence[str], summary: dict[str, Any]) -> list[str]:
     else:
         early = ", but only if you will stop early" if summary["strategies"][best]["labels_to_target"] is None else ""
         lines = [f"Use {best} on this data{early}."]
-        lines += [_saving(best, summary), _gain(best, summary), _weakest_class(best, summary)]
+        lines += [_saving(best, summary), _gain(best, summary)]
+        if summary["protocol"]["against_random"][best]["worst_class_gain"] is not None:
+            lines.append(_weakest_class(best, summary))
     if others:
         lines.append(
             f"Also better than random order, {_gain_list(others, summary)}. Not tested: whether {best} is better."
@@ -164,7 +168,8 @@ def _saving(name: str, summary: dict[str, Any]) -> str:
     else:
         interval = f"{_fewer(low)} to {best}"
     return (
-        f"It needs about {needed:.0f} labels for a macro-F1 of {target:.3f}, random order {needed_by_random:.0f}: "
+        f"It needs about {needed:.0f} labels for a {metric_name(summary)} of {target:.3f}, random order "
+        f"{needed_by_random:.0f}: "
         f"{_fewer(saved)} (95 % interval: {interval})."
     )
 
@@ -183,8 +188,8 @@ def _mean_difference(name: str, summary: dict[str, Any]) -> str:
     first, last = protocol["measured_at"][0], protocol["measured_at"][-1]
     side = "below" if gain.startswith("-") else "above"
     return (
-        f"Averaged from {first} to {last} labels, its macro-F1 is {gain[1:]} points (hundredths) {side} that of random "
-        "order"
+        f"Averaged from {first} to {last} labels, its {metric_name(summary)} is {gain[1:]} points (hundredths) {side} "
+        "that of random order"
     )
 
 
@@ -208,7 +213,12 @@ def _gain_list(names: Sequence[str], summary: dict[str, Any]) -> str:
         f"{name} {format_points(gain)} ({format_interval(against[name]['gain_interval'])})"
         for name, gain in gains.items()
     )
-    return f"in points of macro-F1 with {_confidence(summary)} intervals: {', '.join(texts)}"
+    return f"in points of {metric_name(summary)} with {_confidence(summary)} intervals: {', '.join(texts)}"
+
+
+def metric_name(summary: dict[str, Any]) -> str:
+    """The name of the metric by which the strategies are compared."""
+    return METRIC_NAMES[summary["protocol"]["metric"]]
 
 
 def _confidence(summary: dict[str, Any]) -> str:

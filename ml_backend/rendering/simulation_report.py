@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.rendering.recommendation_text import control_sentences, recommend
+from ml_backend.rendering.recommendation_text import control_sentences, metric_name, recommend
 from ml_backend.rendering.simulation_tables import Colours, arms_table, protocol_table, summary_table
 from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
@@ -135,7 +135,11 @@ def _section(result: SimulationResult, heading: str, *, with_script: bool = True
     for title, note, figure in (
         ("Macro-F1", f"F1 averaged over the classes, rare ones too. {INTERVALS_NOTE}", curves("macro_f1")),
         ("Accuracy", f"Share of held-out tasks that the learner gets right. {INTERVALS_NOTE}", curves("accuracy")),
-        ("Labels needed", f"For the final macro-F1 of random order, {protocol['target']:.3f}.", labels_needed),
+        (
+            "Labels needed",
+            f"For the final {metric_name(summary)} of random order, {protocol['target']:.3f}.",
+            labels_needed,
+        ),
         ("The weakest class", f"The lowest F1 of any class. {INTERVALS_NOTE}", curves("worst_class_f1")),
         (
             "Groups",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from ml_backend.rendering.recommendation_text import metric_name
 from ml_backend.rendering.simulation_text import protocol_rows
-from ml_backend.simulation.summary import FINAL_METRICS
 
+FINAL_HEADS = {"accuracy": "final accuracy", "macro_f1": "final macro-F1", "worst_class_f1": "weakest class"}
+"""The heads of the columns with the metrics at the last budget, by metric."""
 Colours = dict[str, str]
 """The colour of each strategy, in the order of legends and tables."""
 
@@ -15,8 +17,10 @@ Colours = dict[str, str]
 def summary_table(summary: dict[str, Any], colours: Colours) -> str:
     """A row for each strategy. The numbers of labels that are needed and saved are left out if all tasks were labelled,
     because all strategies end alike then."""
-    heads = ["strategy", "macro-F1, averaged", "points above random", "p, corrected", "ahead, equal, behind"]
-    heads += ["labels needed", "labels saved", "final accuracy", "final macro-F1", "weakest class", "seconds a round"]
+    metrics = [metric for metric in FINAL_HEADS if metric in next(iter(summary["strategies"].values()))["final"]]
+    heads = ["strategy", f"{metric_name(summary)}, averaged", "points above random", "p, corrected"]
+    heads += ["ahead, equal, behind", "labels needed", "labels saved"]
+    heads += [*(FINAL_HEADS[metric] for metric in metrics), "seconds a round"]
     rows = [f"<th>{'</th><th>'.join(heads)}</th>"]
     for name, colour in colours.items():
         result, against = summary["strategies"][name], summary["protocol"]["against_random"].get(name)
@@ -33,7 +37,7 @@ def summary_table(summary: dict[str, Any], colours: Colours) -> str:
             row[4] = f"{difference['wins']}, {difference['ties']}, {difference['losses']}"
         if against and is_compared and labels_needed is not None:
             row[6] = f"{against['labels_saved']:.0f}{_interval('.0f', against['labels_saved_ci95'])}"
-        row += [*(f"{result['final'][metric]:.3f}" for metric in FINAL_METRICS), f"{result['seconds_per_round']:.2g}"]
+        row += [*(f"{result['final'][metric]:.3f}" for metric in metrics), f"{result['seconds_per_round']:.2g}"]
         rows.append(f"<td>{'</td><td>'.join(row)}</td>")
     return "".join(f"<tr>{row}</tr>" for row in rows)
 

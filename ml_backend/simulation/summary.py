@@ -15,6 +15,9 @@ from ml_backend.simulation.teacher_arms import compare_with_base, is_arm
 
 RANDOM = "random"
 FINAL_METRICS = ("accuracy", "macro_f1", "worst_class_f1")
+COMPARED_METRICS = ("macro_f1", "accuracy")
+"""Metrics by which strategies are compared: the first one that was measured, because not every kind of label has an
+F1."""
 
 
 def summarise(
@@ -24,8 +27,8 @@ def summarise(
 
     Each strategy has:
 
-    final              means at the last budget
-    naulc              mean macro-F1 over the budgets, with its interval
+    final              means at the last budget, of the metrics that were measured
+    naulc              mean of the compared metric over the budgets, with its interval
     labels_to_target   None: never reached
     seconds_per_round  median; 0 if no round was timed
     vs_random          paired comparison; p_value is not corrected
@@ -34,8 +37,9 @@ def summarise(
 
     The protocol gets, in addition:
 
+    metric          the compared metric, one of COMPARED_METRICS
     measured_at     budgets
-    target          mean macro-F1 of random order at the last budget
+    target          mean of the compared metric of random order at the last budget
     paired_seeds    how many seeds all numbers are computed from
     unpaired_seeds  how many other seeds only some strategies finished
     level           significance level for this number of seeds
@@ -43,17 +47,20 @@ def summarise(
     ends_alike      whether all tasks to choose from, protocol["pool"], were labelled in the end
     against_random  each strategy but random: p_holm, `gain_interval` (of naulc_gain, at `level`), `seeds_to_tell` (how
                     many would decide; None: too many), labels_saved and worst_class_gain (at the last budget) with
-                    their intervals; labels are None if the strategy never reaches the target
+                    their intervals; labels are None if the strategy never reaches the target, and a gain without a
+                    worst class
     against_base    the gains of teacher arms, see `teacher_arms`
 
     `tried` are other strategies that were compared with random order on the same data; they make the correction
     stronger. Raises ApprenticeError if random order and all others have no seed in common.
     """
-    tables = {metric: paired_curves(measurements, metric) for metric in FINAL_METRICS}
-    if not all(len(values.get(RANDOM, ())) for _, values in tables.values()):
+    compared = compared_metric(measurements)
+    measured = {measurement.metric for measurement in measurements}
+    tables = {metric: paired_curves(measurements, metric) for metric in FINAL_METRICS if metric in measured}
+    if not tables or not all(len(values.get(RANDOM, ())) for _, values in tables.values()):
         raise ApprenticeError("There is nothing to compare yet: random and the others have no finished seed in common")
-    budgets, curves = tables["macro_f1"]
-    final = {metric: _last_column(tables[metric][1]) for metric in FINAL_METRICS}
+    budgets, curves = tables[compared]
+    final = {metric: _last_column(table[1]) for metric, table in tables.items()}
     seconds = paired_curves(measurements, "seconds")[1]
     group_accuracies = {
         group: _last_column(paired_curves(measurements, "accuracy", group)[1])
@@ -75,7 +82,7 @@ def summarise(
     for name, values in curves.items():
         gain = gains[name]
         strategies[name] = {
-            "final": {metric: float(final[metric][name].mean()) for metric in FINAL_METRICS},
+            "final": {metric: float(values[name].mean()) for metric, values in final.items()},
             "naulc": {"mean": float(areas[name].mean()), "ci95": _interval(areas[name])},
             "labels_to_target": statistics.labels_to_target(budgets, values.mean(axis=0), target),
             "seconds_per_round": float(np.median(seconds[name])) if seconds[name].size else 0.0,
@@ -93,7 +100,8 @@ def summarise(
         if name not in strategy_gains:
             continue
         saved = statistics.labels_saved(budgets, values, curves[RANDOM])
-        worst_class_gain = final["worst_class_f1"][name] - final["worst_class_f1"][RANDOM]
+        worst_class = final.get("worst_class_f1")
+        worst_class_gain = worst_class[name] - worst_class[RANDOM] if worst_class else None
         differences = areas[name] - areas[RANDOM]
         standard_deviation = float(differences.std(ddof=1)) if seeds > 1 else math.inf
         against_random[name] = {
@@ -104,10 +112,11 @@ def summarise(
             ),
             "labels_saved": saved.labels,
             "labels_saved_ci95": [saved.low, saved.high],
-            "worst_class_gain": float(worst_class_gain.mean()),
-            "worst_class_ci95": _interval(worst_class_gain),
+            "worst_class_gain": None if worst_class_gain is None else float(worst_class_gain.mean()),
+            "worst_class_ci95": None if worst_class_gain is None else _interval(worst_class_gain),
         }
     added = {
+        "metric": compared,
         "measured_at": budgets.tolist(),
         "target": target,
         "paired_seeds": seeds,
@@ -119,6 +128,12 @@ def summarise(
         "against_base": compare_with_base(measurements, tried),
     }
     return {"strategies": strategies, "protocol": {**protocol, **added}}
+
+
+def compared_metric(measurements: Sequence[Measurement]) -> str:
+    """The metric by which the strategies are compared."""
+    measured = {measurement.metric for measurement in measurements}
+    return next((metric for metric in COMPARED_METRICS if metric in measured), COMPARED_METRICS[0])
 
 
 def _last_column(values: dict[str, Scores]) -> dict[str, Scores]:

@@ -280,9 +280,10 @@ class KindContract:
         assert self.kind.agreement(control, predicted, predicted[::-1]) < 1
 
     def test_without_a_learner_every_row_has_the_same_prediction(self, control: ControlSchema, targets: Rows) -> None:
-        rows = self.kind.without_learner(control, targets[:5], 3)
-        assert len(rows) == 3 and len({content_bytes(row) for row in rows}) == 1
-        assert self.kind.scores(control, rows, targets[:3]).shape == (3,)
+        for known in (targets[:5], targets[:0]):
+            rows = self.kind.without_learner(control, known, 3)
+            assert len(rows) == 3 and len({content_bytes(row) for row in rows}) == 1
+            assert self.kind.scores(control, rows, targets[:3]).shape == (3,)
 
     def test_metrics_are_finite_numbers(self, control: ControlSchema, targets: Rows, predicted: Rows) -> None:
         of_test = self.kind.simulation_metrics(control, predicted, targets)

@@ -29,6 +29,7 @@ from ml_backend.model import project_model, training_sample
 from ml_backend.model.fitted_model import TrainingSnapshot, fit_model
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.simulation_report import write_report
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Reply, ReplyTable, Store
 from ml_backend.web.predictor import Predictor
@@ -264,7 +265,9 @@ def test_it_is_simulated(
     simulator = simulation.run()
     accuracies = [measurement.value for measurement in simulation.numbers() if measurement.metric == "accuracy"]
     assert accuracies and all(0 <= value <= 1 for value in accuracies)
-    assert simulator.conclude().summary
+    concluded = simulator.conclude()
+    assert concluded.summary["protocol"]["metric"] == "accuracy"
+    assert "accuracy" in write_report(concluded, tmp_path)
 
 
 def test_a_training_set_larger_than_the_sample_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:

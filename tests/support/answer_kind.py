@@ -136,7 +136,7 @@ class AnswerKind(Kind[ControlSchema]):
         return float(np.mean([first[0] == second[0] for first, second in zip(earlier, later, strict=True)]))
 
     def without_learner(self, control: ControlSchema, targets: Rows, n: int) -> Rows:
-        [(text, _)] = Counter(targets.tolist()).most_common(1)
+        [(text, _)] = Counter(targets.tolist()).most_common(1) or [("", 0)]
         return object_rows([(text, 0.0)] * n)
 
     def reply_format(
@@ -185,7 +185,8 @@ class NearestAnswer:
         return _most_similar(similarities, _unpacked(tensors["answers"]))
 
 
-ANSWER_PLUGINS: dict[str, Any] = {"kind.answer": AnswerKind(), "learner.nearest-answer": NearestAnswer}
+ANSWER = AnswerKind()
+ANSWER_PLUGINS: dict[str, Any] = {"kind.answer": ANSWER, "learner.nearest-answer": NearestAnswer}
 """For `registry.overridden`: what the entry points of another package would name."""
 
 
