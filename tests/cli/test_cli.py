@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from ml_backend import __version__
 from ml_backend.cli import main as cli
+from ml_backend.cli.common import out
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.demo.server import free_port
@@ -32,7 +33,7 @@ Run = Callable[..., Any]
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command on the test's data folder; the result has the exception of an error."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)  # the console has read COLUMNS when it was imported
 
     def invoke(*arguments: str) -> Any:
         return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=True)

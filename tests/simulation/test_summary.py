@@ -42,6 +42,7 @@ def test_the_summary_by_hand() -> None:
         },
     }
     assert summary["protocol"] == {
+        "metric": "macro_f1",
         "tasks": 7,
         "measured_at": [10, 20, 40],
         "target": pytest.approx(0.7),
