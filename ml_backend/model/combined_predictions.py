@@ -4,6 +4,12 @@ The uncertainties of different kinds of labels, and of learners with more or few
 Their ranks depend only on the order in which each control puts the tasks. A task has the best of its ranks, as with the
 alternating selection of Reichart, Tomanek, Hahn and Rappoport, "Multi-Task Active Learning for Linguistic Annotations"
 (ACL 2008): the mean of the ranks, their rank combination, prefers tasks that no control needs most.
+
+A query strategy may also use how much more uncertain one task is than another. The best ranks do not say that: they are
+high for most tasks. So each rank is replaced by the mean of the uncertainties that the controls have at this rank, as
+in the quantile normalisation of Bolstad, Irizarry, Astrand and Speed, "A comparison of normalization methods for high
+density oligonucleotide array data based on variance and bias" (Bioinformatics 2003). Results:
+benchmarks/2026-11-30-joint-queue.md.
 """
 
 from __future__ import annotations
@@ -20,12 +26,13 @@ class CombinedPredictions:
     """The predictions for p controls, each with a weight. A control of weight 0 does not count. The uncertainty of row
     i of n is
 
-        max_j (1 - (1 - rank_j(i) / n) max_k w_k / w_j)
+        Q(max_j (n - (n - rank_j(i)) max_k w_k / w_j)),    Q(r) = sum_j w_j u_j(r) / sum_j w_j
 
     where rank_j(i) is the rank of the row by the uncertainty of control j among all n rows, from 1 for the lowest to n
-    for the highest; rows that are equally uncertain have the mean of their ranks. So the shares of the controls in the
-    most uncertain rows are as their weights. If a single control counts, its uncertainties are returned as they are. If
-    none counts, all uncertainties are 0.
+    for the highest; rows that are equally uncertain have the mean of their ranks. u_j(r) is the r-th lowest uncertainty
+    of control j, linear between whole ranks; below 1, it is the lowest one. So the shares of the controls in the most
+    uncertain rows are as their weights, and controls that agree on all uncertainties keep them. If a single control
+    counts, its uncertainties are returned as they are. If none counts, all uncertainties are 0.
     """
 
     def __init__(self, parts: Sequence[Predictions], weights: Floats) -> None:
@@ -58,7 +65,7 @@ class CombinedPredictions:
         if len(self._counted) == 1:
             return self._counted[0][0].uncertainty(measure, rows)
         if measure not in self._uncertainties:
-            self._uncertainties[measure] = self._best_ranks(measure)
+            self._uncertainties[measure] = self._combined_uncertainty(measure)
         return self._uncertainties[measure][rows]
 
     def gradient_residuals(self, rows: Ints) -> Floats | None:
@@ -73,14 +80,17 @@ class CombinedPredictions:
             residuals.append(part_residuals if len(self._counted) == 1 else part_residuals * np.float32(weight**0.5))
         return np.concatenate([np.empty((len(rows), 0), np.float32), *residuals], axis=1)
 
-    def _best_ranks(self, measure: UncertaintyMeasure) -> Floats:
+    def _combined_uncertainty(self, measure: UncertaintyMeasure) -> Floats:
         """(n,) the uncertainty of each row, see above."""
         from scipy.stats import rankdata
 
-        all_rows = np.arange(self._n)
-        best = np.zeros(self._n)  # the control with the highest weight has no value below 0
-        highest_weight = max((weight for _, weight in self._counted), default=1.0)
+        if not self._counted or not self._n:
+            return np.zeros(self._n, np.float32)
+        all_rows, ranks = np.arange(self._n), np.arange(1, self._n + 1)
+        best, mean_at_rank = np.zeros(self._n), np.zeros(self._n)
+        weights = [weight for _, weight in self._counted]
         for part, weight in self._counted:
-            shares_above = 1 - rankdata(part.uncertainty(measure, all_rows)) / self._n
-            best = np.maximum(best, 1 - shares_above * highest_weight / weight)
-        return np.asarray(best, np.float32)
+            uncertainties = part.uncertainty(measure, all_rows)
+            best = np.maximum(best, self._n - (self._n - rankdata(uncertainties)) * max(weights) / weight)
+            mean_at_rank += np.sort(uncertainties) * (weight / sum(weights))
+        return np.asarray(np.interp(best, ranks, mean_at_rank), np.float32)

@@ -43,13 +43,24 @@ def rank_by_hand(values: list[float], i: int) -> float:
 
 
 def uncertainty_by_hand(parts: Sequence[Predictions], weights: Floats, measure: UncertaintyMeasure) -> list[float]:
-    n, best = len(parts[0]), [0.0] * len(parts[0])
-    for predictions, weight in zip(parts, weights.tolist(), strict=True):
-        if weight:
-            values = predictions.uncertainty(measure, np.arange(n)).tolist()
-            for i in range(n):
-                best[i] = max(best[i], 1 - (1 - rank_by_hand(values, i) / n) * float(weights.max()) / weight)
-    return best
+    n = len(parts[0])
+    counted: list[tuple[list[float], float]] = [
+        (predictions.uncertainty(measure, np.arange(n)).tolist(), weight)
+        for predictions, weight in zip(parts, weights.tolist(), strict=True)
+        if weight
+    ]
+    total = sum(weight for _, weight in counted)
+
+    def mean_at_rank(rank: int) -> float:
+        return sum(sorted(values)[rank - 1] * weight for values, weight in counted) / total
+
+    def uncertainty_of(i: int) -> float:
+        best = max(n - (n - rank_by_hand(values, i)) * float(weights.max()) / weight for values, weight in counted)
+        lower = max(math.floor(best), 1)
+        share = max(best - lower, 0)
+        return (1 - share) * mean_at_rank(lower) + share * mean_at_rank(min(lower + 1, n))
+
+    return [uncertainty_of(i) if counted else 0.0 for i in range(n)]
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -59,7 +70,7 @@ def uncertainty_by_hand(parts: Sequence[Predictions], weights: Floats, measure: 
     has_ties=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_the_uncertainty_is_the_best_weighted_rank_among_all_rows(
+def test_the_uncertainty_is_the_mean_of_the_controls_at_the_best_weighted_rank_among_all_rows(
     measure: UncertaintyMeasure, n: int, weights: list[float], has_ties: bool, seed: int
 ) -> None:
     parts = [part(n, seed + i, has_ties=has_ties) for i in range(len(weights))]
@@ -74,7 +85,7 @@ def test_the_uncertainty_is_the_best_weighted_rank_among_all_rows(
     else:
         all_rows = uncertainty_by_hand(parts, weights_of(*weights), measure)
         np.testing.assert_allclose(uncertainties, [all_rows[row] for row in rows], atol=1e-6)
-    np.testing.assert_array_equal(combined.uncertainty(measure, rows), uncertainties)  # the ranks are kept
+    np.testing.assert_array_equal(combined.uncertainty(measure, rows), uncertainties)  # computed once
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -86,6 +97,26 @@ def test_a_single_control_keeps_its_uncertainties_and_residuals_bit_for_bit(meas
     ):
         np.testing.assert_array_equal(combined.uncertainty(measure, rows), single.uncertainty(measure, rows))
         np.testing.assert_array_equal(combined.gradient_residuals(rows), single.gradient_residuals(rows))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@given(n=st.integers(1, 25), weight=st.sampled_from([0.25, 1.0, 3.0]), has_ties=st.booleans(), seed=st.integers(0, 999))
+def test_controls_that_agree_keep_their_uncertainties(
+    measure: UncertaintyMeasure, n: int, weight: float, has_ties: bool, seed: int
+) -> None:
+    single, rows = part(n, seed, has_ties=has_ties), np.arange(n)
+    combined = CombinedPredictions([single, single], weights_of(1, weight))
+    np.testing.assert_allclose(combined.uncertainty(measure, rows), single.uncertainty(measure, rows), atol=1e-6)
+
+
+def test_the_uncertainties_are_spread_as_those_of_the_controls() -> None:
+    """Of 1000 rows, each control is uncertain of 30 others: a query strategy sees that the rest hardly matters."""
+    probabilities = np.full((2, 1000, 2), [0.99, 0.01], np.float32)
+    probabilities[0, :30] = probabilities[1, 30:60] = 0.5
+    parts = [ChoicePredictions(of_control, multiple=False) for of_control in probabilities]
+    uncertainties = CombinedPredictions(parts, weights_of(1, 1)).uncertainty("margin", np.arange(1000))
+    np.testing.assert_allclose(uncertainties[:60], 1, atol=1e-6)
+    np.testing.assert_allclose(uncertainties[60:], 0.02, atol=1e-6)
 
 
 @given(
