@@ -19,7 +19,8 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[Any]
 """An array whose first axis is the rows, with targets or predictions. The kind of label decides the other axes and the
 type, float32 or object: of choices, the array is (n, c) float32. A missing row is NaN, or None in an array of
-objects."""
+objects. Objects are texts, numbers, None and tuples of these, which compare and hash by their content in every
+process."""
 Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
 

@@ -83,7 +83,7 @@ class TeacherUnavailableError(ApprenticeError):
 
 
 class UnknownPluginError(ApprenticeError):
-    """A setting names a plugin that is not installed."""
+    """A setting or a stored learner names a plugin that is not installed or cannot be loaded."""
 
 
 class UnknownVersionError(ApprenticeError):

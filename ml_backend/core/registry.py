@@ -45,16 +45,18 @@ class _Plugins:
         self.drafters: LruCache[Encoder, Drafter] = LruCache(MAX_INSTANCES_PER_KIND)
         self.teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(MAX_INSTANCES_PER_KIND)
         self.record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(MAX_PROFILE_CHARACTERS)
+        self.kinds: dict[str, Any | UnknownPluginError] | None = None
 
     def names(self, kind: str) -> frozenset[str]:
         prefix = f"{kind}."
         overrides = (name.removeprefix(prefix) for name in self.overrides if name.startswith(prefix))
-        return frozenset([*_entry_points(kind), *overrides])
+        hidden = {name.removeprefix(prefix) for name, plugin in self.overrides.items() if plugin is None}
+        return frozenset([*_entry_points(kind), *overrides]) - hidden
 
     def load(self, kind: str, name: str) -> Any:
-        if f"{kind}.{name}" in self.overrides:
+        if self.overrides.get(f"{kind}.{name}") is not None:
             return self.overrides[f"{kind}.{name}"]
-        if name not in _entry_points(kind):
+        if name not in self.names(kind):
             raise UnknownPluginError(
                 f"There is no {kind} named {name!r}: installed are {', '.join(sorted(self.names(kind))) or 'none'}"
             )
@@ -83,7 +85,7 @@ def overridden(plugins: Mapping[str, Any]) -> Iterator[None]:
     No instance of a plugin is shared between the inside and the outside of the block.
 
     plugins  by `<kind>.<name>`, such as `teacher.openai`: what an entry point names, a class or any other callable that
-             takes what the classes of the kind take; or an instance, of a kind of labels
+             takes what the classes of the kind take; or an instance, of a kind of labels; None hides the plugin
     """
     _plugins.append(_Plugins({**_plugins[-1].overrides, **plugins}))
     try:
@@ -149,9 +151,30 @@ def record_field_types() -> tuple[str, ...]:
     return _record_encoder_class().field_kinds()
 
 
+def kinds() -> Mapping[str, Any | UnknownPluginError]:
+    """The installed kinds of labels by name, see `ml_backend.kinds.base.Kind`; an error in place of one that cannot be
+    loaded. The same mapping is returned until the plugins are overridden."""
+    plugins = _plugins[-1]
+    if plugins.kinds is None:
+        plugins.kinds = {name: _load_kind(name) for name in sorted(plugins.names("kind"))}
+    return plugins.kinds
+
+
+def _load_kind(name: str) -> Any | UnknownPluginError:
+    try:
+        return _load("kind", name)
+    except Exception as error:  # a package of somebody else
+        return UnknownPluginError(f"The kind of label {name!r} cannot be loaded: {type(error).__name__}: {error}")
+
+
 def kind(name: str) -> Any:
-    """The kind of labels with this name, see `ml_backend.kinds.base.kind`."""
-    return _load("kind", name)
+    """One of `kinds`. Raises UnknownPluginError if it is not installed or cannot be loaded."""
+    loaded = kinds().get(name)
+    if isinstance(loaded, UnknownPluginError):
+        raise loaded
+    if loaded is None:
+        raise UnknownPluginError(f"There is no kind of label named {name!r}: installed are {', '.join(kinds())}")
+    return loaded
 
 
 def learner(name: str) -> Learner:

@@ -7,7 +7,8 @@ targets    what the annotators say of n tasks, as `Rows`: a learner is fitted on
 predicted  what a learner, or a teacher, expects for n tasks, as `Rows`
 
 A kind is found by its entry point `kind.<name>` in the group `apprentice.plugins`, which names an instance of a
-subclass of `Kind`. No other part of Apprentice changes for a new kind. `KindContract` in tests/kinds/kind_contract.py
+subclass of `Kind`. No other part of Apprentice changes for a new kind that is learnt from the vectors of whole tasks.
+`KindContract` in tests/kinds/kind_contract.py
 is the contract suite, to be run on any kind.
 """
 
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors
+from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue
@@ -66,7 +68,7 @@ class ReplyFormat:
     schema      the JSON schema of the reply
     max_tokens  of the reply
     identity    the parts, as JSON, whose change makes it another question
-    labels      the labels whose probabilities are needed, () if the reply has none
+    labels      the labels whose probabilities are needed, () unless `Kind.replies_with_labels`
     multiple    whether the reply is a list of labels
     """
 
@@ -89,11 +91,13 @@ class Kind(ABC, Generic[Schema]):
     tags             the control tags, with the number of object tags that one control labels together: 1 or 2. If a
                      project has controls of several tags, those of the first tag come first
     default_learner  the learner if the setting `learner` names one that is not for this kind
+    replies_with_labels  whether a teacher's reply consists of labels, whose probabilities are asked for
     """
 
     name: ClassVar[str]
     tags: ClassVar[Mapping[str, int]]
     default_learner: ClassVar[str]
+    replies_with_labels: ClassVar[bool] = False
 
     # The labelling configuration
 
@@ -323,13 +327,16 @@ class Kind(ABC, Generic[Schema]):
 
     def read_replies(self, control: Schema, replies: Rows) -> Rows:
         """(m, ...) the predictions of a teacher, from m replies: the probabilities of the labels, (m, c) float32, if
-        `ReplyFormat.labels` asks for them, else (m,) objects of JSON, which may be of any form."""
+        `replies_with_labels`, else (m,) objects of JSON, which may be of any form."""
         return self.as_targets(control, [])
 
     def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:
-        """Estimates how far the annotators follow a teacher, from its predictions for n tasks and their targets;
-        `expected` knows the meaning of the array. `is_trusted`: whether a teacher counts as right until annotators
-        contradict it"""
+        """Estimates how far the annotators follow a teacher, from its predictions for n tasks and their targets.
+
+        is_trusted  whether a teacher counts as right until annotators contradict it
+
+        Returns (c, k) numbers for the c labels of the control, or (k,) without labels; `expected` knows their meaning.
+        """
         return np.zeros(0)
 
     def expected(self, control: Schema, predicted: Rows, reliability: Doubles) -> Rows:
@@ -352,10 +359,16 @@ def kinds_by_tag() -> dict[str, Kind[Any]]:
     """The kind of each control tag that can be learnt, in the order in which controls are learnt: `FIRST_KIND`, then
     the others by name."""
     by_tag: dict[str, Kind[Any]] = {}
-    for name in sorted(registry.installed("kind"), key=lambda name: (name != FIRST_KIND, name)):
+    usable = (name for name in registry.kinds() if name not in unusable_kinds())
+    for name in sorted(usable, key=lambda name: (name != FIRST_KIND, name)):
         for tag in kind(name).tags:
             by_tag.setdefault(tag, kind(name))
     return by_tag
+
+
+def unusable_kinds() -> dict[str, str]:
+    """The installed kinds that cannot be loaded, and why. Their controls are not learnt."""
+    return {name: str(error) for name, error in registry.kinds().items() if isinstance(error, UnknownPluginError)}
 
 
 def fitted_schema(control: ControlSchema) -> ControlSchema:

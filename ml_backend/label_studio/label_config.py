@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
+from ml_backend.core import registry
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import MAX_LABELS, ControlSchema, ProjectSchema, UnlearntControl, compares_pair
 from ml_backend.kinds.base import kind_of, kinds_by_tag
@@ -31,7 +32,6 @@ PROBLEMS = {
 """What is wrong with a control that could be learnt, by the code of `UnlearntControl`."""
 
 
-@lru_cache(maxsize=256)
 def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     """The input and the controls of a project. `choices`: the name of the only control that is learnt, "" to learn all
     that can be.
@@ -39,6 +39,12 @@ def read_schema(label_config: str, choices: str = "") -> ProjectSchema:
     A control whose tag a kind of labels has can be learnt if it points at one of `OBJECT_TAGS`. Raises
     UnsupportedConfigError, whose message says what is missing, if no control can be learnt.
     """
+    return _read_schema(label_config, choices, id(registry.kinds()))
+
+
+@lru_cache(maxsize=256)
+def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
+    """`kinds`: identifies the installed kinds of labels, because another kind may read other tags"""
     interface, tree = _parse(label_config)
     learnt, unlearnt = _read_controls(interface, tree, choices)
     tag_by_name = {tag.name: tag for tag in interface.controls}
@@ -56,6 +62,8 @@ def _needs_name(control: ControlSchema, learnable: Sequence[ControlSchema]) -> b
     was the one to be learnt when only one was, or one with more labels. `learnable`: also controls that the setting
     `choices` leaves out, since it may have named another one"""
     labels = set(control.labels)
+    if not labels:
+        return False
     earlier = takewhile(lambda other: other.name != control.name, learnable)
     return any(labels == {*other.labels} for other in earlier) or any(labels < {*other.labels} for other in learnable)
 

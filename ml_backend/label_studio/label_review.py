@@ -17,9 +17,11 @@ from typing import Any
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, Draft, Prediction
+from ml_backend.kinds.base import FIRST_KIND
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 from ml_backend.storage import ProjectRow, Proposal, Store
+from ml_backend.storage.columns import label_value
 
 SECOND_LOOK_VERSION = "Second look"
 EXPIRY_SECONDS = 7 * 86_400.0  # after this time, an annotation that was not changed counts as reviewed
@@ -112,8 +114,11 @@ def _suspected_errors(
     """The labels that the learners find more likely, by task and control."""
     suspected: dict[int, dict[str, Draft]] = defaultdict(dict)
     for control in schema.controls:
-        for error in project_row.monitor_results.get(control.name, {}).get("second_look", ())[:max_proposals]:
-            draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
+        result = project_row.monitor_results.get(control.name, {})
+        if result.get("kind", FIRST_KIND) != control.kind:  # the control has got another tag since
+            continue
+        for error in result.get("second_look", ())[:max_proposals]:
+            draft = Draft(label_value(error["instead"]), error["confidence"], "learner")
             suspected[int(error["task"])][control.name] = draft
     return suspected
 

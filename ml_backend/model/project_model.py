@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Tensors
-from ml_backend.core.exceptions import ApprenticeError, ArtifactError
+from ml_backend.core.exceptions import ApprenticeError, ArtifactError, UnknownPluginError
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import ModelVersion, Remark
 from ml_backend.kinds.base import kind, kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -27,10 +28,12 @@ class ProjectModel:
 
     number      the number of the version whose artifact holds the models
     by_control  the model of each control that has one, by the name of the control
+    problems    why the models of other controls in the artifact cannot be used
     """
 
     number: int
     by_control: Mapping[str, FittedModel]
+    problems: tuple[str, ...] = ()
 
     def without(self, controls: Collection[str]) -> ProjectModel:
         """The models of all other controls."""
@@ -48,6 +51,11 @@ def models_of(project_model: ProjectModel | None) -> Mapping[str, FittedModel]:
     return {} if project_model is None else project_model.by_control
 
 
+def is_of_kind(model: FittedModel, control: ControlSchema) -> bool:
+    """Whether a model gives predictions of the control's kind of label: a control may have got another tag since."""
+    return model.snapshot.control.kind == control.kind
+
+
 def save(store: Store, project: int, project_model: ProjectModel) -> tuple[str, str]:
     """Writes the artifact of the models; returns its file name and checksum. Raises StoreError."""
     controls = list(project_model.by_control)
@@ -59,7 +67,10 @@ def save(store: Store, project: int, project_model: ProjectModel) -> tuple[str, 
 
 
 def load(store: Store, project: int, number: int) -> ProjectModel:
-    """Reads the models in the artifact of a version. Raises ArtifactError if the artifact is damaged or missing."""
+    """Reads the models in the artifact of a version, without those whose kind of label is not installed any more.
+
+    Raises ArtifactError if the artifact is damaged or missing.
+    """
     artifact, version = store.versions.artifact(project, number), store.versions.get(project, number)
     if artifact is None or version is None:
         raise ArtifactError(f"version {number} of project {project} has no artifact: an older version serves")
@@ -67,12 +78,16 @@ def load(store: Store, project: int, number: int) -> ProjectModel:
     if _CONTROLS not in tensors:  # the artifact of an earlier release, which learnt one control
         return ProjectModel(number, {control: _read_model(tensors, number) for control in version.controls})
     controls = json.loads(tensors.pop(_CONTROLS).tobytes())
-    models = {}
+    models: dict[str, FittedModel] = {}
+    problems: list[str] = []
     for index, control in enumerate(controls):
         prefix = _prefix(index)
         of_model = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
-        models[control] = _read_model(of_model, number)
-    return ProjectModel(number, models)
+        try:
+            models[control] = _read_model(of_model, number)
+        except UnknownPluginError as error:
+            problems.append(f"{control}: {error}")
+    return ProjectModel(number, models, tuple(problems))
 
 
 def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[ProjectModel | None, Remark | None]:
@@ -93,6 +108,8 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[P
             problem = problem or Remark("learner unreadable", {"problem": str(error)})
             continue
         models = models.without(version.controls_without_learner)
+        if models.problems:
+            problem = problem or Remark("learner unreadable", {"problem": "; ".join(models.problems)})
         if not models.by_control:
             continue
         other_spaces = {model.snapshot.space for model in models.by_control.values()} - {space}

@@ -11,7 +11,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.base import kind_of, unusable_kinds
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema
@@ -30,6 +30,7 @@ class Subject(StrEnum):
     """What a check is about."""
 
     ENCODER = "encoder"
+    KINDS = "kinds of labels"
     STORE = "store"
     WORKER = "worker"
     BACKEND = "backend"
@@ -44,6 +45,7 @@ class Code(StrEnum):
 
     ERROR = "error"  # message: that of the ApprenticeError that prevents the check
     ENCODER_VERIFIED = "encoder verified"  # encoder, detail: the result of `Encoder.verify`
+    KIND_UNUSABLE = "kind unusable"  # problem
     NOT_WRITABLE = "not writable"  # folder, error: that of the operating system
     WRITABLE = "writable"  # folder
     WORKERS_ALIVE = "workers alive"  # count
@@ -97,6 +99,8 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     Raises no ApprenticeError: an error that prevents a check is a finding, too.
     """
     yield from _guarded(Subject.ENCODER, lambda: _encoder(settings))
+    for problem in unusable_kinds().values():
+        yield Finding("wrong", Subject.KINDS, Code.KIND_UNUSABLE, {"problem": problem})
     store: Store | None = None
     try:
         store = Store(settings, must_exist=True)

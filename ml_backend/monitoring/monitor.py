@@ -183,6 +183,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     balance = of_kind.balance(control, train.targets[audited], EstimateSource.AUDIT_SAMPLE)
     return {
         "version": monitor_input.version,
+        "kind": control.kind,
         "labelled": monitor_input.n_fitted,
         "accuracy": asdict(audit_accuracy) if audit_accuracy else None,
         "balance": {label: asdict(share) for label, share in balance.items()}

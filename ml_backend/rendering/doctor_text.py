@@ -77,6 +77,9 @@ def _batch_waiting(values: Values) -> str:
 
 TEXTS: dict[Code | TeacherCode, Callable[[Values], str | Iterable[str]]] = {
     Code.ERROR: lambda values: str(values["message"]),
+    Code.KIND_UNUSABLE: lambda values: (
+        f"{values['problem']}. Its controls are not learnt: repair or remove its package"
+    ),
     Code.ENCODER_VERIFIED: lambda values: f"{values['encoder']}: {values['detail']}",
     Code.NOT_WRITABLE: lambda values: write_error_sentence(values["folder"], values["error"]),
     Code.WRITABLE: lambda values: f"{values['folder']} is writable, the database answers",

@@ -12,7 +12,9 @@ from typing import Any, get_args
 import sqlalchemy as sa
 
 from ml_backend.core.clock import Clock
+from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, LabelField, Purpose, Question
+from ml_backend.kinds.base import kind_of
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
@@ -170,19 +172,22 @@ class Questions:
                 answers[question_id] = Answer(question_id, content, shares, problem=problem)
         return answers
 
-    def cached_replies(self, project: int, teacher: str) -> ReplyTable:
-        """Returns all labels that this teacher has given. Reads only new ones from the database."""
-        return self._replies.of(project, teacher)
+    def cached_replies(self, project: int, teacher: str, control: ControlSchema | None = None) -> ReplyTable:
+        """Returns all labels that this teacher has given; with `control`, all that it has said of this control. Reads
+        only new ones from the database."""
+        with_values = control is not None and not kind_of(control).replies_with_labels
+        return self._replies.of(project, teacher, with_values=with_values)
 
     def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
         """Returns the labels that this teacher has given for tasks with these content keys, oldest first."""
         # sorted in Python: with ORDER BY, SQLite would read all of the teacher's answers through another index
-        query = sa.select(table.c.answered_at, table.c.id, *REPLY_COLUMNS).where(is_teacher_label(project, teacher))
+        columns = (table.c.answered_at, table.c.id, *REPLY_COLUMNS, table.c.content)
+        query = sa.select(*columns).where(is_teacher_label(project, teacher))
         rows: list[sa.Row[Any]] = []
         with self._database.read() as connection:
             for chunk in chunks(keys, ROWS_PER_TRANSACTION):
                 rows += connection.execute(query.where(table.c.key.in_(chunk)))
-        return [reply_of(row) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))]
+        return [reply_of(row, row.content) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))]
 
     def keys_waiting(self, project: int, teacher: str, fields: tuple[LabelField, ...]) -> set[bytes]:
         """Returns the content keys of the tasks about which an unanswered question asks for exactly these fields."""

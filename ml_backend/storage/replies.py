@@ -18,7 +18,7 @@ from ml_backend.storage.database import Database
 from ml_backend.storage.question_json import SINGLE_FIELD, by_control, values_by_control
 from ml_backend.storage.schema import question as table
 
-REPLY_COLUMNS = (table.c.key, table.c.shares, table.c.content, table.c.alone)
+REPLY_COLUMNS = (table.c.key, table.c.shares, table.c.alone)
 MAX_CACHED_TEACHERS = 64  # pairs of a project and a teacher
 OVERLAP_SECONDS = 5.0
 """Rows are read again from so long before the last one, because transactions may end in another order than they began.
@@ -41,9 +41,10 @@ class Reply:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def reply_of(row: Any) -> Reply:
-    """Returns the reply in a row with the `REPLY_COLUMNS`."""
-    return Reply(row.key, by_control(row.shares or {}), row.alone, values_by_control(row.shares, row.content or {}))
+def reply_of(row: Any, content: Mapping[str, Any] | None) -> Reply:
+    """Returns the reply in a row with the `REPLY_COLUMNS`. `content`: the whole reply, None without the values"""
+    values = values_by_control(row.shares, content) if content else {}
+    return Reply(row.key, by_control(row.shares or {}), row.alone, values)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -66,9 +67,12 @@ class ReplyTable:
         """Returns the replies for a control: their rows (k,), ascending, and the probabilities (k, c) of its labels,
         from questions that offered at least these, or the replies (k,) as JSON, if their probabilities were not
         needed."""
-        if not _needs_probabilities(control):
-            no_values = np.empty(0, np.int64), object_rows([])
-            return next((self.values[name] for name in _names(control) if name in self.values), no_values)
+        if not kind_of(control).replies_with_labels:
+            parts = [self.values[name] for name in _names(control) if name in self.values]
+            value_rows = np.concatenate([np.empty(0, np.int64), *(part_rows for part_rows, _ in parts)])
+            values = np.concatenate([object_rows([]), *(part_values for _, part_values in parts)])
+            order = np.argsort(value_rows)
+            return value_rows[order], values[order]
         labels = control.labels
         rows: list[Ints] = [np.empty(0, np.int64)]
         probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
@@ -82,7 +86,7 @@ class ReplyTable:
 
     def keys_for(self, control: ControlSchema) -> set[bytes]:
         """Returns the content keys of the texts for which a question offered exactly the labels of a control."""
-        if not _needs_probabilities(control):
+        if not kind_of(control).replies_with_labels:
             rows, _ = self.contents(control)
             return {self.keys[row] for row in rows.tolist()}
         return {
@@ -129,11 +133,6 @@ class ReplyTable:
         return values
 
 
-def _needs_probabilities(control: ControlSchema) -> bool:
-    reply_format = kind_of(control).reply_format(control)
-    return reply_format is not None and bool(reply_format.labels)
-
-
 def _names(control: ControlSchema) -> tuple[str, ...]:
     """The names of a control in replies: a reply that names no control may be for it, unless it is for another."""
     return (control.name,) if control.needs_name else (control.name, SINGLE_FIELD)
@@ -154,26 +153,28 @@ class Replies:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[int, str], _CachedReplies] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, str, bool], _CachedReplies] = OrderedDict()
 
-    def of(self, project: int, teacher: str) -> ReplyTable:
-        """Returns all labels of a teacher, including what other processes have added or removed."""
+    def of(self, project: int, teacher: str, *, with_values: bool) -> ReplyTable:
+        """Returns all labels of a teacher, including what other processes have added or removed. `with_values`: also
+        the replies whose probabilities are not needed, which take longer to read"""
+        key = project, teacher, with_values
         with self._lock:
-            cached = self._cache.pop((project, teacher), _CachedReplies())
-            if self._read_new(project, teacher, cached) != len(cached.question_ids):  # rows were removed or are missing
+            cached = self._cache.pop(key, _CachedReplies())
+            if self._read_new(*key, cached) != len(cached.question_ids):  # rows were removed or are missing
                 cached = _CachedReplies()
-                self._read_new(project, teacher, cached)
-            self._cache[project, teacher] = cached
+                self._read_new(*key, cached)
+            self._cache[key] = cached
             while len(self._cache) > MAX_CACHED_TEACHERS:
                 self._cache.popitem(last=False)
             return cached.replies
 
-    def _read_new(self, project: int, teacher: str, cached: _CachedReplies) -> int:
+    def _read_new(self, project: int, teacher: str, with_values: bool, cached: _CachedReplies) -> int:
         """Adds the rows that are not in the cache, and returns the number of rows in the database."""
         condition = is_teacher_label(project, teacher)
         count = sa.select(sa.func.count()).where(condition)
         query = (
-            sa.select(table.c.id, table.c.answered_at, *REPLY_COLUMNS)
+            sa.select(table.c.id, table.c.answered_at, *REPLY_COLUMNS, *([table.c.content] if with_values else []))
             .where(condition, table.c.answered_at >= cached.last_answered_at - OVERLAP_SECONDS)
             .order_by(table.c.answered_at, table.c.id)
         )
@@ -183,8 +184,8 @@ class Replies:
         if rows:
             cached.question_ids.update(row.id for row in rows)
             cached.last_answered_at = max(cached.last_answered_at, rows[-1].answered_at)
-            usable = [row for row in rows if row.key is not None]
-            replies = [reply_of(row) for row in usable]
+            usable = [row for row in rows if row.key is not None and (with_values or row.shares is not None)]
+            replies = [reply_of(row, row.content if with_values else None) for row in usable]
             cached.replies = cached.replies.extended(replies)
         return n
 

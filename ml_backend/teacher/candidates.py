@@ -81,9 +81,9 @@ def remaining_labels(
     of the tasks for which it has given labels of all controls, with the present labels. Questions with the present
     labels that wait for a batch count as answered. The labels of other teachers do not count."""
     questions = store.questions
-    replies = questions.cached_replies(project, teacher)
     asked = prompts.LabelPrompt(schema.controls).asked_controls
-    labelled_keys = set.intersection(*(replies.keys_for(control) for control in asked)) if asked else set()
+    keys = [questions.cached_replies(project, teacher, control).keys_for(control) for control in asked]
+    labelled_keys = set.intersection(*keys) if keys else set()
     if options.teacher == registry.BATCH_TEACHER:
         prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
         labelled_keys |= questions.keys_waiting(project, teacher, prompt.fields)

@@ -80,7 +80,7 @@ def load_teacher_labels(
 ) -> TeacherLabels:  # fmt: skip
     """Loads the labels of a teacher from all its replies to questions with the present labels of a control. Each task
     has the newest of these replies to its text."""
-    replies, of_kind = store.questions.cached_replies(project, teacher), kind_of(control)
+    replies, of_kind = store.questions.cached_replies(project, teacher, control), kind_of(control)
     tasks, reply_rows = _rows_of_tasks(replies, pool, control)
     predicted = _predicted(replies, control, reply_rows)
     was_without_examples = replies.alone[reply_rows]

@@ -19,7 +19,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
 from ml_backend.model import project_model
 from ml_backend.model.pre_annotation import DraftedTasks, draft_origin, lowest_confidence, make_drafts
-from ml_backend.model.project_model import ProjectModel, models_of
+from ml_backend.model.project_model import ProjectModel, is_of_kind, models_of
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.storage import ProjectRow, Store, Vectors
@@ -69,7 +69,12 @@ class Predictor:
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
             drafted = DraftedTasks(texts, vectors, teacher_labels)
-            made = make_drafts(self._settings, schema, models_of(model), drafted, record_encoder)
+            models = {
+                control.name: of_control
+                for control in schema.controls
+                if (of_control := models_of(model).get(control.name)) and is_of_kind(of_control, control)
+            }
+            made = make_drafts(self._settings, schema, models, drafted, record_encoder)
             drafts = [
                 task_drafts if has_vector else {}
                 for task_drafts, has_vector in zip(made, is_encoded.tolist(), strict=True)

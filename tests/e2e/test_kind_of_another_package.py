@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from answer_kind import ANSWER_PLUGINS
+from fake_encoder import install_plugins
 from prediction_validation import validation_errors
 from running_backend import Backend, Project
 from texts import LABELS, messages
@@ -25,26 +25,16 @@ CONFIG = (
     f'<View><Text name="text" value="$text"/><Choices name="topic" toName="text">{CHOICES}</Choices>'
     '<TextArea name="remark" toName="text"/></View>'
 )
-ENTRY_POINTS = """[apprentice.plugins]
-kind.answer = answer_kind:ANSWER
-learner.nearest-answer = answer_kind:NearestAnswer
-"""
+ENTRY_POINTS = {"kind.answer": "answer_kind:ANSWER", "learner.nearest-answer": "answer_kind:NearestAnswer"}
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Installs the other package for the processes of the backend, and its plugins for this one."""
-    metadata = tmp_path / "packages" / "answer_kind-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: answer-kind\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
-    support = Path(__file__).parents[1] / "support"
-    folders = [str(metadata.parent), str(support), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+    for name, value in install_plugins(tmp_path, ENTRY_POINTS).items():
+        monkeypatch.setenv(name, value)
     with registry.overridden(ANSWER_PLUGINS):
-        read_schema.cache_clear()
         yield
-    read_schema.cache_clear()
 
 
 def test_its_control_is_learnt_and_drafted_beside_choices(

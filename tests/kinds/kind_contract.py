@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import jsonschema
 import numpy as np
 import pytest
+from fake_encoder import FakeEncoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prediction_validation import validation_errors
@@ -28,10 +29,11 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows
 from ml_backend.core.ports import Learner
 from ml_backend.core.schema import UNLEARNT_CODES, ControlSchema, takes_several_labels
-from ml_backend.core.types import UNREADABLE_CODES, EstimateSource, Label, LabelValue
+from ml_backend.core.types import UNREADABLE_CODES, Annotation, EstimateSource, Label, LabelValue
 from ml_backend.kinds.base import Kind, fitted_schema, kind_of, kinds_by_tag, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage.columns import label_value
+from plugins.teachers.similarity import Similarity
 
 TASKS_PER_VALUE, DIMENSIONS = 8, 16
 EACH_KIND_RUNS_IT = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
@@ -59,9 +61,7 @@ class KindContract:
     @pytest.fixture(autouse=True)
     def installed(self) -> Iterator[None]:
         with registry.overridden({f"kind.{self.kind.name}": self.kind, **self.plugins}):
-            read_schema.cache_clear()
             yield
-        read_schema.cache_clear()
 
     @pytest.fixture
     def control(self) -> ControlSchema:
@@ -105,7 +105,6 @@ class KindContract:
         assert control.kind == self.kind.name and control.tag in self.kind.tags
         assert kind_of(control) is self.kind and kinds_by_tag()[control.tag] is self.kind
         assert set(self.kind.tags.values()) <= {1, 2}
-        read_schema.cache_clear()
         [again] = read_schema(self.config).controls
         assert again == control and hash(again) == hash(control)
         assert self.kind.schema_problem(control) in ("", *UNLEARNT_CODES)
@@ -147,6 +146,17 @@ class KindContract:
                 assert outcome in ("accepted", "edited", "replaced")
                 assert (outcome == "accepted") == (drafted == annotated)
 
+    def test_a_condition_is_fulfilled_by_the_choices_of_a_value(self, control: ControlSchema) -> None:
+        for value in self.values:
+            assert self.kind.has_choice(control, value, ())
+            assert self.kind.has_choice(control, value, ["no such choice", self.kind.in_words(value)[-1]])
+            assert not self.kind.has_choice(control, value, ["no such choice"])
+        assert not self.kind.has_choice(control, (), ())
+        assert self.kind.leaves_out_hidden_draft(control) in (True, False)
+
+    def test_nothing_is_unknown_in_a_value(self, control: ControlSchema) -> None:
+        assert all(self.kind.unknown_labels(Label(value), control) == () for value in self.values)
+
     # Targets
 
     def test_annotators_who_agree_count_as_one(self, control: ControlSchema) -> None:
@@ -170,6 +180,7 @@ class KindContract:
         assert (none.dtype, none.shape[1:], len(none)) == (targets.dtype, targets.shape[1:], 0)
         assert targets.dtype in (np.float32, object) and len(targets) == self._n
         assert not are_missing(targets).any() and are_missing(missing_rows(targets, 3)).all()
+        assert targets.dtype != object or all(map(_is_plain, targets)), "their content is hashed, and compared"
         assert self.kind.strata(control, targets).shape[0] == self.kind.are_tied(control, targets).shape[0] == self._n
 
     def test_targets_are_packed_without_loss(self, control: ControlSchema, targets: Rows) -> None:
@@ -244,6 +255,12 @@ class KindContract:
             assert all(isinstance(word, str) for word in self.kind.in_words(value))
         assert self.kind.drafts(control, missing_rows(predicted, 3)) == [None] * 3
 
+    def test_the_embedded_teacher_drafts_values_or_nothing(self, control: ControlSchema) -> None:
+        texts = ["one text", "another one"]
+        encoder = FakeEncoder()
+        predicted = self.kind.cold_start(control, Similarity(encoder.encode), texts, encoder.encode(texts))
+        assert predicted is None or len(self.kind.drafts(control, predicted)) == 2
+
     def test_the_uncertainty_of_a_row_is_a_number_from_0_to_1(self, control: ControlSchema, predicted: Rows) -> None:
         predictions = self.kind.predictions(control, predicted)
         rows = np.arange(self._n)[::2]
@@ -305,6 +322,12 @@ class KindContract:
         shapes = {mask.shape for mask in (masks.drafted, masks.annotated, masks.disputed)}
         assert len(shapes) == 1 and shapes <= {(self._n, len(control.labels)), (self._n, 0)}
 
+    def test_irregularities_are_sentences(self, control: ControlSchema, targets: Rows) -> None:
+        values = self.kind.target_values(control, targets)
+        annotations = [Annotation(row, row, 1, {control.name: Label(value)}) for row, value in enumerate(values)]
+        found = [*self.kind.irregularities(control, range(self._n), targets, annotations)]
+        assert all(isinstance(sentence, str) and sentence for sentence in found)
+
     def test_suspected_errors_are_bounded_and_never_of_protected_rows(
         self, control: ControlSchema, targets: Rows, predicted: Rows
     ) -> None:
@@ -324,6 +347,7 @@ class KindContract:
         if reply_format is None:
             pytest.skip("a teacher is not asked about this kind")
         assert reply_format.decision and reply_format.max_tokens > 0
+        assert self.kind.replies_with_labels == bool(reply_format.labels)
         json.dumps(reply_format.identity)
         replies = [self.kind.reply_of(control, value) for value in self.values]
         for reply in replies:
@@ -356,6 +380,11 @@ class KindContract:
 
 def _training_set(control: ControlSchema, vectors: Floats, targets: Rows) -> TrainingSet:
     return TrainingSet(vectors, targets, np.ones(len(targets), np.float32), multiple=takes_several_labels(control))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value consists of what has the same content in every process."""
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, str | int | float | None)
 
 
 def _as_replies(replies: list[Any], labels: tuple[str, ...]) -> Rows:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from answer_kind import ANSWER_PLUGINS, NearestAnswer
+from fake_encoder import install_plugins
 from fake_label_studio import SINGLE, WORDS, Body, FakeLabelStudio, text_about
 from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
@@ -29,6 +33,7 @@ from ml_backend.model import project_model, training_sample
 from ml_backend.model.fitted_model import TrainingSnapshot, fit_model
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.simulation_report import write_report
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Reply, ReplyTable, Store
@@ -37,6 +42,9 @@ from ml_backend.web.predictor import Predictor
 LABEL, REMARK = "topic", "remark"
 TEXT_AREA = '<TextArea name="remark" toName="text"/></View>'
 BOTH = SINGLE.replace("</View>", TEXT_AREA).replace('name="label"', 'name="topic"')
+REMARK_AS_CHOICES = (
+    '<Choices name="remark" toName="text"><Choice value="about fruit"/><Choice value="about metal"/></Choices></View>'
+)
 ALONE = f'<View><Text name="text" value="$text"/>{TEXT_AREA}'
 LABELS = (*WORDS,)
 
@@ -62,11 +70,9 @@ class AnsweringTeacher(ScriptedTeacher):
 
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
-    """Adds the plugins of the other package. Schemas are cached for the tags of the installed kinds."""
+    """Adds the plugins of the other package."""
     with registry.overridden(ANSWER_PLUGINS):
-        read_schema.cache_clear()
         yield
-    read_schema.cache_clear()
 
 
 @pytest.fixture
@@ -291,3 +297,53 @@ def test_replies_for_a_control_that_was_of_another_kind_are_not_read() -> None:
     assert [rows.tolist() for rows in (replies.contents(choices)[0], replies.contents(answer)[0])] == [[0], [1]]
     assert replies.contents(answer)[1].tolist() == ["a pear"]
     assert (replies.keys_for(choices), replies.keys_for(answer)) == ({b"labelled"}, {b"answered"})
+
+
+def test_replies_with_and_without_the_name_of_the_control_are_read_together() -> None:
+    replies = ReplyTable().extended(
+        [Reply(b"a", {}, values={"": "unnamed"}), Reply(b"b", {}, values={REMARK: "named"})]
+    )
+    control = ControlSchema(REMARK, "text", kind="answer", tag="TextArea")
+    rows, values = replies.contents(control)
+    assert (rows.tolist(), values.tolist(), replies.keys_for(control)) == ([0, 1], ["unnamed", "named"], {b"a", b"b"})
+
+
+def test_a_control_that_becomes_one_of_another_kind_starts_again(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store, settings: Settings
+) -> None:
+    for config in (BOTH.replace(TEXT_AREA, REMARK_AS_CHOICES), BOTH):
+        server.label_config = config
+        run_round(make_round(server))
+        assert {name: control.learner for name, control in active(store).controls.items()} in (
+            {LABEL: 2, REMARK: None},
+            {LABEL: 2, REMARK: 4},
+        )
+        [prediction] = Predictor(settings, store).predict(5, config, [1000], ["iron copper zinc n1"])
+        assert prediction.drafts[LABEL].value == ("metal",)
+
+
+def test_without_its_package_its_control_is_not_learnt_and_the_others_go_on(
+    server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store
+) -> None:
+    with registry.overridden({"kind.answer": None}):
+        version = project_model.load(store, 5, 2)
+        assert [*version.by_control] == [LABEL] and "remark" in version.problems[0]
+        run_round(make_round(server))
+        assert {name: control.learner for name, control in active(store).controls.items()} == {LABEL: 2}
+        assert "remark" in remarks_text(active(store).remarks)
+
+
+BROKEN = f"""
+from ml_backend.kinds.base import unusable_kinds
+from ml_backend.label_studio.label_config import read_schema
+
+[(name, problem)] = unusable_kinds().items()
+assert name == "broken" and "No module named 'no_such_module'" in problem
+assert [control.name for control in read_schema({BOTH!r}).controls] == ["{LABEL}", "{REMARK}"]
+"""
+
+
+def test_a_package_that_cannot_be_loaded_is_named_and_harms_no_other_kind(tmp_path: Path) -> None:
+    plugins = {"kind.broken": "no_such_module:KIND", "kind.answer": "answer_kind:ANSWER"}
+    environment = install_plugins(tmp_path, plugins)
+    subprocess.run([sys.executable, "-c", BROKEN], env={**os.environ, **environment}, check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -76,15 +75,15 @@ class Weightless(FakeEncoder):
 
 
 def install_plugins(folder: Path, entry_points: Mapping[str, str]) -> dict[str, str]:
-    """Installs this module as a package in the folder, with entry points such as `{"encoder.fake":
-    "fake_encoder:FakeEncoder"}`. Returns the environment variables for processes that use it."""
+    """Installs the modules beside this one as a package, whose metadata are in the folder, with entry points such as
+    `{"encoder.fake": "fake_encoder:FakeEncoder"}`. Returns the environment variables for processes that use it."""
     installed = folder / "fake_encoder-1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-encoder\nVersion: 1\n")
     lines = [f"{name} = {place}\n" for name, place in entry_points.items()]
     (installed / "entry_points.txt").write_text(f"[{ENTRY_POINT_GROUP}]\n{''.join(lines)}")
-    shutil.copy(__file__, folder)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))}
+    modules = str(Path(__file__).parent)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), modules, os.environ.get("PYTHONPATH", "")]))}
 
 
 def weightless(folder: Path) -> dict[str, str]:

@@ -47,6 +47,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
     name = "choices"
     tags = MappingProxyType({tag: control_tag.source_count for tag, control_tag in CONTROL_TAGS.items()})
     default_learner = "logistic"
+    replies_with_labels = True
 
     def read_schema(self, element: Any, name: str, source: str) -> ChoicesSchema:
         return CONTROL_TAGS[element.tag].read_schema(element, name, source)

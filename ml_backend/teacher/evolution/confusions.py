@@ -94,6 +94,8 @@ def typical_rows(vectors: Floats, n: int) -> list[int]:
 
 def confused_pairs(judged: JudgedAnswers) -> tuple[Confusion, ...]:
     """The pairs of labels with at least MIN_MISTAKES_OF_PAIR mistakes, the most frequent first."""
+    if not judged.masks.annotated.shape[1]:
+        return ()
     rows_by_pair: dict[tuple[str, str], list[int]] = defaultdict(list)
     masks, names = judged.masks, np.array([*judged.labels, NO_LABEL])
     for row in np.flatnonzero(judged.is_wrong).tolist():
@@ -101,8 +103,6 @@ def confused_pairs(judged: JudgedAnswers) -> tuple[Confusion, ...]:
         missing = np.flatnonzero(annotated & ~drafted)
         # where annotators are evenly split, a drafted label is not a label too many
         extra = np.flatnonzero(drafted & ~annotated & ~masks.disputed[row])
-        if not masks.annotated.shape[1]:
-            continue
         for pair in product(*(names[columns if len(columns) else [-1]].tolist() for columns in (missing, extra))):
             rows_by_pair[pair].append(row)
     support = dict(zip(judged.labels, masks.annotated.sum(axis=0).tolist(), strict=True))

@@ -189,7 +189,9 @@ def labelled(
         refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not labels):
             dropped.append(DroppedText(REFUSED, text.text))
-        elif text.kind != POOL and _lowest_confidence(control, probability_of, labels) < MIN_LABEL_CONFIDENCE:
+        elif draft is None or (  # both sides of a comparison are equally probable
+            text.kind != POOL and _lowest_confidence(control, probability_of, labels) < MIN_LABEL_CONFIDENCE
+        ):
             dropped.append(DroppedText(UNSURE, text.text))
         else:
             rounded = {name: round(probability, 6) for name, probability in probability_of.items()}
