@@ -184,6 +184,10 @@ class Kind(ABC, Generic[Schema]):
     def learner(self, control: Schema, plugin: str) -> Learner:
         """The learner of a control, from the learner plugin of this name."""
 
+    def learnable_rows(self, control: Schema, vectors: Floats) -> Mask | None:
+        """(n,) the annotated rows that a learner is fitted and judged on, from their vectors (n, d); None for all."""
+        return None
+
     @abstractmethod
     def fit_document(self, control: Schema) -> dict[str, Any]:
         """The properties of a control that a fit depends on, as JSON."""
@@ -232,6 +236,11 @@ class Kind(ABC, Generic[Schema]):
     def cold_start(self, control: Schema, drafter: Drafter, texts: Sequence[str], vectors: Floats) -> Rows | None:
         """Predictions of the embedded teacher for n texts; None if it has none for this kind."""
         return None
+
+    def doubts_learner(self, control: Schema) -> bool:
+        """Whether a learner of few annotations is often worse than the embedded teacher, so that its drafts are shown
+        only if they score at least as well on annotated tasks."""
+        return False
 
     def support(self, control: Schema, predicted: Rows, drafted: Rows) -> Floats:
         """(n,) how much predictions support the drafts that are made of other predictions, `drafted`, for the same

@@ -4,12 +4,13 @@ learner."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from ml_backend.core.arrays import Fit, Ints
+from ml_backend.core import registry
+from ml_backend.core.arrays import Fit, Ints, Rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
@@ -19,9 +20,13 @@ from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.project_model import ProjectModel, models_of
+from ml_backend.model.training_sample import random_rows
+from ml_backend.pool import feature_space
 from ml_backend.teacher import distillation
 
 Candidate = tuple[FittedModel, Fit]
+MAX_TASKS_OF_EMBEDDED_SCORE = 500
+"""Most annotated tasks on which the embedded teacher is compared with the learner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     labelled = pool.rows_of(labels.tasks)
     # after an import of many labels, the other labelled tasks are fitted on when they are encoded
     rows = labelled[pool.encoded[labelled]]
+    is_learnable = kind_of(control).learnable_rows(control, pool.vectors_at(rows))
+    rows = rows if is_learnable is None else rows[is_learnable]
     plugin = learner_name(control, inputs.options.learner)
     priors = distillation.load_priors(context.store, inputs.project_row, plugin, pool.space, control)
     snapshot = TrainingSnapshot(
@@ -151,7 +158,26 @@ def promote(
         return Promotion(serving, accuracy, Remark("candidate rejected", counts))
     remark = Remark("candidate promoted", counts) if decision.compared else Remark("first learner")
     accuracy = audit_sample.estimate_accuracy(scores, tasks, audited)
+    if (embedded := _embedded_score(context, inputs, control, tasks, targets)) is not None and embedded > scores.mean():
+        model = replace(model, is_doubted=True)
+        remark = Remark("learner doubted", {"learner": float(scores.mean()), "teacher": embedded, "n": len(tasks)})
     return Promotion(model, accuracy, remark, is_promoted=True)
+
+
+def _embedded_score(
+    context: RoundContext, inputs: RoundInputs, control: ControlSchema, tasks: Ints, targets: Rows
+) -> float | None:
+    """The mean score of the embedded teacher's drafts for annotated tasks (n,), of many tasks on a sample; None if a
+    learner of the control is not doubted, or if the embedded teacher does not draft."""
+    of_kind, input_spec = kind_of(control), inputs.schema.input
+    if not of_kind.doubts_learner(control) or input_spec.is_record or not len(tasks):
+        return None
+    sample = random_rows(tasks, MAX_TASKS_OF_EMBEDDED_SCORE)
+    drafter = registry.drafter(feature_space.text_encoder(context.settings, input_spec))
+    texts = context.store.tasks.texts(context.project, tasks[sample].tolist())
+    vectors = np.asarray(context.pool.vectors_at(context.pool.rows_of(tasks[sample])))
+    predicted = of_kind.cold_start(control, drafter, texts, vectors)
+    return None if predicted is None else float(of_kind.scores(control, predicted, targets[sample]).mean())
 
 
 def _stored_accuracy(context: RoundContext, inputs: RoundInputs, control: str) -> Estimate | None:

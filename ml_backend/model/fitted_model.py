@@ -116,6 +116,7 @@ class FittedModel:
     started_from  the name of the prior that the fit started from, "" for none
     prior_errors  as in `Fit`
     trust         as in `Fit`
+    is_doubted    whether the embedded teacher's drafts are shown in place of the model's: see `Kind.doubts_learner`
     """
 
     number: int
@@ -125,6 +126,7 @@ class FittedModel:
     started_from: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
+    is_doubted: bool = False
 
     def held_out_for(self, new: TrainingSnapshot) -> Rows | None:
         """(n of `new`, ...) held-out predictions for the tasks of a snapshot, missing for tasks that the model was not

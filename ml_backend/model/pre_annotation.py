@@ -68,11 +68,14 @@ def _control_drafts(
     record_encoder: RecordEncoder | None,
 ) -> list[Draft | None]:
     """A draft of one control for each task: the learner's, or the teacher's where the teacher is more likely to be
-    right. Before there is a learner, the embedded teacher drafts where the teacher has no label.
+    right. Before there is a learner, or if the learner is doubted, the embedded teacher drafts where the teacher has no
+    label.
 
     drafter  the embedded teacher, None for records
     """
     n, of_kind = len(tasks.texts), kind_of(control)
+    if learner and learner.is_doubted and drafter:
+        learner = None
     explanations: list[tuple[str, ...]] = [() for _ in tasks.texts]
     own_author: Literal["learner", "teacher"] = "learner" if learner else "teacher"
     predicted = None

@@ -134,7 +134,7 @@ def _model_tensors(model: FittedModel) -> Tensors:
     header = {
         "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "kind": control.kind,
         "control": of_kind.fit_document(control), "prior": snapshot.prior, "started_from": model.started_from,
-        "prior_errors": dict(model.prior_errors), "trust": model.trust,
+        "prior_errors": dict(model.prior_errors), "trust": model.trust, "is_doubted": model.is_doubted,
     }  # fmt: skip
     snapshot_tensors: Tensors = {
         _HEADER: _as_bytes(header),
@@ -161,5 +161,7 @@ def _read_model(tensors: Tensors, artifact_number: int) -> FittedModel:
         prior=header.get("prior", ""),
     )
     held_out = of_kind.unpack_predicted(control, tensors)
-    fit_results = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
+    fit_results = {
+        name: header[name] for name in ("started_from", "prior_errors", "trust", "is_doubted") if name in header
+    }
     return FittedModel(header.get("number", artifact_number), snapshot, tensors, held_out, **fit_results)

@@ -40,6 +40,10 @@ def _unreadable_values(values: Mapping[str, Any]) -> str:
 
 
 REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "learner doubted": lambda values: (
+        f"the drafts are the embedded teacher's, because the learner's would be worse so far: {values['learner']:.0%} "
+        f"against {values['teacher']:.0%} right on {values['n']} annotated tasks"
+    ),
     "first learner": lambda _: "first learner on these labels",
     "candidate promoted": lambda values: (
         f"won {values['won']}, lost {values['lost']} of {_compared(values)} against the earlier learner"

@@ -189,3 +189,21 @@ def test_a_project_that_no_longer_compares_gets_vectors_of_its_texts(
     run_round(make_round(server))
     model, _ = project_model.load_best(store, active(store), "fake")
     assert isinstance(model, ProjectModel) and {*model.by_control} == {"other"}
+
+
+def test_equal_texts_come_last_and_are_not_learnt_from(
+    compared: dict[int, tuple[str, str]], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    equal: list[int] = []
+    for number in range(30):
+        server.add_tasks([""], a=f"the same text {number}", b=f"the same text {number}")
+        equal.append(max(server.tasks))
+    for task in equal[:10]:
+        annotate(server, task, "left", "metal")
+    run_round(make_round(server))
+    model = project_model.load(store, 5, active(store).controls["fruit"].learner or 0).by_control["fruit"]
+    assert not {*model.snapshot.tasks.tolist()} & {*equal}
+    accuracy = active(store).controls["fruit"].accuracy
+    assert accuracy is not None and accuracy.n == 40
+    first = [row["task"] for row in sorted(server.current_predictions(), key=lambda row: row["score"])][:6]
+    assert not {*first} & {*equal}

@@ -23,6 +23,7 @@ class ConstantModel(FittedModel):
 
     def __init__(self, *probabilities: float) -> None:
         object.__setattr__(self, "tensors", {"probabilities": np.array(probabilities, np.float32)})
+        object.__setattr__(self, "is_doubted", False)
 
     def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
         return np.tile(self.tensors["probabilities"], (len(vectors), 1))

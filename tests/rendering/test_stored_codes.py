@@ -12,6 +12,7 @@ from fake_label_studio import WORDS, FakeLabelStudio
 from projects import set_up
 from round_fixtures import MakeRound, active
 
+from ml_backend.core import registry
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource
@@ -23,7 +24,7 @@ from ml_backend.rendering.remarks_text import REMARKS
 from ml_backend.storage import Store
 
 CODES = {*EstimateSource, *get_args(stopping.Verdict), *get_args(random_baseline.Verdict), *REMARKS}
-CODES |= {REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, "no field", "left out", ""}
+CODES |= {REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, "no field", "left out", "", *registry.installed("kind")}
 
 
 def strings(value: Any) -> Iterator[str]:

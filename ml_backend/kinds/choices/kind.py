@@ -32,7 +32,7 @@ from ml_backend.kinds.choices import (
 )
 from ml_backend.kinds.choices.hierarchy import deepest_labels
 from ml_backend.kinds.choices.label_aggregation import aggregate_labels
-from ml_backend.kinds.choices.pairs import PairLearner, is_undecided
+from ml_backend.kinds.choices.pairs import PairLearner, have_different_sides, is_undecided
 from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.kinds.choices.simulation_metrics import group_metrics, simulation_metrics
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
@@ -41,6 +41,10 @@ from ml_backend.kinds.choices.tags.control_tag import stored_paths
 HELD_OUT = "snapshot.held_out"
 """Name of the tensor with held-out probabilities."""
 MIN_PROBABILITY = 1e-6  # in log-odds
+MAX_COLD_START_LABELS = 5
+"""Labels of a draft of the embedded teacher, besides implied ones, if several may hold."""
+NOT_DRAFTED = np.float32(0.49)
+"""A probability of a label that is just not drafted."""
 
 
 class ChoicesKind(Kind[ChoicesSchema]):
@@ -114,6 +118,10 @@ class ChoicesKind(Kind[ChoicesSchema]):
         learner = registry.learner(plugin)
         return PairLearner(learner) if control.antisymmetric else learner
 
+    def learnable_rows(self, control: ChoicesSchema, vectors: Floats) -> Mask | None:
+        """Without comparisons of equal texts, about which annotators can only guess."""
+        return have_different_sides(vectors) if control.antisymmetric else None
+
     def fit_document(self, control: ChoicesSchema) -> dict[str, Any]:
         return {"labels": control.labels, "multiple": control.multiple, "antisymmetric": control.antisymmetric}
 
@@ -160,7 +168,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
         return tensors.pop(HELD_OUT).astype(np.float32)
 
     def predictions(self, control: ChoicesSchema, predicted: Floats) -> ChoicePredictions:
-        return ChoicePredictions(predicted, control.multiple)
+        return ChoicePredictions(predicted, control.multiple, skips_undecided=control.antisymmetric)
 
     def drafts(self, control: ChoicesSchema, predicted: Floats) -> list[tuple[LabelValue, float] | None]:
         """The confidence is `scoring.confidence`. Nothing is drafted for undecided comparisons."""
@@ -177,8 +185,19 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def cold_start(
         self, control: ChoicesSchema, drafter: Drafter, texts: Sequence[str], vectors: Floats
     ) -> Floats | None:
-        """None for comparisons, because the names of their sides mean nothing."""
-        return None if control.antisymmetric else drafter.draft(texts, vectors, control)
+        """None for comparisons, because the names of their sides mean nothing. If several labels may hold, a draft has
+        at most `MAX_COLD_START_LABELS`: names that are alike would all be drafted."""
+        if control.antisymmetric:
+            return None
+        predicted = drafter.draft(texts, vectors, control)
+        if control.multiple and len(control.labels) > MAX_COLD_START_LABELS:
+            lowest_drafted = np.partition(predicted, -MAX_COLD_START_LABELS, axis=1)[:, [-MAX_COLD_START_LABELS]]
+            predicted = np.where(predicted < lowest_drafted, np.minimum(predicted, NOT_DRAFTED), predicted)
+        return predicted
+
+    def doubts_learner(self, control: ChoicesSchema) -> bool:
+        """If several of many labels may hold, few annotations say nothing of most labels."""
+        return control.multiple
 
     def support(self, control: ChoicesSchema, predicted: Floats, drafted: Floats) -> Floats:
         """The sum of the log-odds of the drafted labels."""

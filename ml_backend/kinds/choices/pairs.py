@@ -66,6 +66,12 @@ def is_undecided(probabilities: Floats) -> Mask:
     return np.asarray(probabilities[:, 0] == probabilities[:, 1])
 
 
+def have_different_sides(vectors: Floats) -> Mask:
+    """(n,) whether the two texts of each comparison have different vectors."""
+    chunks = (vectors[start : start + ROWS_PER_CHUNK] for start in range(0, len(vectors), ROWS_PER_CHUNK))
+    return np.concatenate([np.zeros(0, np.bool_), *(_differences(chunk).any(axis=1) for chunk in chunks)])
+
+
 def _differences(vectors: Floats) -> Floats:
     """(n, d) the left halves of vectors (n, 2 d) minus the right halves."""
     d, whole = vectors.shape[1] // 2, np.asarray(vectors, np.float32)

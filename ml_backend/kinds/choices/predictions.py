@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,18 +14,21 @@ from ml_backend.kinds.choices.uncertainty import MEASURES
 class ChoicePredictions:
     """Predicted probabilities of the labels of a control.
 
-    probabilities  (n, c) float32
-    multiple       whether several labels may hold at once
+    probabilities    (n, c) float32
+    multiple         whether several labels may hold at once
+    skips_undecided  whether rows whose labels are all equally probable have no uncertainty, because nothing can be
+                     learnt from them: comparisons of equal texts
     """
 
     probabilities: Floats
     multiple: bool
+    skips_undecided: bool = False
 
     def __len__(self) -> int:
         return len(self.probabilities)
 
     def take(self, rows: Ints) -> ChoicePredictions:
-        return ChoicePredictions(self.probabilities[rows], self.multiple)
+        return replace(self, probabilities=self.probabilities[rows])
 
     def is_finite(self) -> Mask:
         if np.isfinite(self.probabilities.sum(dtype=np.float64)):  # several times as fast as the check of each number
@@ -33,7 +36,10 @@ class ChoicePredictions:
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))
 
     def uncertainty(self, measure: UncertaintyMeasure, rows: Ints) -> Floats:
-        return MEASURES[measure](self.probabilities[rows], self.multiple)
+        uncertainties = MEASURES[measure](self.probabilities[rows], self.multiple)
+        if self.skips_undecided:
+            uncertainties[np.ptp(self.probabilities[rows], axis=1) == 0] = 0
+        return uncertainties
 
     def gradient_residuals(self, rows: Ints) -> Floats:
         """(m, c) the probabilities minus 1 at the likeliest label. If several labels may hold at once, each label is a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from pools import choices_of, make_pool
 from uncertainty_by_hand import entropy_by_hand, least_confidence_by_hand, margin_by_hand
 
-from ml_backend.core.arrays import UncertaintyMeasure
+from ml_backend.core.arrays import Floats, UncertaintyMeasure
+from ml_backend.core.schema import ChoicesSchema, ControlSchema
+from ml_backend.kinds.choices.kind import CHOICES
 from ml_backend.kinds.choices.predictions import ChoicePredictions
+from ml_backend.kinds.choices.uncertainty import MEASURES
 
 
 def predictions(multiple: bool, n: int = 20, seed: int = 0) -> ChoicePredictions:
@@ -64,3 +67,25 @@ def test_the_rows_with_a_number_that_is_not_finite_are_found(bad: float) -> None
     assert all_rows.is_finite().tolist() == [True] * 20
     all_rows.probabilities[[3, 17], [0, 2]] = bad
     assert np.flatnonzero(~all_rows.is_finite()).tolist() == [3, 17]
+
+
+def test_of_many_labels_the_embedded_teacher_drafts_the_most_probable_ones() -> None:
+    class Sure:
+        def draft(self, texts: Sequence[str], vectors: Floats, control: ControlSchema) -> Floats:
+            return np.array([np.linspace(0.9, 0.6, 40)] * len(texts), np.float32)
+
+    control = ChoicesSchema("c", "t", tuple(f"label {n}" for n in range(40)), multiple=True)
+    predicted = CHOICES.cold_start(control, Sure(), ["a text"], np.zeros((1, 4), np.float32))
+    assert predicted is not None
+    [draft] = CHOICES.drafts(control, predicted)
+    assert draft is not None and draft[0] == control.labels[:5]
+
+
+def test_undecided_comparisons_have_no_uncertainty() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.6, 0.4]], np.float32)
+    rows = np.arange(2)
+    for skips, expected in ((False, [True, True]), (True, [False, True])):
+        predictions = ChoicePredictions(probabilities, multiple=False, skips_undecided=skips)
+        for measure in MEASURES:
+            assert (predictions.uncertainty(measure, rows) > 0).tolist() == expected
+            assert (predictions.take(rows).uncertainty(measure, rows) > 0).tolist() == expected
