@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from plugin_overrides import OverridePlugins
 
+from ml_backend.core.schema import ChoicesSchema, InputSpec, ProjectSchema, ShowCondition, ShowWhen
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft
 from ml_backend.label_studio.label_config import read_schema
@@ -109,6 +111,60 @@ def test_conditions_in_a_circle_end() -> None:
         when(TOPIC, "choice-unselected", "Apple", "kind"), when(KIND, "choice-unselected", "Fruit", "topic")
     )
     assert kept(config, {"topic": ("Fruit",), "kind": ("Apple",)}) == set()
+
+
+@pytest.mark.parametrize(("topic", "is_shown"), [("Fruit", True), ("", False)])
+def test_the_work_does_not_explode_with_the_number_of_conditions(topic: str, is_shown: bool) -> None:
+    names = [f"detail {n}" for n in range(12)]
+    details = [when(KIND.replace('"kind"', f'"{name}"'), "choice-selected", control="") for name in names]
+    config = config_of(TOPIC, *details, when(STARS, "choice-selected", control=names[0]))
+    drafts = {"topic": (topic,)} if topic else {}
+    drafts |= {**dict.fromkeys(names, ("Apple",)), **FOUR}
+    assert ("stars" in kept(config, drafts)) == is_shown
+
+
+def shown_by_all_paths(asked: str, schema: ProjectSchema, drafted: set[str], hidden: frozenset[str]) -> bool:
+    """Whether a control is shown, by following each path of conditions until it returns to a control on it. `hidden`:
+    the controls on the path"""
+    hidden |= {asked}
+    [control] = [control for control in schema.controls if control.name == asked]
+    return all(
+        any(
+            shown_by_all_paths(other.name, schema, drafted, hidden)
+            for other in schema.controls
+            if other.name in drafted - hidden and condition.control in ("", other.name) and other.tag == "Choices"
+        )
+        == (condition.when == "choice-selected")
+        for condition in control.shown_if
+    )
+
+
+@pytest.mark.parametrize(
+    ("whens", "names_control"), [(("choice-selected", "choice-unselected"), True), (("choice-selected",), False)]
+)
+def test_a_control_is_shown_if_following_all_paths_of_conditions_shows_it(
+    whens: tuple[ShowWhen, ...], names_control: bool
+) -> None:
+    rng = random.Random(1)
+    names = ["a", "b", "c", "d"]
+    for _ in range(500):
+        choices = [
+            ChoicesSchema(name, "text", shown_if=tuple(
+                ShowCondition(rng.choice(whens), rng.choice(names) if names_control or rng.random() < 0.5 else "")
+                for _ in range(rng.choice([0, 1, 2]))
+            ))
+            for name in names
+        ]  # fmt: skip
+        probes = [
+            ChoicesSchema(f"stars {name}", "text", tag="Rating", shown_if=(ShowCondition("choice-selected", name),))
+            for name in names
+        ]
+        schema = ProjectSchema(InputSpec("text"), (*choices, *probes))
+        drafted = {name for name in names if rng.random() < 0.8}
+        drafts = {control.name: Draft(("x",), 0.9, "learner") for control in probes}
+        drafts |= {name: Draft(("x",), 0.9, "learner") for name in drafted}
+        expected = {f"stars {name}" for name in drafted if shown_by_all_paths(name, schema, drafted, frozenset())}
+        assert {name for name in without_hidden(drafts, schema) if name.startswith("stars")} == expected, choices
 
 
 def test_drafts_are_made_for_the_controls_that_they_show(override_plugins: OverridePlugins) -> None:
