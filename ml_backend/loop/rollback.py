@@ -77,7 +77,8 @@ def _find_version(store: Store, project: int, to: str | None, control: str) -> M
         earlier = [(learner, number) for learner, number in learners if learner < serving]
         if not earlier:
             raise UnknownVersionError(f"Project {project} has no earlier learner{of_control} to go back to")
-        return candidates[max(earlier)[1]]
+        latest_learner, _ = max(earlier)
+        return candidates[min(number for learner, number in earlier if learner == latest_learner)]
     number = to.removeprefix("apprentice-").split("-")[0]
     is_number = number.isascii() and number.isdigit() and len(number) < 10
     version = store.versions.named(project, to) or (store.versions.get(project, int(number)) if is_number else None)

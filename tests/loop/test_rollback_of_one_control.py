@@ -118,6 +118,18 @@ def test_without_a_version_the_learner_before_the_serving_one_of_the_control_is_
         assert held is not None and held.number == expected, control
 
 
+def test_without_a_version_the_version_that_the_learner_was_fitted_in_is_held(
+    server: FakeLabelStudio, make_round: MakeRound, moody: dict[int, Labels], store: Store
+) -> None:
+    label_open_tasks(server, moody, 10, controls=[MOOD])
+    run_round(make_round(server))
+    label_open_tasks(server, moody, 10)
+    run_round(make_round(server))
+    assert learners(store) == {LABEL: 5, MOOD: 5}
+    held = roll_back(store, 5, control=LABEL)
+    assert held is not None and held.number == 3, "version 4 serves the same learner"
+
+
 @pytest.mark.parametrize("to", ["2", None])
 def test_a_rollback_to_a_version_without_a_learner_of_the_control_is_refused(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, to: str | None
