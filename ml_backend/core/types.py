@@ -252,6 +252,11 @@ class ModelVersion:
     remarks: tuple[Remark, ...] = ()
     acquisition: str = ""
 
+    def learner_of(self, control: str) -> int | None:
+        """The number of the version for which the learner of a control was fitted; None if no learner serves it."""
+        of_control = self.controls.get(control)
+        return of_control.learner if of_control else None
+
     @property
     def controls_without_learner(self) -> set[str]:
         """The names of the controls that no learner serves. The artifact may have one of a control that has lost its

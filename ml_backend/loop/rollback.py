@@ -56,10 +56,9 @@ def _controls_of(version: ModelVersion, project_row: ProjectRow) -> list[str]:
 def _learner(version: ModelVersion | None, control: str) -> int | None:
     """The number of the version for which the learner of a control in a version was fitted; for "", of the version
     whose artifact has the learners of all controls. None without a learner."""
-    if version is None or not control:
-        return version.learner if version else None
-    of_control = version.controls.get(control)
-    return of_control.learner if of_control else None
+    if version is None:
+        return None
+    return version.learner_of(control) if control else version.learner
 
 
 def _find_version(store: Store, project: int, to: str | None, control: str) -> ModelVersion:

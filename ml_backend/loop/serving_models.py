@@ -42,12 +42,17 @@ def held_versions(store: Store, project_row: ProjectRow, schema: ProjectSchema) 
 def load_serving_models(
     store: Store, schema: ProjectSchema, active: ModelVersion | None, held: Mapping[str, ModelVersion], space: str
 ) -> ServingModels:
-    """Loads for each control its model in the `held` version, else in the `active` one.
+    """Loads for each control its model in the `held` version, else in the `active` one. If several versions are needed,
+    but the artifact of the active one holds the same models, loads no other.
 
     space  the vector space in which the models must have been fitted, see `project_model.load_best`
     """
     versions = {control.name: held.get(control.name, active) for control in schema.controls}
     distinct = {version.number: version for version in versions.values() if version is not None}
+    if len(distinct) > 1 and active is not None and _serves(active, held):
+        of_active = load_serving_models(store, schema, active, {}, space)
+        if not of_active.problems:
+            return of_active
     loaded = {number: project_model.load_best(store, version, space) for number, version in distinct.items()}
     models: dict[str, FittedModel] = {}
     artifacts: set[int] = set()
@@ -59,12 +64,9 @@ def load_serving_models(
     problems = tuple(problem for _, problem in loaded.values() if problem is not None)
     if not models:
         return ServingModels(None, True, problems)
-    if len(artifacts) > 1 and active is not None and active.learner is not None and _has_models(active, models):
-        return ServingModels(ProjectModel(active.learner, models), True, problems)
     return ServingModels(ProjectModel(max(artifacts), models), len(artifacts) == 1, problems)
 
 
-def _has_models(version: ModelVersion, models: Mapping[str, FittedModel]) -> bool:
-    """Whether these models serve in a version."""
-    learners = {name: control.learner for name, control in version.controls.items() if control.learner is not None}
-    return learners == {name: model.number for name, model in models.items()}
+def _serves(active: ModelVersion, held: Mapping[str, ModelVersion]) -> bool:
+    """Whether the learners of the held versions serve in the active one, too."""
+    return all(active.learner_of(control) == version.learner_of(control) for control, version in held.items())

@@ -77,6 +77,51 @@ def test_the_other_control_goes_on_learning_until_all_do(
     assert learners(store) == {LABEL: 6, MOOD: 5}
 
 
+@pytest.fixture
+def artifacts_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the versions whose artifacts have been read."""
+    numbers: list[int] = []
+    original_load = project_model.load
+
+    def load(store: Store, project: int, number: int) -> project_model.ProjectModel:
+        numbers.append(number)
+        return original_load(store, project, number)
+
+    monkeypatch.setattr(project_model, "load", load)
+    return numbers
+
+
+@pytest.mark.parametrize("controls", [[LABEL], [LABEL, MOOD]])
+def test_the_artifact_of_the_active_version_alone_is_read_if_it_has_the_held_models(
+    server: FakeLabelStudio, make_round: MakeRound, moody: dict[int, Labels], store: Store, artifacts_read: list[int],
+    controls: list[str],
+) -> None:  # fmt: skip
+    for number, control in enumerate(controls, 2):
+        roll_back(store, 5, str(number), control)
+    run_round(make_round(server))
+    assert {*artifacts_read} == {2, 3}, "the artifact with the models of both versions is written in this round"
+    for number in (5, 6):
+        artifacts_read.clear()
+        newest = active(store).learner
+        label_open_tasks(server, moody, 10)
+        run_round(make_round(server))
+        assert {*artifacts_read} == {newest}
+        assert active(store).number == number and learners(store)[LABEL] == 2
+
+
+def test_the_held_model_serves_if_the_artifact_of_the_active_version_is_damaged(
+    server: FakeLabelStudio, make_round: MakeRound, moody: dict[int, Labels], store: Store
+) -> None:
+    roll_back(store, 5, "2", LABEL)
+    run_round(make_round(server))
+    assert active(store).learner == 4
+    store.versions.drop_artifact(5, 4)
+    label_open_tasks(server, moody, 10)
+    run_round(make_round(server))
+    assert learners(store) == {LABEL: 2, MOOD: 5}
+    assert project_model.load(store, 5, active(store).learner or 0).by_control[LABEL].number == 2
+
+
 def test_each_control_can_be_held_at_another_version(
     server: FakeLabelStudio, make_round: MakeRound, moody: dict[int, Labels], store: Store
 ) -> None:
