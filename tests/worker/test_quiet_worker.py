@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fake_label_studio import add_labelled_tasks, submit_labels
 from projects import set_up
+from two_controls import LABEL, MOOD, TWO_CONTROLS
 from worker_harness import WorkerHarness
 
 from ml_backend.core.exceptions import UnreachableError
@@ -359,3 +360,16 @@ def test_results_and_rollbacks_of_removed_controls_are_deleted_and_edits_stay(
     project = store.projects.require(5)
     assert [*project.monitor_results] == [*project.distillations] == [*project.pinned] == ["label"]
     assert [*project.feature_scores] == ["label", "removed"]
+
+
+def test_a_rollback_of_a_control_that_the_setting_choices_leaves_out_stays(harness: WorkerHarness) -> None:
+    harness.server.label_config = TWO_CONTROLS
+    set_up(harness.store, 5, extra_params={"choices": LABEL})
+    add_labelled_tasks(harness.server, 20)
+    harness.round()
+    assert [*harness.active().controls] == [LABEL]
+    harness.store.projects.pin(5, {LABEL: 1, MOOD: 1, "removed": 1})
+    for _ in range(3):
+        harness.clock.seconds += maintenance.QUIET_SECONDS + 1
+        harness.worker._maintenance.step(harness.client, harness.worker.pools)
+    assert harness.store.projects.require(5).pinned == {LABEL: 1, MOOD: 1}
