@@ -56,22 +56,32 @@ class Export:
         return Export(self.tasks[rows], texts, targets, groups)
 
 
+@dataclass(frozen=True, slots=True)
+class ExportContent:
+    """An export as it is read for some controls, from which an `Export` of any of them can be made.
+
+    tasks        the tasks in the file
+    examples     the texts of the tasks that have an id
+    annotations  the annotations in the tasks
+    labels       the aggregated labels by control
+    """
+
+    path: Path
+    tasks: list[dict[str, Any]]
+    examples: list[TaskContent]
+    annotations: list[Annotation]
+    labels: Mapping[str, AggregatedLabels]
+
+
 def read_config(path: Path) -> ProjectSchema:
     """The schema of the labelling configuration in a file. Raises ApprenticeError."""
     # lxml refuses a decoded text that declares an encoding
     return read_schema(re.sub(r"^\s*<\?xml[^>]*>", "", read_text(path)))
 
 
-def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[[str], None]) -> Export:
-    """The tasks of an export with a label for any control of the schema.
-
-    group   name of the field whose values make the groups, "" for no groups
-    notify  is called with a sentence for the tasks that are left out and for each kind of irregularity
-
-    Raises ApprenticeError, which names tasks or labels, if the file is no JSON export, has fewer than two annotated
-    tasks, has labels that the configuration lacks, has a task twice, or if the field `group` is missing from all tasks
-    or has more than `MAX_GROUPS` values.
-    """
+def read_content(path: Path, schema: ProjectSchema) -> ExportContent:
+    """The content of an export. Raises ApprenticeError, which names tasks or labels, if the file is no JSON export, has
+    labels that the configuration lacks, or has a task twice."""
     tasks = _load_tasks(path)
     for annotation in _annotations_in(tasks):
         # the task that contains the annotation is its task, also if the ids of the tasks were changed in the file
@@ -84,6 +94,21 @@ def read_export(path: Path, schema: ProjectSchema, group: str, notify: Callable[
     for control in schema.controls:
         _check_labels(path, control, annotations)
     aggregated = {control.name: aggregate_annotations(control, annotations) for control in schema.controls}
+    return ExportContent(path, tasks, examples, annotations, aggregated)
+
+
+def make_export(content: ExportContent, schema: ProjectSchema, group: str, notify: Callable[[str], None]) -> Export:
+    """The tasks of an export with a label for any control of the schema.
+
+    content  read with this schema, or with one that has more controls
+    group    name of the field whose values make the groups, "" for no groups
+    notify   is called with a sentence for the tasks that are left out and for each kind of irregularity
+
+    Raises ApprenticeError if the export has fewer than two annotated tasks, or if the field `group` is missing from all
+    tasks or has more than `MAX_GROUPS` values.
+    """
+    path, tasks, examples, annotations = content.path, content.tasks, content.examples, content.annotations
+    aggregated = {control.name: content.labels[control.name] for control in schema.controls}
     labelled_tasks = {task for of_control in aggregated.values() for task in of_control.tasks.tolist()}
     labelled = [example for example in examples if example.task in labelled_tasks and example.text.strip()]
     # texts of the teacher are no sample of the texts that are to be labelled

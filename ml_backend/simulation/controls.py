@@ -14,7 +14,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
 from ml_backend.kinds.base import kind_of
-from ml_backend.label_studio.export import Export, read_export
+from ml_backend.label_studio.export import Export, ExportContent, make_export, read_config
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement
 
@@ -25,26 +25,33 @@ LOWEST_COUNTS = ("worst_class_f1",)
 """Metrics whose value over several controls is the lowest of them; that of the others is their mean."""
 
 
-def simulated_schema(
-    config: SimulationConfig, schema: ProjectSchema, notify: Callable[[Remark], None]
-) -> ProjectSchema:
-    """The schema with the controls that are simulated: the one that `config.control` names, else all that can be
-    compared. `notify` is called with each control that is left out.
-
-    Raises ApprenticeError if there is no such control, or if the tasks cannot be read.
-    """
+def selected_schema(config: SimulationConfig) -> ProjectSchema:
+    """The schema with the control that `config.control` names, else with all controls. Raises ApprenticeError if there
+    is no such control, or if the configuration cannot be read."""
+    schema = read_config(config.label_config)
     [first, *others] = schema.selected_controls(config.control)
-    if not others:
-        return schema.only(first)
-    tasks = read_export(config.tasks, schema, "", lambda _: None)
-    test = read_export(config.test, schema, "", lambda _: None) if config.test else None
+    return schema if others else schema.only(first)
+
+
+def simulated_schema(
+    schema: ProjectSchema, content: ExportContent, test_content: ExportContent | None, notify: Callable[[Remark], None]
+) -> ProjectSchema:
+    """The schema with the controls that are simulated: its only control, or all that can be compared. `notify` is
+    called with each control that is left out.
+
+    Raises ApprenticeError if no control can be compared.
+    """
+    if len(schema.controls) == 1:
+        return schema
+    tasks = make_export(content, schema, "", lambda _: None)
+    test = make_export(test_content, schema, "", lambda _: None) if test_content else None
     reasons = {control.name: _reason_to_leave_out(control, tasks, test) for control in schema.controls}
     for name, reason in reasons.items():
         if reason:
             notify(Remark("control left out", {"control": name, "reason": reason}))
     kept = tuple(control for control in schema.controls if not reasons[control.name])
     if not kept:
-        raise ApprenticeError(f"The answers in {config.tasks} leave nothing to compare in any control")
+        raise ApprenticeError(f"The answers in {content.path} leave nothing to compare in any control")
     return schema.only(kept[0]) if len(kept) == 1 else replace(schema, controls=kept)
 
 

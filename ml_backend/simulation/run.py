@@ -17,7 +17,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Remark, content_key
-from ml_backend.label_studio.export import Export, read_config, read_export
+from ml_backend.label_studio.export import Export, make_export, read_content
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.simulation.cached_teacher import CachedTeacher
@@ -28,6 +28,7 @@ from ml_backend.simulation.controls import (
     controls_in_queue,
     of_one_control,
     over_controls,
+    selected_schema,
     simulated_schema,
 )
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
@@ -79,16 +80,19 @@ class Simulator:
 
     def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
-        schema = simulated_schema(config, read_config(config.label_config), notify)
+        schema = selected_schema(config)
+        for name in config.strategies:
+            registry.acquisition(name)
+        content = read_content(config.tasks, schema)
+        test_content = read_content(config.test, schema) if config.test else None
+        schema = simulated_schema(schema, content, test_content, notify)
         self._controls = schema.controls
 
         def notify_of_export(message: str) -> None:
             notify(Remark("export", {"message": message}))
 
-        for name in config.strategies:
-            registry.acquisition(name)
-        tasks = read_export(config.tasks, schema, config.group, notify_of_export)
-        test = read_export(config.test, schema, config.group, notify_of_export) if config.test else None
+        tasks = make_export(content, schema, config.group, notify_of_export)
+        test = make_export(test_content, schema, config.group, notify_of_export) if test_content else None
         if len(self._controls) > 1:
             check_options_of_one_control(config, schema)
         self._encoder, self._attributions = open_encoder(settings, schema, config, tasks, notify)

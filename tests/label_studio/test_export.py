@@ -19,7 +19,7 @@ from two_controls import LABEL, MOOD, TWO_CONTROLS, regions
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import SYNTHETIC_FIELD
-from ml_backend.label_studio.export import MAX_GROUPS, Export, read_config, read_export
+from ml_backend.label_studio.export import MAX_GROUPS, Export, make_export, read_config, read_content
 from ml_backend.label_studio.label_config import read_schema
 
 Body = dict[str, Any]
@@ -51,7 +51,8 @@ class Reader:
     def __call__(self, tasks: Any, schema: ProjectSchema | None = None, group: str = "") -> Export:
         self.messages = []
         self.path.write_text(json.dumps(tasks))
-        return read_export(self.path, schema or read_schema(SINGLE), group, self.messages.append)
+        schema = schema or read_schema(SINGLE)
+        return make_export(read_content(self.path, schema), schema, group, self.messages.append)
 
     def refusal(self, tasks: Any, schema: ProjectSchema | None = None, group: str = "") -> str:
         with pytest.raises(ApprenticeError) as error:
@@ -261,14 +262,14 @@ def test_a_file_that_is_no_labelled_export_is_refused(read: Reader, tasks: Any, 
 def test_a_file_that_is_not_json_is_refused(read: Reader, content: bytes) -> None:
     read.path.write_bytes(content)
     with pytest.raises(ApprenticeError, match=r"is not JSON|cannot be read") as error:
-        read_export(read.path, read_schema(SINGLE), "", read.messages.append)
+        read_content(read.path, read_schema(SINGLE))
     assert "\n" not in str(error.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.json", tmp_path):
         with pytest.raises(ApprenticeError, match=f"{path} cannot be read: "):
-            read_export(path, read_schema(SINGLE), "", print)
+            read_content(path, read_schema(SINGLE))
         with pytest.raises(ApprenticeError, match=f"{path} cannot be read: "):
             read_config(path)
 

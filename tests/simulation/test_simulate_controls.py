@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,30 @@ def test_a_control_that_cannot_be_compared_is_left_out(
     assert f"The control {MOOD} is left out: {reason}" in simulation.messages
     assert {measurement.control for measurement in simulation.numbers()} == {LABEL}
     assert "controls" not in json.loads((simulation.out / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("n_moods", [40, 5])
+def test_each_file_is_read_once(simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch, n_moods: int) -> None:
+    simulation.write(export(40, n_moods))
+    names: list[str] = []
+    read_text = Path.read_text
+
+    def spy_read_text(path: Path, *args: Any, **kwargs: Any) -> str:
+        names.append(path.name)
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", spy_read_text)
+    simulation(test=simulation.write(export(9, 9), "test.json"))
+    assert (names.count("tasks.json"), names.count("test.json")) == (1, 1)
+
+
+def test_the_tasks_without_a_label_for_the_other_controls_are_left_out_with_a_control(
+    simulation: SimulationFolder,
+) -> None:
+    simulation.write([*export(40, 5), task(41, {MOOD: "calm"})])
+    summary = simulation.run(seeds=1).conclude().summary
+    assert summary["protocol"]["tasks"] == 40
+    assert any("left out of 41 tasks" in message and "(task 41)" in message for message in simulation.messages)
 
 
 def test_a_control_without_a_test_task_is_left_out(simulation: SimulationFolder) -> None:
