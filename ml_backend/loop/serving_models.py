@@ -9,7 +9,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import ModelVersion, Remark
 from ml_backend.model import project_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.project_model import ProjectModel, models_of
+from ml_backend.model.project_model import ProjectModel, is_of_kind, models_of
 from ml_backend.storage import ProjectRow, Store
 
 
@@ -56,10 +56,12 @@ def load_serving_models(
     loaded = {number: project_model.load_best(store, version, space) for number, version in distinct.items()}
     models: dict[str, FittedModel] = {}
     artifacts: set[int] = set()
-    for control, version in versions.items():
+    for control in schema.controls:
+        version = versions[control.name]
         of_version = loaded[version.number][0] if version else None
-        if of_version is not None and (model := models_of(of_version).get(control)) is not None:
-            models[control] = model
+        model = models_of(of_version).get(control.name)
+        if of_version is not None and model is not None and is_of_kind(model, control):
+            models[control.name] = model
             artifacts.add(of_version.number)
     problems = tuple(problem for _, problem in loaded.values() if problem is not None)
     if not models:

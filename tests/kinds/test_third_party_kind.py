@@ -313,6 +313,10 @@ def test_a_control_that_becomes_one_of_another_kind_starts_again(
 ) -> None:
     for config in (BOTH.replace(TEXT_AREA, REMARK_AS_CHOICES), BOTH):
         server.label_config = config
+        if config != BOTH:  # one label, from which nothing can be learnt
+            server.annotate(
+                next(task for task in learnt if not server.tasks[task]["annotations"]), "about fruit", control=REMARK
+            )
         run_round(make_round(server))
         assert {name: control.learner for name, control in active(store).controls.items()} in (
             {LABEL: 2, REMARK: None},
