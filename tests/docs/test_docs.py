@@ -17,6 +17,7 @@ from pools import make_pool
 
 from ml_backend.cli.main import app
 from ml_backend.core.settings import ProjectSettings, Settings, settings_table
+from ml_backend.kinds.base import Kind
 from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
 ROOT = Path(__file__).parents[2]
@@ -216,3 +217,11 @@ def test_what_builds_the_site_is_pinned() -> None:
     wanted = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]["docs"]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pinned[requirement.name]), requirement
+
+
+def test_the_methods_of_a_kind_are_listed_and_those_that_must_be_there_are_bold() -> None:
+    rows = [line for line in text(DOCS / "kinds.md").splitlines() if line.startswith("| ") and line.count("`") > 4]
+    listed = set(re.findall(r"`(\w+)`", "\n".join(rows)))
+    bold = set(re.findall(r"\*\*`(\w+)`\*\*", "\n".join(rows)))
+    methods = {name for name, member in vars(Kind).items() if callable(member) and not name.startswith("_")}
+    assert (listed, bold) == (methods, Kind.__abstractmethods__)
