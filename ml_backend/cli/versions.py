@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """List the model versions of a project, newest first, with the learner and the accuracy of each control."""
+    from ml_backend.kinds.base import ACCURACY
     from ml_backend.monitoring.status import read_status
     from ml_backend.rendering.remarks_text import remarks_text
 
     store = open_store(read_settings(data_dir=data_dir))
-    held = read_status(store, project).held
+    status = read_status(store, project)
+    held = status.held
     active, stored_learners = store.versions.active(project), set(store.versions.learners(project))
-    table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note", box=None)
     versions = store.versions.all(project)
+    score_names = {control: status.score_name(control) for version in versions for control in version.controls}
+    score_head = " or ".join(sorted({*score_names.values()})) or ACCURACY
+    table = Table(Column("version", no_wrap=True), "learner", "labels", score_head, "made", "note", box=None)
     labelled_counts = {version.number: str(version.labelled) for version in versions}
     for version in versions:
         is_active = active is not None and version.number == active.number
@@ -35,7 +39,7 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
         served = f"of {version.learner}" if version.learner else "none yet"
         learner = ("kept" if version.number in stored_learners else served) + _earlier_learners_text(version)
         labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
-        accuracy = _accuracy_text(version)
+        accuracy = _accuracy_text(version, score_names)
         created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
         table.add_row(name, escape(learner), labels, escape(accuracy), created, escape(remarks_text(version.remarks)))
     out.print(table)
@@ -54,14 +58,17 @@ def _earlier_learners_text(version: ModelVersion) -> str:
     return f" ({', '.join(earlier)})" if earlier else ""
 
 
-def _accuracy_text(version: ModelVersion) -> str:
-    """The accuracy of each control's learner; without the names if there is one control."""
-    accuracies = {
-        name: f"{control.accuracy.value:.3f}" if control.accuracy else "-" for name, control in version.controls.items()
-    }
-    if len(accuracies) <= 1:
-        return next(iter(accuracies.values()), "-")
-    return ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
+def _accuracy_text(version: ModelVersion, score_names: Mapping[str, str]) -> str:
+    """The mean score of each control's learner, with the name of the control if there are several, and with that of the
+    score if some controls have another one."""
+    are_named = len({*score_names.values()}) > 1
+    texts = []
+    for name, control in version.controls.items():
+        control_name = [name] if len(version.controls) > 1 else []
+        score_name = [score_names[name]] if are_named and control.accuracy else []
+        value = f"{control.accuracy.value:.3f}" if control.accuracy else "-"
+        texts.append(" ".join([*control_name, *score_name, value]))
+    return ", ".join(texts) or "-"
 
 
 def rollback(

@@ -34,6 +34,8 @@ Schema = TypeVar("Schema", bound=ControlSchema)
 Doubles = npt.NDArray[np.float64]
 FIRST_KIND = "choices"
 """The kind whose controls are learnt first, so that a project keeps its first control if another kind is installed."""
+ACCURACY = "accuracy"
+"""The name of a mean score that is the share of right drafts, because each score is 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +257,8 @@ class Kind(ABC, Generic[Schema]):
         and the comparison with random order use nothing else."""
 
     def score_name(self, control: Schema) -> str:
-        """The name of the mean score: "accuracy" if a score is 0 or 1."""
-        return "accuracy"
+        """The name of the mean score: ACCURACY if a score is 0 or 1."""
+        return ACCURACY
 
     @abstractmethod
     def expected_errors(self, control: Schema, predicted: Rows, targets: Rows) -> Floats:

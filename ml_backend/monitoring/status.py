@@ -10,6 +10,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import SettingProblem, Settings
 from ml_backend.core.types import Estimate, ModelVersion, Remark
+from ml_backend.kinds.base import ACCURACY, kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring import project_stats
@@ -103,6 +104,12 @@ class Status:
         """The accuracy of the least accurate learner, None as long as none is known."""
         known = [control.accuracy for control in self.controls.values() if control.accuracy]
         return min(known, key=lambda estimate: estimate.value, default=None)
+
+    def score_name(self, control: str) -> str:
+        """The name of the mean score of a control's drafts, see `Kind.score_name`; ACCURACY if it is not learnt any
+        more."""
+        learnt = self.schema.controls if self.schema else ()
+        return next((kind_of(schema).score_name(schema) for schema in learnt if schema.name == control), ACCURACY)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, with `accuracy`."""

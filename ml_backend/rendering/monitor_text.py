@@ -9,6 +9,7 @@ from ml_backend.core.types import Estimate
 from ml_backend.evaluation.group_metrics import GroupMetrics
 from ml_backend.evaluation.random_baseline import FIRST_LOOK, error_rate
 from ml_backend.evaluation.stopping import FORECAST_LABELS, MIN_STABLE_AGREEMENT
+from ml_backend.kinds.base import ACCURACY
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
 from ml_backend.teacher.evolution.analysis_prompt import group_summary
 
@@ -21,15 +22,16 @@ STOPPING_MEANINGS = {
 }
 
 
-def monitor_lines(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The lines of a result of `run_monitor`, as pairs of a name and a sentence; none before its first run."""
+def monitor_lines(result: Mapping[str, Any], score_name: str = ACCURACY) -> Iterator[tuple[str, str]]:
+    """The lines of a result of `run_monitor`, as pairs of a name and a sentence; none before its first run.
+    `score_name`: see `Kind.score_name`"""
     if not result:
         return
     if result["balance"]:
         shares = sorted(result["balance"].items(), key=lambda item: -item[1]["value"])
         shown = [f"{label} {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})" for label, share in shares]
         yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + and_more(shown) + ", by the audit sample"
-    yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], groups_sentence(result["groups"])
+    yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], groups_sentence(result["groups"], score_name)
     yield "against random", comparison_sentence(result["comparison"])
     yield "enough labels?", stopping_sentence(result["stopping"])
     if result["second_look"]:
@@ -39,8 +41,8 @@ def monitor_lines(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "second look", f"these annotations look wrong: task {', '.join(suspects)}"
 
 
-def groups_sentence(groups: Mapping[str, Any]) -> str:
-    """Compares the groups, or says why there are none."""
+def groups_sentence(groups: Mapping[str, Any], score_name: str = ACCURACY) -> str:
+    """Compares the groups, or says why there are none. `score_name`: see `Kind.score_name`"""
     if missing := groups["missing"]:
         if missing["code"] == "left out":
             reason = missing["reason"]
@@ -48,7 +50,7 @@ def groups_sentence(groups: Mapping[str, Any]) -> str:
         return f"no labelled task has a field {groups['by']!r}"
     accuracy = {name: Estimate(**estimate) for name, estimate in groups["accuracy"].items()}
     metrics = GroupMetrics(accuracy, groups["best"], groups["gap"], groups["p_value"])
-    return f"{group_summary(metrics)}; of all labels, most of them chosen for being hard"
+    return f"{group_summary(metrics, score_name)}; of all labels, most of them chosen for being hard"
 
 
 def comparison_sentence(comparison: Mapping[str, Any]) -> str:

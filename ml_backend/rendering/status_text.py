@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import Estimate
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.base import ACCURACY
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
@@ -64,10 +64,10 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
     if control:
-        yield from _control_lines(controls[control], _measure(status, control))
+        yield from _control_lines(controls[control], status.score_name(control))
     else:
         for name, of_control in controls.items():
-            yield name[:MAX_NAME_LETTERS], control_sentence(of_control, _measure(status, name))
+            yield name[:MAX_NAME_LETTERS], control_sentence(of_control, status.score_name(name))
         yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
     if status.saved and (sentence := time_saved_sentence(status.saved)):
         yield "time", sentence
@@ -119,26 +119,20 @@ def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "problem", problem_sentence(status.problem)
 
 
-def _measure(status: Status, control: str) -> str:
-    """The name of the score of a control's drafts, see `Kind.score_name`."""
-    learnt = status.schema.controls if status.schema else ()
-    return next((kind_of(schema).score_name(schema) for schema in learnt if schema.name == control), "accuracy")
-
-
-def _control_lines(status: ControlStatus, measure: str) -> Iterator[tuple[str, str]]:
+def _control_lines(status: ControlStatus, score_name: str) -> Iterator[tuple[str, str]]:
     if status.accuracy:
-        yield measure, _accuracy_sentence(status.accuracy)
-    yield from monitor_lines(status.monitor)
+        yield score_name, _accuracy_sentence(status.accuracy)
+    yield from monitor_lines(status.monitor, score_name)
     yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
 
 
-def control_sentence(status: ControlStatus, measure: str = "accuracy") -> str:
+def control_sentence(status: ControlStatus, score_name: str = ACCURACY) -> str:
     """The labelled tasks of a control, the accuracy of its learner, and the share of drafts that are the learner's."""
     parts = [f"{status.labelled} labelled"]
     if status.learner is None:
         parts.append("no learner yet")
     if status.accuracy:
-        parts.append(f"{measure} {_accuracy_sentence(status.accuracy)}")
+        parts.append(f"{score_name} {_accuracy_sentence(status.accuracy)}")
     if share := status.teacher.get("share"):
         parts.append(f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own")
     return "; ".join(parts)

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
+from fake_label_studio import SINGLE, FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 from projects import set_up
 from schemas import by_control
 from two_controls import LABEL, MOOD, TWO_CONTROLS, label_open_tasks, learn_both_controls
 from typer.testing import CliRunner
+from versions import version
 
 from ml_backend import __version__
 from ml_backend.cli import main as cli
 from ml_backend.cli.common import out
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
+from ml_backend.core.types import ControlVersion, Estimate
 from ml_backend.demo.server import free_port
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -172,6 +174,31 @@ def test_versions_name_the_earlier_learner_of_a_control_and_the_controls_that_ar
     assert f"held for {MOOD}" in held and "held" not in first
     assert run("rollback", "--project", "5", "--to", "latest", "--control", MOOD).exit_code == 0
     assert store.projects.ensure(5).pinned == {}
+
+
+STARS_TAG = '<Rating name="stars" toName="text"/></View>'
+STARS = f'<View><Text name="text" value="$text"/>{STARS_TAG}'
+
+
+@pytest.mark.parametrize(
+    ("label_config", "head", "scores"),
+    [
+        (SINGLE, "accuracy", {"label": "0.500"}),
+        (STARS, "closeness", {"stars": "0.500"}),
+        (
+            SINGLE.replace("</View>", STARS_TAG),
+            "accuracy or closeness",
+            {"label": "label accuracy 0.500", "stars": "stars closeness 0.500"},
+        ),
+    ],
+)
+def test_versions_name_the_score(run: Run, store: Store, label_config: str, head: str, scores: dict[str, str]) -> None:
+    set_up(store, 5, label_config=label_config, connection={"ml": 1})
+    of_control = ControlVersion(1, 20, Estimate(0.5, 0.2, 0.8, 20, "rows"))
+    store.versions.add(version(1, controls=dict.fromkeys(scores, of_control)), None, rows=0)
+    header, line = run("versions", "--project", "5").stdout.splitlines()
+    assert head in header
+    assert ", ".join(scores.values()) in line
 
 
 @pytest.mark.parametrize(

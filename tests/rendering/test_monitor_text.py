@@ -67,6 +67,10 @@ def test_the_worst_group_is_compared_with_the_best() -> None:
     assert "nothing to compare" in groups_sentence(groups(best=None, gap=None, p_value=None))
 
 
+def test_groups_count_exact_matches_where_a_score_is_no_share_of_right_drafts() -> None:
+    assert "25% of 40 exactly right" in groups_sentence(groups(), "closeness")
+
+
 def test_without_groups_the_reason_is_given() -> None:
     assert groups_sentence(groups(missing={"code": "no field"})) == "no labelled task has a field 'region'"
     left_out = groups_sentence(groups(missing={"code": "left out", "reason": "constant"}))

@@ -156,6 +156,20 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
     assert not any(line.startswith("Clusters") for line in alone)
 
 
+def test_a_score_that_is_no_share_is_worded_as_a_mean_and_groups_count_exact_matches(
+    context: ProjectContext,
+) -> None:
+    analysis = analyse_errors(context, load_serving_learner(context))
+    score, group = Estimate(0.93, 0.9, 0.95, 133, "rows"), Estimate(0.76, 0.7, 0.8, 12, "rows")
+    groups = replace(analysis.clusters, accuracy={"one": group, "two": group}, best="two", gap=0.0, p_value=1.0)
+    closeness = replace(analysis, accuracy=score, clusters=groups, groups=groups, score_name="closeness")
+    lines = analysis_prompt.error_analysis_lines(closeness)
+    assert lines[1] == "closeness 93% on 133 tasks (95 %: 90% to 95%): rows"
+    assert sum("76% of 12 exactly right (95 %: 70% to 80%)" in line for line in lines) == 6
+    accuracy = analysis_prompt.error_analysis_lines(replace(closeness, score_name="accuracy"))
+    assert accuracy[1] == "accuracy 93% of 133 right (95 %: 90% to 95%): rows" and "exactly" not in "".join(accuracy)
+
+
 def test_groups_of_a_field_are_compared_where_the_project_names_one(
     server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, single: ProjectSchema,
     options: Callable[..., None],

@@ -17,7 +17,8 @@ from ml_backend.evaluation.structured_metrics import hierarchical_f1, mean_absol
 from ml_backend.kinds.choices.hierarchy import consistent_decisions
 
 Doubles = npt.NDArray[np.float64]
-KAPPA, DISTANCE, HIERARCHICAL_F1 = "quadratic weighted kappa", "mean distance", "hierarchical F1"
+EXACTLY_RIGHT, KAPPA, DISTANCE = "exactly right", "quadratic weighted kappa", "mean distance"
+HIERARCHICAL_F1 = "hierarchical F1"
 """Names of the metrics of labels with an order or a hierarchy."""
 HALF = 0.5 - 1e-6  # a rounded cumulative probability of one half counts as one half
 
@@ -95,6 +96,7 @@ def structure_metrics(probabilities: Floats, targets: Floats, control: ChoicesSc
     drafted, annotated = decide(probabilities, control), annotated_labels(targets, control)
     if control.ordered:
         drafts, expected = drafted.argmax(axis=1), annotated.argmax(axis=1)
+        metrics[EXACTLY_RIGHT] = float((row_scorer(control)(probabilities, targets) == 1).mean())
         metrics[KAPPA] = quadratic_weighted_kappa(drafts, expected, len(control.labels))
         metrics[DISTANCE] = mean_absolute_distance(drafts, expected)
     if control.parents:

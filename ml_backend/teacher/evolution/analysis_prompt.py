@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ml_backend.core.types import Estimate, EstimateSource, read_record
 from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, GroupMetrics
+from ml_backend.kinds.base import ACCURACY
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 
@@ -22,7 +23,8 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
     out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
     if analysis.accuracy:
-        out.append(f"{analysis.score_name} {_interval(analysis.accuracy)}: {source_text(analysis.accuracy)}")
+        score = _score(analysis.accuracy, analysis.score_name)
+        out.append(f"{analysis.score_name} {score}: {source_text(analysis.accuracy)}")
     out += [f"{name} {value:.3f}" for name, value in analysis.metrics.items()]
     out.append("Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice.")
     for pair in analysis.pairs[:MAX_LISTED]:
@@ -40,13 +42,12 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     out += _more(len(analysis.labels))
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters)}):")
-    out += [
-        f"  {name}: {_interval(share)}{f', like: {quoted_text(text)}' if (text := analysis.about.get(name)) else ''}"
-        for name, share in clusters[:MAX_LISTED]
-    ]
+        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")
+    for name, share in clusters[:MAX_LISTED]:
+        typical_text = f", like: {quoted_text(text)}" if (text := analysis.about.get(name)) else ""
+        out.append(f"  {name}: {_share_right(share, analysis.score_name)}{typical_text}")
     if analysis.groups:
-        out += _groups(analysis.group_by, analysis.groups)
+        out += _groups(analysis.group_by, analysis.groups, analysis.score_name)
     return out
 
 
@@ -62,20 +63,25 @@ def quoted_text(text: str) -> str:
     return f'"{line[:MAX_QUOTE_LENGTH]} …"' if len(line) > MAX_QUOTE_LENGTH else f'"{line}"'
 
 
-def _groups(field: str, groups: GroupMetrics) -> list[str]:
-    listed = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MAX_LISTED]]
-    return [f"By {field}, the worst first ({group_summary(groups)}):", *listed, *_more(len(groups.accuracy))]
+def _groups(field: str, groups: GroupMetrics, score_name: str) -> list[str]:
+    shares = list(groups.accuracy.items())[:MAX_LISTED]
+    listed = [f"  {name}: {_share_right(share, score_name)}" for name, share in shares]
+    return [
+        f"By {field}, the worst first ({group_summary(groups, score_name)}):",
+        *listed,
+        *_more(len(groups.accuracy)),
+    ]
 
 
-def group_summary(groups: GroupMetrics) -> str:
-    """Compares the worst group with the best one."""
+def group_summary(groups: GroupMetrics, score_name: str = ACCURACY) -> str:
+    """Compares the worst group with the best one. `score_name`: see `Kind.score_name`"""
     if groups.best is None or groups.gap is None or groups.p_value is None:
         return f"fewer than two groups have {MIN_ROWS_TO_COMPARE} answers: nothing to compare"
     worst, accuracy = next(iter(groups.accuracy.items()))
     significance = "more than chance" if groups.p_value < ALPHA else "which chance alone can explain"
     return (
-        f"worst is {worst} with {_interval(accuracy)}, {100 * groups.gap:.0f} points behind {groups.best}, "
-        f"{significance} (p = {groups.p_value:.2g})"
+        f"worst is {worst} with {_share_right(accuracy, score_name)}, "
+        f"{100 * groups.gap:.0f} points behind {groups.best}, {significance} (p = {groups.p_value:.2g})"
     )
 
 
@@ -91,8 +97,21 @@ def source_text(estimate: Estimate) -> str:
     return estimate.source
 
 
-def _interval(share: Estimate) -> str:
-    return f"{share.value:.0%} of {share.n} right (95 %: {share.low:.0%} to {share.high:.0%})"
+def _score(score: Estimate, score_name: str) -> str:
+    """The mean score of n tasks, which is the share of right drafts if its name is ACCURACY."""
+    if score_name == ACCURACY:
+        return _share_right(score, score_name)
+    return f"{score.value:.0%} on {score.n} tasks {_interval(score)}"
+
+
+def _share_right(share: Estimate, score_name: str) -> str:
+    """The share of drafts with the full score. If a score can also lie between 0 and 1, these are exactly right."""
+    right = "right" if score_name == ACCURACY else "exactly right"
+    return f"{share.value:.0%} of {share.n} {right} {_interval(share)}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"(95 %: {estimate.low:.0%} to {estimate.high:.0%})"
 
 
 def label_names(labels: Sequence[str]) -> str:

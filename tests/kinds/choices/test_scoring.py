@@ -11,7 +11,7 @@ from schemas import choices_control
 from ml_backend.core.arrays import Floats
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.evaluation.metrics import decide_labels, is_correct
-from ml_backend.kinds.choices.scoring import decide, expected_errors, row_scorer
+from ml_backend.kinds.choices.scoring import EXACTLY_RIGHT, decide, expected_errors, row_scorer, structure_metrics
 
 
 def stars(count: int = 5) -> ChoicesSchema:
@@ -80,3 +80,10 @@ def test_a_label_of_a_hierarchy_is_scored_with_the_ancestors_that_its_draft_has(
 def test_a_draft_of_half_the_probability_each_is_the_lower_rating() -> None:
     probabilities = np.array([[0.5, 0.0, 0.5], [0.1, 0.2, 0.7]], np.float32)
     assert decide(probabilities, stars(3)).argmax(axis=1).tolist() == [0, 2]
+
+
+def test_a_rating_has_the_share_of_exactly_right_drafts_among_its_metrics() -> None:
+    probabilities = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]]
+    targets = np.array([[1, 0, 0], [0, 0, 1], [0, 0.5, 0.5], [0, 0, 1]], np.float32)
+    assert structure_metrics(probabilities, targets, stars(3))[EXACTLY_RIGHT] == 0.75
+    assert EXACTLY_RIGHT not in structure_metrics(probabilities, targets, choices_control("abc"))
