@@ -43,13 +43,14 @@ def set_aside_sentence(codes: dict[int, str]) -> str:
 
 def status_lines(status: Status, control: str = "") -> list[tuple[str, str]]:
     """The lines of `apprentice status`, as pairs of a name and a sentence. If the project has several controls, each of
-    them has one line, and `control` names the one whose details are shown."""
+    them has one line, and `control` names the one whose details are shown; it is ignored if it is not learnt."""
     return list(_lines(status, control))
 
 
 def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     controls = status.controls
-    control = control or (next(iter(controls)) if len(controls) == 1 else "")
+    if control not in controls:  # no control is known before the configuration has been read
+        control = next(iter(controls)) if len(controls) == 1 else ""
     if not status.connected:
         yield "not connected", f"run `apprentice connect --project {status.project}`"
     coverage = controls[control].coverage if control else None

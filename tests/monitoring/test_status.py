@@ -32,6 +32,12 @@ def test_a_full_disk_is_reported_although_workers_cannot_report_either(
     assert "No space left on device" in lines_by_name(store)["problem"]
 
 
+def test_the_status_of_a_control_is_that_of_the_project_before_the_configuration_is_read(store: Store) -> None:
+    set_up(store, 5, connection={"ml": 1})
+    assert read_status(store, 5).schema is None
+    assert status_lines(read_status(store, 5), "label") == status_lines(read_status(store, 5))
+
+
 def test_the_progress_of_reading_and_encoding_is_reported(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, progress={"read": 15000})
     assert lines_by_name(store)["reading"] == "15000 tasks so far"
