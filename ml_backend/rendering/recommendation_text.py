@@ -12,7 +12,7 @@ from ml_backend.simulation.summary import RANDOM
 
 USEFUL_GAIN_TEXT = f"{100 * MIN_USEFUL_GAIN:g} point"
 MIN_TEST_ROWS = 100  # with fewer test rows, the recommendation has a warning
-METRIC_NAMES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+METRIC_NAMES = {"closeness": "closeness", "macro_f1": "macro-F1", "accuracy": "accuracy"}
 
 
 def recommend(summary: dict[str, Any]) -> str:
@@ -112,7 +112,7 @@ def _repetitions_advice(name: str, summary: dict[str, Any]) -> str:
 def _cautions(summary: dict[str, Any]) -> list[str]:
     """The gains of the teacher arms, and the limits of the numbers."""
     protocol = summary["protocol"]
-    lines = [*arm_sentences(protocol["against_base"])]
+    lines = [*arm_sentences(protocol["against_base"], metric_name(summary))]
     if protocol["ends_alike"]:
         lines.append(
             f"All {protocol['measured_at'][-1]} tasks to choose from were labelled in the end, where all strategies "
@@ -134,8 +134,8 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def arm_sentences(comparisons: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each arm of `compare_with_base`, the largest gain first."""
+def arm_sentences(comparisons: Mapping[str, Any], metric: str) -> Iterator[str]:
+    """A sentence for each arm of `compare_with_base`, the largest gain first. `metric`: the name of the metric"""
     for name, arm in sorted(comparisons.items(), key=lambda item: -item[1]["gain"]):
         evidence = f"ahead in {arm['wins']} of {arm['seeds']} repetitions"
         if arm["seeds"] < min_repetitions(arm["corrected_for"]):
@@ -148,7 +148,7 @@ def arm_sentences(comparisons: Mapping[str, Any]) -> Iterator[str]:
             )
         cost = f" at {arm['cost']:.3g}" if arm["cost"] else ""
         yield (
-            f"{name}: {format_points(arm['gain'])} points of macro-F1 beside {arm['base']} alone ({evidence}), for "
+            f"{name}: {format_points(arm['gain'])} points of {metric} beside {arm['base']} alone ({evidence}), for "
             f"{arm['calls']:.0f} calls and {arm['tokens']:,.0f} tokens{cost} a repetition."
         )
 

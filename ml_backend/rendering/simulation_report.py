@@ -69,7 +69,7 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 
 ARMS_SECTION = """<h2>With a teacher</h2>
 <p class="note">In brackets: how often the teacher was asked, and about how many hard texts or tasks each time, with \
-as many easy ones. Points of macro-F1, averaged over the numbers of labels.</p>
+as many easy ones. Points of {metric}, averaged over the numbers of labels.</p>
 <div class="wide"><table>{rows}</table></div>
 """
 
@@ -108,7 +108,7 @@ def _page(result: SimulationResult, recommendation: str) -> str:
         recommendation=_recommendation(recommendation),
         coverage=coverage,
         sections=sections,
-        arms=ARMS_SECTION.format(rows=arm_rows) if arm_rows else "",
+        arms=ARMS_SECTION.format(rows=arm_rows, metric=metric_name(result.summary)) if arm_rows else "",
         protocol=protocol_table(protocol),
     )
 
@@ -133,6 +133,11 @@ def _section(result: SimulationResult, heading: str, *, with_script: bool = True
     curves = partial(_curves, measurements, colours)
     charts = ""
     for title, note, figure in (
+        (
+            "Closeness",
+            f"1 minus the distance from the annotators' label, as a share of the scale. {INTERVALS_NOTE}",
+            curves("closeness"),
+        ),
         ("Macro-F1", f"F1 averaged over the classes, rare ones too. {INTERVALS_NOTE}", curves("macro_f1")),
         ("Accuracy", f"Share of held-out tasks that the learner gets right. {INTERVALS_NOTE}", curves("accuracy")),
         (

@@ -8,7 +8,12 @@ from typing import Any
 from ml_backend.rendering.recommendation_text import metric_name
 from ml_backend.rendering.simulation_text import protocol_rows
 
-FINAL_HEADS = {"accuracy": "final accuracy", "macro_f1": "final macro-F1", "worst_class_f1": "weakest class"}
+FINAL_HEADS = {
+    "closeness": "final closeness",
+    "accuracy": "final accuracy",
+    "macro_f1": "final macro-F1",
+    "worst_class_f1": "weakest class",
+}
 """The heads of the columns with the metrics at the last budget, by metric."""
 Colours = dict[str, str]
 """The colour of each strategy, in the order of legends and tables."""

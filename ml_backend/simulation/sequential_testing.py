@@ -17,7 +17,8 @@ ALPHA = 0.05
 FIRST_LOOK = 10
 """Repetitions at the first look; each later look is at twice as many."""
 MIN_USEFUL_GAIN = 0.01
-"""The least gain in mean macro-F1 over the budgets, one point, that makes a strategy worth using over random order."""
+"""The least gain in the mean of the compared metric over the budgets, one point, that makes a strategy worth using over
+random order."""
 POWER = 0.8
 MAX_REPETITIONS = 160
 """Repetitions that are advised at most; if more would be needed, more data would help more."""

@@ -14,10 +14,10 @@ from ml_backend.simulation.learning_curves import Measurement, Scores, paired_cu
 from ml_backend.simulation.teacher_arms import compare_with_base, is_arm
 
 RANDOM = "random"
-FINAL_METRICS = ("accuracy", "macro_f1", "worst_class_f1")
-COMPARED_METRICS = ("macro_f1", "accuracy")
-"""Metrics by which strategies are compared: the first one that was measured, because not every kind of label has an
-F1."""
+FINAL_METRICS = ("closeness", "accuracy", "macro_f1", "worst_class_f1")
+COMPARED_METRICS = ("closeness", "macro_f1", "accuracy")
+"""Metrics by which strategies are compared: the first one that was measured. Labels with an order have a closeness: an
+F1 counts a near label as wrong as a far one. Not every kind of label has an F1."""
 
 
 def summarise(
@@ -125,7 +125,7 @@ def summarise(
         "corrected_for": len(corrected),
         "ends_alike": int(budgets[-1]) >= protocol.get("pool", math.inf),
         "against_random": against_random,
-        "against_base": compare_with_base(measurements, tried),
+        "against_base": compare_with_base(measurements, compared, tried),
     }
     return {"strategies": strategies, "protocol": {**protocol, **added}}
 

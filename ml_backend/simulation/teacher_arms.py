@@ -24,14 +24,14 @@ def is_arm(name: str) -> bool:
     return SEPARATOR in name
 
 
-def compare_with_base(measurements: Sequence[Measurement], tried: Collection[str] = ()) -> dict[str, Any]:
-    """Compares each arm with its strategy alone, where both have measurements.
+def compare_with_base(measurements: Sequence[Measurement], metric: str, tried: Collection[str] = ()) -> dict[str, Any]:
+    """Compares each arm with its strategy alone by a metric, where both have measurements.
 
-    Each arm has the strategy `base`, the `gain` in normalised area under the macro-F1 with its `interval` at `level`,
+    Each arm has the strategy `base`, the `gain` in normalised area under the metric with its `interval` at `level`,
     `p_holm` corrected for `corrected_for` arms (including those `tried` on the same data), `wins` of `seeds`, and the
     means of `calls`, `tokens` and `cost` of a repetition.
     """
-    budgets, curves = paired_curves(measurements, "macro_f1")
+    budgets, curves = paired_curves(measurements, metric)
     comparisons: dict[str, Any] = {}
     for name in filter(is_arm, curves):
         base = name.split(SEPARATOR)[0]
@@ -45,8 +45,8 @@ def compare_with_base(measurements: Sequence[Measurement], tried: Collection[str
         low, high = statistics.interval(areas - base_areas, level)
         arm_measurements = [measurement for measurement in measurements if measurement.strategy == name]
         costs = {
-            metric: float(paired_curves(arm_measurements, f"teacher_{metric}")[1][name][:, -1].mean())
-            for metric in COST_METRICS
+            cost: float(paired_curves(arm_measurements, f"teacher_{cost}")[1][name][:, -1].mean())
+            for cost in COST_METRICS
         }
         comparisons[name] = {
             "base": base, "gain": difference.gain, "interval": [float(low), float(high)], "level": level,

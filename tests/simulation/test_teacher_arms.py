@@ -34,7 +34,7 @@ def measured(seeds: int) -> list[Measurement]:
 
 
 def test_an_arm_is_compared_with_its_strategy_and_not_with_random_order() -> None:
-    comparisons = compare_with_base(measured(8))
+    comparisons = compare_with_base(measured(8), "macro_f1")
     evolve, teach = comparisons["margin + evolve"], comparisons["margin + teach"]
     assert evolve["gain"] == pytest.approx(0.1 + 0.035 / 2) and teach["gain"] == pytest.approx(-0.05)
     assert (evolve["wins"], teach["wins"], evolve["seeds"], evolve["base"]) == (8, 0, 8, "margin")
@@ -44,7 +44,7 @@ def test_an_arm_is_compared_with_its_strategy_and_not_with_random_order() -> Non
 
 
 def test_they_are_told_best_first_with_what_they_took() -> None:
-    first, second = arm_sentences(compare_with_base(measured(8)))
+    first, second = arm_sentences(compare_with_base(measured(8), "macro_f1"), "macro-F1")
     assert first.startswith("margin + evolve: +11.8 points of macro-F1 beside margin alone (97.5 % interval: +")
     evidence = "ahead in 8 of 8 repetitions, p = 0.016 corrected for 2, where p has to be less than 0.025"
     assert first.endswith(f"{evidence}), for 8 calls and 880 tokens at 4 a repetition.")
@@ -52,13 +52,13 @@ def test_they_are_told_best_first_with_what_they_took() -> None:
 
 
 def test_of_few_repetitions_no_interval_is_given() -> None:
-    for line in arm_sentences(compare_with_base(measured(3))):
+    for line in arm_sentences(compare_with_base(measured(3), "macro_f1"), "macro-F1"):
         assert "of 3 repetitions, which are too few to say)" in line and "interval" not in line
 
 
 def test_arms_that_were_tried_before_make_the_correction_stronger() -> None:
     measurements = [measurement for measurement in measured(8) if measurement.strategy != "margin + teach"]
-    comparisons = compare_with_base(measurements, tried=["margin", "margin + teach", "margin + evolve"])
+    comparisons = compare_with_base(measurements, "macro_f1", tried=["margin", "margin + teach", "margin + evolve"])
     assert comparisons.keys() == {"margin + evolve"}
     assert (comparisons["margin + evolve"]["corrected_for"], comparisons["margin + evolve"]["p_holm"]) == (2, 4 / 2**8)
 

@@ -231,8 +231,13 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def simulation_metrics(
         self, control: ChoicesSchema, predicted: Floats, targets: Floats, *, in_group: bool = False
     ) -> dict[str, float]:
+        """Labels with an order also have a closeness; their accuracy is the share of exactly right drafts."""
         measure = group_metrics if in_group else simulation_metrics
-        return measure(predicted, targets, control.multiple)
+        metrics = measure(predicted, targets, control.multiple)
+        if control.ordered:
+            scores = self.scores(control, predicted, targets)
+            metrics |= {"accuracy": float((scores == 1).mean()), self.score_name(control): float(scores.mean())}
+        return metrics
 
     def label_masks(self, control: ChoicesSchema, predicted: Floats, targets: Floats) -> LabelMasks:
         annotated = scoring.annotated_labels(targets, control)
