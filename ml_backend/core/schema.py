@@ -157,7 +157,7 @@ class UnlearntControl:
     """A control that is not learnt.
 
     tag   the kind of control tag, for example Choices
-    code  the reason, one of `UNLEARNT_CODES`
+    code  the reason, a key of `REASONS_NOT_LEARNT`
     """
 
     name: str
@@ -165,13 +165,19 @@ class UnlearntControl:
     code: str
 
 
-UNLEARNT_CODES = (
-    "tag", "name", "source", "value", "dynamic", "per region", "few labels", "many labels", "pair", "setting",
-)  # fmt: skip
-"""Why a control is not learnt: controls with this tag are not; another control has its name; it does not label the tags
-whose content is read; the content of the tag that it labels does not come from the task; its labels come from the task;
-it is asked for each region; it has too few or too many labels; it compares other texts than another control does; or
-the setting `choices` names another control."""
+REASONS_NOT_LEARNT = {
+    "tag": "controls with this tag are not",
+    "name": "another control has the same name",
+    "source": "it labels none of the tags that are read",
+    "value": "what it labels is not in the tasks",
+    "dynamic": "its labels come from the task or a server",
+    "per region": "it is asked for each region",
+    "few labels": "it has too few labels",
+    "many labels": f"it has more than {MAX_LABELS} labels",
+    "pair": "it compares other texts than the first Pairwise",
+    "setting": "the setting `choices` names another",
+}
+"""Why a control is not learnt, by the code of `UnlearntControl`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,14 @@ class ProjectSchema:
         return (*(control.name for control in self.controls), *(control.name for control in self.unlearnt))
 
     def selected_controls(self, name: str) -> tuple[ControlSchema, ...]:
-        """The learnt control with this name, or all of them for "". Raises ApprenticeError if there is none."""
+        """The learnt control with this name, or all of them for "". Raises ApprenticeError if there is none, with the
+        reason if the control exists."""
         selected = tuple(control for control in self.controls if name in ("", control.name))
         if not selected:
+            reasons = [REASONS_NOT_LEARNT[control.code] for control in self.unlearnt if control.name == name]
+            reason = f" ({reasons[0]})" if reasons else ""
             names = ", ".join(repr(control.name) for control in self.controls)
-            raise ApprenticeError(f"The project learns no control {name!r}: name one of {names}")
+            raise ApprenticeError(f"The project learns no control {name!r}{reason}: name one of {names}")
         return selected
 
     @property

@@ -108,7 +108,7 @@ class Kind(ABC, Generic[Schema]):
         """The schema of a control: from its element in the XML, its name, and the name of the tag that it labels."""
 
     def schema_problem(self, control: Schema) -> str:
-        """One of `core.schema.UNLEARNT_CODES` if the control cannot be learnt, else ""."""
+        """A key of `core.schema.REASONS_NOT_LEARNT` if the control cannot be learnt, else ""."""
         return ""
 
     def learning_order(self, control: Schema) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, InputSpec, ProjectSchema
 from ml_backend.core.types import PARTLY_READABLE, shorten
 from ml_backend.kinds.base import kind_of
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
@@ -13,21 +13,6 @@ from ml_backend.rendering.formatting import and_more
 
 MAX_LISTED_NAMES = 8
 MAX_CHOICE_LETTERS = 40
-
-
-REASONS_NOT_LEARNT = {
-    "tag": "controls with this tag are not",
-    "name": "another control has the same name",
-    "source": "it labels none of the tags that are read",
-    "value": "what it labels is not in the tasks",
-    "dynamic": "its labels come from the task or a server",
-    "per region": "it is asked for each region",
-    "few labels": "it has too few labels",
-    "many labels": "it has too many labels",
-    "pair": "it compares other texts than the first Pairwise",
-    "setting": "the setting `choices` names another",
-}
-"""Why a control is not learnt, by the code of `UnlearntControl`."""
 
 
 def question_sentence(schema: ProjectSchema) -> str:

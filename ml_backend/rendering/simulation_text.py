@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_backend.core.types import Remark
+from ml_backend.rendering.project_text import question_sentence
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS
 from ml_backend.simulation.controls import MIN_LABELLED_TASKS
@@ -38,6 +39,7 @@ LEFT_OUT_REASONS = {
     "no test": "no test task is labelled for it",
 }
 NOTICES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "question": lambda values: f"The simulation {question_sentence(values['schema'])}",
     "export": lambda values: str(values["message"]),
     "texts shared": lambda values: (
         f"{values['test']}: {values['count']} of the texts are in {values['tasks']}, too: the learner may have seen "

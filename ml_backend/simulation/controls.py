@@ -25,11 +25,14 @@ LOWEST_COUNTS = ("worst_class_f1",)
 """Metrics whose value over several controls is the lowest of them; that of the others is their mean."""
 
 
-def selected_schema(config: SimulationConfig) -> ProjectSchema:
-    """The schema with the control that `config.control` names, else with all controls. Raises ApprenticeError if there
-    is no such control, or if the configuration cannot be read."""
+def selected_schema(config: SimulationConfig, notify: Callable[[Remark], None]) -> ProjectSchema:
+    """The schema with the control that `config.control` names, else with all controls. `notify` is called with it.
+
+    Raises ApprenticeError if there is no such control, or if the configuration cannot be read.
+    """
     schema = read_config(config.label_config)
-    [first, *others] = schema.selected_controls(config.control)
+    [first, *others] = selected = schema.selected_controls(config.control)
+    notify(Remark("question", {"schema": replace(schema, controls=selected)}))
     return schema if others else schema.only(first)
 
 

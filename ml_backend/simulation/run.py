@@ -80,7 +80,7 @@ class Simulator:
 
     def __init__(self, settings: Settings, config: SimulationConfig, notify: Notify, progress: Progress) -> None:
         self._config, self._progress, self._settings = config, progress, settings
-        schema = selected_schema(config)
+        schema = selected_schema(config, notify)
         for name in config.strategies:
             registry.acquisition(name)
         content = read_content(config.tasks, schema)

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 from pools import make_pool
 
 from ml_backend.cli.main import app
+from ml_backend.core.schema import REASONS_NOT_LEARNT
 from ml_backend.core.settings import ProjectSettings, Settings, settings_table
 from ml_backend.kinds.base import Kind
-from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

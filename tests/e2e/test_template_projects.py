@@ -14,14 +14,13 @@ from schemas import as_choices
 from texts import messages
 from topic_projects import topic_project
 
-from ml_backend.core.schema import ControlSchema, takes_several_labels
+from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 from ml_backend.label_studio.testing_client import ServedTask, submit_labels
-from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 from ml_backend.rendering.status_text import status_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first test waits for the queues of all projects

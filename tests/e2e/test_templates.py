@@ -7,9 +7,9 @@ from itertools import groupby
 import pytest
 from label_studio_templates import listed_rows, templates
 
+from ml_backend.core.schema import REASONS_NOT_LEARNT
 from ml_backend.kinds.choices.tags import CONTROL_TAGS
 from ml_backend.label_studio.label_config import read_controls
-from ml_backend.rendering.project_text import REASONS_NOT_LEARNT
 
 pytestmark = pytest.mark.e2e
 

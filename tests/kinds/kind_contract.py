@@ -28,7 +28,7 @@ from prediction_validation import validation_errors
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows
 from ml_backend.core.ports import Learner
-from ml_backend.core.schema import UNLEARNT_CODES, ControlSchema, takes_several_labels
+from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
 from ml_backend.core.types import UNREADABLE_CODES, Annotation, EstimateSource, Label, LabelValue
 from ml_backend.kinds.base import Kind, fitted_schema, kind_of, kinds_by_tag, learner_name
 from ml_backend.label_studio.label_config import read_schema
@@ -107,7 +107,7 @@ class KindContract:
         assert set(self.kind.tags.values()) <= {1, 2}
         [again] = read_schema(self.config).controls
         assert again == control and hash(again) == hash(control)
-        assert self.kind.schema_problem(control) in ("", *UNLEARNT_CODES)
+        assert self.kind.schema_problem(control) in ("", *REASONS_NOT_LEARNT)
         assert all(isinstance(part, int) for part in self.kind.learning_order(control))
         assert self.kind.describe_control(control)
 

@@ -12,7 +12,6 @@ from round_fixtures import MakeRound, active, queue
 from schemas import chosen
 from statements import read_all_annotations
 
-from ml_backend.core.schema import UNLEARNT_CODES
 from ml_backend.core.settings import Settings, load_settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import PublishTimings
@@ -22,7 +21,7 @@ from ml_backend.monitoring import doctor
 from ml_backend.monitoring.doctor import Finding, Subject
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.doctor_text import finding_sentences
-from ml_backend.rendering.project_text import REASONS_NOT_LEARNT, question_sentence
+from ml_backend.rendering.project_text import question_sentence
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 
@@ -185,7 +184,6 @@ def test_each_control_that_is_not_learnt_is_named_with_its_reason() -> None:
         "each region), <Choices name='one'> (it has too few labels), <Choices name='list'> (its labels come from the "
         "task or a server)"
     )
-    assert {*REASONS_NOT_LEARNT} == {*UNLEARNT_CODES}
 
 
 def test_the_setting_choices_names_another_control_for_rounds_and_for_events(

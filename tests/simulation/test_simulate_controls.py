@@ -125,6 +125,27 @@ def test_a_round_without_a_label_for_a_control_is_measured(simulation: Simulatio
     assert [measurement.labelled for measurement in accuracies] == [1, 4, 8, 12] * 2
 
 
+def test_the_first_notice_says_which_controls_are_learnt_and_why_others_are_not(simulation: SimulationFolder) -> None:
+    tags = (
+        '<Choices name="mood" toName="text"><Choice value="a"/><Choice value="b"/></Choices>'
+        '<Rating name="stars" toName="nowhere"/></View>'
+    )
+    (simulation.folder / "config.xml").write_text(TWO_CONTROLS.replace("</View>", tags))
+    simulation()
+    assert simulation.messages[0] == (
+        "The simulation learns <Choices name='label'>: one choice out of 3 over $text; not learnt: <Choices "
+        "name='mood'> (another control has the same name), <Rating name='stars'> (it labels none of the tags that are "
+        "read)"
+    )
+    with pytest.raises(ApprenticeError, match=r"no control 'stars' \(it labels none of the tags that are read\)"):
+        simulation(control="stars")
+
+
+def test_the_first_notice_is_about_the_control_that_is_named(simulation: SimulationFolder) -> None:
+    simulation(control=MOOD)
+    assert simulation.messages[0] == "The simulation learns <Choices name='mood'>: one choice out of 2 over $text"
+
+
 @pytest.mark.parametrize(
     ("tasks", "reason"),
     [
