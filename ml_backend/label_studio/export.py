@@ -31,6 +31,9 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_tasks
 
 MAX_GROUPS = 100  # a chart of more groups could not be read
+MIN_UNKNOWN_SHARE = 0.05
+"""Share of a control's annotations with labels that the configuration lacks, from which on it is probably the wrong
+configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ def read_config(path: Path) -> ProjectSchema:
 
 
 def read_content(path: Path, schema: ProjectSchema) -> ExportContent:
-    """The content of an export. Raises ApprenticeError, which names tasks or labels, if the file is no JSON export, has
-    labels that the configuration lacks, or has a task twice."""
+    """The content of an export. Raises ApprenticeError, which names tasks, if the file is no JSON export, or has a task
+    twice."""
     tasks = _load_tasks(path)
     for annotation in _annotations_in(tasks):
         # the task that contains the annotation is its task, also if the ids of the tasks were changed in the file
@@ -91,8 +94,6 @@ def read_content(path: Path, schema: ProjectSchema) -> ExportContent:
         raise ApprenticeError(
             f"{path} has more than one task with the id {listed(duplicates)}: give each task an id of its own"
         )
-    for control in schema.controls:
-        _check_labels(path, control, annotations)
     aggregated = {control.name: aggregate_annotations(control, annotations) for control in schema.controls}
     return ExportContent(path, tasks, examples, annotations, aggregated)
 
@@ -104,10 +105,12 @@ def make_export(content: ExportContent, schema: ProjectSchema, group: str, notif
     group    name of the field whose values make the groups, "" for no groups
     notify   is called with a sentence for the tasks that are left out and for each kind of irregularity
 
-    Raises ApprenticeError if the export has fewer than two annotated tasks, or if the field `group` is missing from all
-    tasks or has more than `MAX_GROUPS` values.
+    Raises ApprenticeError if the export has fewer than two annotated tasks or many labels that the configuration lacks,
+    or if the field `group` is missing from all tasks or has more than `MAX_GROUPS` values.
     """
     path, tasks, examples, annotations = content.path, content.tasks, content.examples, content.annotations
+    for control in schema.controls:
+        _check_labels(path, control, annotations, notify)
     aggregated = {control.name: content.labels[control.name] for control in schema.controls}
     labelled_tasks = {task for of_control in aggregated.values() for task in of_control.tasks.tolist()}
     labelled = [example for example in examples if example.task in labelled_tasks and example.text.strip()]
@@ -208,23 +211,38 @@ def _load_tasks(path: Path) -> list[dict[str, Any]]:
     return tasks
 
 
-def _check_labels(path: Path, control: ControlSchema, annotations: Iterable[Annotation]) -> None:
-    """Raises ApprenticeError if an annotation has a label that the schema lacks."""
+def _check_labels(
+    path: Path, control: ControlSchema, annotations: Iterable[Annotation], notify: Callable[[str], None]
+) -> None:
+    """Calls `notify` if the schema lacks labels of a few annotations for a control, which are left out. Raises
+    ApprenticeError if these annotations are MIN_UNKNOWN_SHARE or more."""
+    labelled = [
+        annotation
+        for annotation in annotations
+        if not annotation.cancelled and control.name in annotation.labels and annotation.labels[control.name].value
+    ]
+    unknown_labels = [
+        kind_of(control).unknown_labels(annotation.labels[control.name], control) for annotation in labelled
+    ]
     unknown = sorted(
-        {
-            (choice, annotation.task)
-            for annotation in annotations
-            if not annotation.cancelled and control.name in annotation.labels
-            for choice in kind_of(control).unknown_labels(annotation.labels[control.name], control)
-        }
+        (label, annotation.task)
+        for annotation, labels in zip(labelled, unknown_labels, strict=True)
+        for label in labels
     )
-    if unknown:
-        label, task = unknown[0]
-        labels = [*dict.fromkeys(repr(label) for label, _ in unknown)]
+    if not unknown:
+        return
+    label, task = unknown[0]
+    n_annotations = sum(map(bool, unknown_labels))
+    all_labels = listed([*dict.fromkeys(repr(label) for label, _ in unknown)])
+    counts = f"{n_annotations} of the {len(labelled)} annotations for {control.name!r}"
+    if n_annotations >= MIN_UNKNOWN_SHARE * len(labelled):
         raise ApprenticeError(
-            f"{path}: task {task} is labelled {label!r}, which the labelling configuration lacks (in all: "
-            f"{listed(labels)}). Add it there, or correct the annotations"
+            f"{path}: task {task} is labelled {label!r} for {control.name!r}, but the labelling configuration has no "
+            f"such label. It lacks labels of {counts}: {all_labels}. Add them there, or correct the annotations"
         )
+    notify(
+        f"{path}: the labelling configuration lacks labels of {counts}, which are left out: {all_labels} (task {task})"
+    )
 
 
 def _annotations_in(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -224,8 +224,29 @@ def test_an_annotation_belongs_to_the_task_that_contains_it(read: Reader) -> Non
 
 def test_a_label_that_the_configuration_lacks_is_named_with_its_task(read: Reader) -> None:
     message = read.refusal([*plain(1, 2), task(8, answer(8, "fruit", "plastic")), task(9, answer(9, "\ud800wood"))])
-    assert "task 8 is labelled 'plastic'" in message
-    assert "in all: 'plastic', '\\ud800wood'" in message
+    assert "task 8 is labelled 'plastic' for 'label', but the labelling configuration has no such label" in message
+    assert "2 of the 4 annotations for 'label': 'plastic', '\\ud800wood'" in message
+
+
+def test_a_few_labels_that_the_configuration_lacks_are_left_out_and_counted(read: Reader) -> None:
+    few = [*plain(*range(1, 42)), task(50, answer(50, "plastic"), text="other"), task(51, answer(51, "fruit", "wood"))]
+    export = read(few)
+    assert 50 not in export.tasks and 51 in export.tasks
+    assert export.targets[CONTROL][-1].tolist() == [1, 0, 0]
+    assert any(
+        "lacks labels of 2 of the 43 annotations for 'label', which are left out: 'plastic', 'wood' (task 50)"
+        in message
+        for message in read.messages
+    )
+    assert "3 of the 44 annotations" in read.refusal([*few, task(52, answer(52, "plastic"))])
+
+
+def test_a_rating_of_zero_is_no_label_that_the_configuration_lacks(read: Reader) -> None:
+    schema = read_schema('<View><Text name="text" value="$text"/><Rating name="stars" toName="text"/></View>')
+    stars = [{"from_name": "stars", "to_name": "text", "type": "rating", "value": {"rating": n}} for n in (0, 2, 3)]
+    tasks = [task(n, answer(n) | {"result": [region]}, text=f"text {n}") for n, region in enumerate(stars, 1)]
+    assert read(tasks, schema).tasks.tolist() == [2, 3]
+    assert any("1 without a choice for 'stars' (task 1)" in message for message in read.messages)
 
 
 def test_a_skip_may_have_any_label(read: Reader) -> None:

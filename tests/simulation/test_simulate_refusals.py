@@ -102,7 +102,7 @@ def spoilt(row: int, **values: Any) -> list[Body]:
         (export(1), "too few tasks with a text and an answer, 1 of 1"),
         (export(5), "no strategy has a choice"),
         (spoilt(7, id=3), "the id 3"),
-        (spoilt(7, annotations=[answer(1, "plastic")]), "task 8 is labelled 'plastic'"),
+        (export(30, labels=[*LABELS, "plastic"]), "task 3 is labelled 'plastic' for 'label'"),
         ([{**task, "data": {"body": "x"}} for task in export(30)], "30 without a text in 'text' (task 1, 2, 3, 4, 5"),
         ([{**task, "id": None} for task in export(30)], "30 without an id"),
     ],

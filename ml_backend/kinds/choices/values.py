@@ -31,6 +31,8 @@ def read_label(regions: Sequence[Mapping[str, Any]], control: ChoicesSchema) -> 
         path = _as_path(choice)
         if path is None:
             has_malformed = True
+        elif path == (CONTROL_TAGS[control.tag].blank,):
+            continue
         elif label := _label_of(path, control):
             labels += with_ancestors([label], control)
         else:

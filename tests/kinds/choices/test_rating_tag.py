@@ -57,7 +57,8 @@ def test_a_whole_number_in_the_range_is_read(rating: Any, label: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rating", "code"), [(0, "label"), (6, "label"), (-1, "label"), (3.5, "label"), (True, "label"), (None, "shape")]
+    ("rating", "code"),
+    [(0, "empty"), ("0", "empty"), (6, "label"), (-1, "label"), (3.5, "label"), (True, "label"), (None, "shape")],
 )
 def test_another_value_is_not_read(rating: Any, code: str) -> None:
     labels, unread = read_only([region(rating)], read_schema(config()))

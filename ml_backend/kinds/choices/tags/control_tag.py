@@ -18,6 +18,7 @@ class ControlTag:
     value_key     the key in `value` of a region that holds the stored labels: one, or a list of them
     write         what is stored under this key for labels of the schema
     source_count  the number of object tags that one control labels together
+    blank         a stored value, as text, that stands for no label; None if there is none
     """
 
     read_schema: Callable[[Any, str, str], ChoicesSchema]
@@ -25,6 +26,7 @@ class ControlTag:
     value_key: str
     write: Callable[[Sequence[str], ChoicesSchema], Any]
     source_count: int = 1
+    blank: str | None = None
 
 
 def stored_paths(labels: Sequence[str], control: ChoicesSchema) -> list[tuple[str, ...]]:

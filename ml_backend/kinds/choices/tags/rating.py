@@ -36,4 +36,4 @@ def write(labels: Sequence[str], control: ChoicesSchema) -> int:
     return int(labels[0])
 
 
-TAG = ControlTag(read_schema, "rating", "rating", write)
+TAG = ControlTag(read_schema, "rating", "rating", write, blank="0")
