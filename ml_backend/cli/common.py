@@ -84,6 +84,13 @@ def require_one_control(controls: Sequence[ControlSchema]) -> None:
         raise typer.BadParameter(f"the project learns several controls: name one of {names} with --control")
 
 
+def edit_options(control: ControlSchema, controls: Sequence[ControlSchema]) -> str:
+    """The options with which a command changes what it shows of a control, one of the project's `controls`."""
+    from ml_backend.rendering.formatting import control_option
+
+    return f"{control_option(control.name, controls)} --edit".strip()
+
+
 def print_indented(text: str) -> None:
     """Prints a sentence below the line that it belongs to."""
     out.print(f"  {escape(text)}", highlight=False)

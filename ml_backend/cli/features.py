@@ -16,6 +16,7 @@ from ml_backend.cli.common import (
     JsonFile,
     Project,
     edit_in_editor,
+    edit_options,
     open_store,
     out,
     print_control_name,
@@ -96,6 +97,7 @@ def features(
 def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) -> None:
     from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimate_deviation, estimates, mean_estimate
 
+    edit = edit_options(context.control, context.schema.controls)
     score_estimates = estimates(context.project_row, context.control)
     scores, deviations = mean_estimate(score_estimates), estimate_deviation(score_estimates)
     for field in context.record_encoder.field_summaries() if context.record_encoder else ():
@@ -112,12 +114,13 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         out.print(f"Left out: {escape(listed)}", highlight=False)
     if removed_labels := [label for label in scores if label not in context.control.labels]:
         names = ", ".join(removed_labels)
-        sentence = f"Scores of labels that are not in the project: {names}. With --edit, give them another name."
+        sentence = f"Scores of labels that are not in the project: {names}. With {edit}, give them another name."
         out.print(escape(sentence), highlight=False)
     if not score_estimates and (problem := _teacher_problem(context)):
-        out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
+        out.print(escape(f"No scores: {problem}. Write your own with {edit}."), highlight=False)
     elif not score_estimates:
-        out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
+        sentence = f"No scores yet: a teacher that can be asked is asked for them, or write your own with {edit}."
+        out.print(escape(sentence), highlight=False)
     elif (context.feature_scores or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:

@@ -24,6 +24,7 @@ from ml_backend.cli.common import (
     Project,
     cap_threads,
     edit_in_editor,
+    edit_options,
     make_client,
     open_store,
     out,
@@ -100,6 +101,7 @@ def evolve(
     from ml_backend.core.exceptions import RepliesAwaitedError
     from ml_backend.label_studio.generated_tasks import import_generated_texts
     from ml_backend.rendering.evolution_text import round_lines
+    from ml_backend.rendering.formatting import control_option
     from ml_backend.teacher.evolution.evolution_run import EvolutionRun, check_texts_can_be_written
     from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
     from ml_backend.teacher.project_context import load_project_context
@@ -124,9 +126,10 @@ def evolve(
         for evolved in controls:
             print_control_name(evolved, controls)
             run = EvolutionRun(context.with_control(evolved), context.teacher_client(), way, per_round, import_texts)
+            option = control_option(evolved.name, context.schema.controls)
             for evolution_round in _with_spinner(run.run(rounds)):
                 question_ids = [question_id for ids in evolution_round.asked.values() for question_id in ids]
-                for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids)):
+                for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids), option):
                     out.print(line, highlight=False, markup=False)
     except RepliesAwaitedError as error:
         by_file = context.options.teacher == registry.BATCH_TEACHER
@@ -212,7 +215,8 @@ def cues(
         n_useless_replies = outcomes["malformed"] + outcomes["refused"]
         for shown in controls:
             print_control_name(shown, controls)
-            _print_cues(project_row.label_descriptions.get(shown.name, {}), shown.labels, n_useless_replies)
+            shown_cues = project_row.label_descriptions.get(shown.name, {})
+            _print_cues(shown_cues, shown.labels, n_useless_replies, edit_options(shown, schema.controls))
         return
     require_one_control(controls)
     changed_control, stored = controls[0], project_row.label_descriptions.get(controls[0].name)
@@ -273,12 +277,15 @@ def _with_spinner(rounds: Iterator[EvolutionRound]) -> Iterator[EvolutionRound]:
         yield evolution_round
 
 
-def _print_cues(cues: LabelDescriptions, labels: Sequence[str], n_useless_replies: int) -> None:
+def _print_cues(cues: LabelDescriptions, labels: Sequence[str], n_useless_replies: int, edit: str) -> None:
+    """Prints the cues of a control. `edit`: the options with which the command changes them"""
     if not cues and n_useless_replies:
-        out.print(f"No cues: {n_useless_replies} replies of the teacher could not be used. Write your own with --edit.")
+        problem = f"No cues: {n_useless_replies} replies of the teacher could not be used"
+        out.print(f"{problem}. Write your own with {edit}.", highlight=False, markup=False)
         return
     if not cues:
-        out.print("No cues yet: a teacher that can be asked is asked for them, or write your own with --edit.")
+        problem = "No cues yet: a teacher that can be asked is asked for them"
+        out.print(f"{problem}, or write your own with {edit}.", highlight=False, markup=False)
         return
     for label in labels:
         description = cues.get(label, {"description": "", "cues": []})

@@ -21,12 +21,14 @@ DUPLICATE_REMEDY = "The teacher repeats itself less with a larger teacher_model,
 REMEDIES = {
     UNSURE: "A label needs a probability of at least 60 %, and a single reply without probabilities counts for less: "
     "set teacher_probabilities to stated or samples in the project's extra params",
-    REFUSED: "The teacher cannot tell which label its texts have: say in `apprentice cues --edit` what the labels mean",
+    REFUSED: "The teacher cannot tell which label its texts have: say in "
+    "`apprentice cues{control_option} --edit` what the labels mean",
     UNUSABLE: "`apprentice ledger` lists the outcome of each call; another teacher_model may keep to the format",
     WRONG_LENGTH: "The texts are shorter or longer than the project's texts: a larger teacher_model keeps to the "
     "examples",
 }
-"""What to do if most texts of a round are dropped for a reason; for any other reason, DUPLICATE_REMEDY."""
+"""What to do if most texts of a round are dropped for a reason, before `control_option` is filled in; for any other
+reason, DUPLICATE_REMEDY."""
 
 
 def report_lines(analysis: ErrorAnalysis) -> list[str]:
@@ -41,8 +43,9 @@ def report_lines(analysis: ErrorAnalysis) -> list[str]:
     return lines
 
 
-def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
-    """A round of `apprentice evolve`: the weaknesses, the outcome of its texts, the learner's predictions, the cost."""
+def round_lines(round_: EvolutionRound, spending: Spending, control_option: str = "") -> list[str]:
+    """A round of `apprentice evolve`: the weaknesses, the outcome of its texts, the learner's predictions, the cost.
+    `control_option`: that of the commands that are advised, see `formatting.control_option`"""
     dropped = ", ".join(f"{n} {reason}" for reason, n in round_.dropped.items()) or "none"
     if round_.way == POOL:
         right, n = round_.score(POOL)
@@ -57,17 +60,18 @@ def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
         ]
     out += [f"{reason}, such as {quoted_text(text)}" for reason, text in round_.examples.items() if text.strip()]
     if not round_.texts:
-        out.append(_reason_for_nothing(round_))
+        out.append(_reason_for_nothing(round_, control_option))
     tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
     out.append(f"{spending.calls} calls, {tokens}, cost {spending.cost:g}")
     return [f"Round {round_.number}", *(f"  {line}" for line in [*round_.weaknesses.splitlines(), *out])]
 
 
-def _reason_for_nothing(round_: EvolutionRound) -> str:
+def _reason_for_nothing(round_: EvolutionRound, control_option: str) -> str:
     """Why a round has kept no text, and what to do."""
     if not round_.dropped and round_.way == POOL:
         return "nothing is labelled: no task without an answer or a label of the teacher is left"
     if not round_.dropped:
         return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` lists the outcome of each call"
     reason = max(round_.dropped, key=lambda name: round_.dropped[name])
-    return f"nothing is kept, most of it for: {reason}. {REMEDIES.get(reason, DUPLICATE_REMEDY)}"
+    remedy = REMEDIES.get(reason, DUPLICATE_REMEDY).format(control_option=control_option)
+    return f"nothing is kept, most of it for: {reason}. {remedy}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence, Sized
 
 MAX_LISTED_ITEMS = 10  # classes or tasks in one sentence
@@ -10,6 +11,11 @@ MAX_LISTED_ITEMS = 10  # classes or tasks in one sentence
 def and_more(items: Sized, limit: int = MAX_LISTED_ITEMS) -> str:
     """The end of a sentence that lists `limit` of the items: ` and 3 more`, or "" if it lists all of them."""
     return f" and {len(items) - limit} more" if len(items) > limit else ""
+
+
+def control_option(control: str, controls: Sized) -> str:
+    """The option, after a blank, with which a command is about one of the project's `controls`; "" if there is one."""
+    return f" --control {shlex.quote(control)}" if len(controls) > 1 else ""
 
 
 def format_points(share: float) -> str:

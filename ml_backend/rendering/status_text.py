@@ -9,7 +9,7 @@ from ml_backend.kinds.base import ACCURACY
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
-from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
+from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more, control_option
 from ml_backend.rendering.monitor_text import MAX_NAME_LETTERS, monitor_lines
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.settings_text import settings_problems_text
@@ -65,7 +65,8 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
     if control:
-        yield from _control_lines(controls[control], status.score_name(control))
+        option = control_option(control, controls)
+        yield from _control_lines(controls[control], status.score_name(control), option)
     else:
         for name, of_control in controls.items():
             yield name[:MAX_NAME_LETTERS], control_sentence(of_control, status.score_name(name))
@@ -120,11 +121,11 @@ def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "problem", problem_sentence(status.problem)
 
 
-def _control_lines(status: ControlStatus, score_name: str) -> Iterator[tuple[str, str]]:
+def _control_lines(status: ControlStatus, score_name: str, option: str) -> Iterator[tuple[str, str]]:
     if status.accuracy:
         yield score_name, _accuracy_sentence(status.accuracy)
     yield from monitor_lines(status.monitor, score_name)
-    yield from report_lines(status.teacher, MAX_LISTED_ITEMS)
+    yield from report_lines(status.teacher, MAX_LISTED_ITEMS, option)
 
 
 def control_sentence(status: ControlStatus, score_name: str = ACCURACY) -> str:

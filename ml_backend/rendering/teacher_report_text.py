@@ -15,8 +15,9 @@ MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 """Trust in the field scores below which the learner ignores them, and from which the annotations confirm them."""
 
 
-def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str, str]]:
-    """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named."""
+def report_lines(report: dict[str, Any], max_classes: int, control_option: str = "") -> Iterator[tuple[str, str]]:
+    """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named.
+    `control_option`: that of the commands that are advised, see `formatting.control_option`"""
     if not report:
         return
     lines = list(teacher_lines(report))
@@ -31,7 +32,7 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
             by_class = report["agreement"][author]["by_class"]
             yield f"{author} agrees", _estimate(overall) + _worst_classes(by_class, max_classes)
     if report["priors"]:
-        prior = _prior(report["started_from"], report["priors"], report["cues"], report["describable"])
+        prior = _prior(report, control_option)
         yield "taught", f"learner of version {report['serving']}: {prior}"
     if report["shown"]:
         yield (
@@ -42,7 +43,7 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
             ),
         )
     if report["trust"] is not None:
-        yield "prior trust", _trust(report["trust"])
+        yield "prior trust", _trust(report["trust"], control_option)
     yield from (line for line in lines if line[0] == TROUBLE)
 
 
@@ -94,7 +95,7 @@ def _worst_classes(by_class: dict[str, Any], max_classes: int) -> str:
     return f": {', '.join(named)}{and_more(worst, max_classes)}"
 
 
-def _trust(trust: float) -> str:
+def _trust(trust: float, control_option: str) -> str:
     """How far the annotations confirm the scores of the fields of records."""
     if trust >= HIGH_TRUST:
         return f"{trust:.2f}: the answers so far confirm the scores of the fields"
@@ -102,13 +103,15 @@ def _trust(trust: float) -> str:
         return f"{trust:.2f}: the answers so far say little about the scores of the fields"
     return (
         f"{trust:.2f}, WARNING: the answers contradict the scores of the fields, so the learner ignores the scores. "
-        "Are they meant for another label, or reversed? `apprentice features` shows the scores, and --edit changes them"
+        f"Are they meant for another label, or reversed? `apprentice features{control_option}` shows the scores, and "
+        "--edit changes them"
     )
 
 
-def _prior(started_from: str, priors: dict[str, float], cues: bool, describable: bool) -> str:
+def _prior(report: dict[str, Any], control_option: str) -> str:
     """The worth of the priors. An error is relative to the error without a prior, which is 1."""
-    names = f"the labels' names{' and cues' if cues else ''}"
+    started_from, priors = report["started_from"], report["priors"]
+    names = f"the labels' names{' and cues' if report['cues'] else ''}"
     prior_names = {
         "cues": names,
         "labels": "the teacher's labels",
@@ -120,7 +123,8 @@ def _prior(started_from: str, priors: dict[str, float], cues: bool, describable:
     comparison = f"its error on your answers, as a share of the error without, below 1 is better: {listed}"
     if started_from:
         return f"the learner starts from {prior_names.get(started_from, started_from)} ({comparison})"
-    advice = ": say in `apprentice cues --edit` what the labels mean" if describable else ""
+    edit_cues = f": say in `apprentice cues{control_option} --edit` what the labels mean"
+    advice = edit_cues if report["describable"] else ""
     if errors and min(errors.values()) > 1:
         return (
             f"starting from {' or '.join(errors)} would make the learner worse, so it does not ({comparison}){advice}"

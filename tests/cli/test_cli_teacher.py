@@ -16,6 +16,7 @@ import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
 from schemas import as_choices, first_of
+from two_controls import TWO_CONTROLS
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
@@ -275,7 +276,10 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     call = Call("small", 1.0, 10, 10, "malformed")
     unusable = Answer("d", None, None, (call, call), "no JSON")
     store.ledger.add_calls(5, AnsweredCalls(unusable, "describe", TEACHER, [0.0, 0.0]))
-    assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
+    assert "No cues: 2 replies of the teacher could not be used. Write your own with --edit." in run("cues")[1]
+    set_up(store, 5, label_config=TWO_CONTROLS)
+    assert "Write your own with --control mood --edit." in run("cues", "--control", "mood")[1]
+    set_up(store, 5, label_config=SINGLE)
     set_up(store, 5, label_descriptions=CUES)
     output = run("cues")[1]
     assert "fruit  grows on trees\n" in output and "   10  an apple\n" in output

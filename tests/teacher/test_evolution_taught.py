@@ -136,6 +136,15 @@ def test_unusable_texts_are_dropped_and_reported_with_the_reason(
     assert len(round_.texts) == 17 - 5 - unclear
 
 
+def test_a_round_whose_labels_are_all_refused_advises_cues_of_the_control(
+    evolving: Callable[..., EvolutionRun],
+) -> None:
+    (round_,) = evolving(TAUGHT).run(1)
+    refused = replace(round_, texts=(), dropped={generated_texts.REFUSED: 3})
+    output = "\n".join(round_lines(refused, Spending(), " --control mood"))
+    assert "say in `apprentice cues --control mood --edit` what the labels mean" in output
+
+
 def test_texts_with_an_unsure_label_are_dropped_and_a_round_that_keeps_none_names_the_setting(
     evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:

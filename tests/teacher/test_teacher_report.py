@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.formatting import control_option
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.rendering.teacher_report_text import report_lines
 from ml_backend.storage import Store
@@ -190,6 +192,23 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
         started_from,
         priors,
     )
+
+
+def test_the_advised_command_names_the_control_if_the_project_has_several(taught_store: Store) -> None:
+    learnt(taught_store, {"none": 1.0, "labels": 1.2}, "")
+    assert "say in `apprentice cues --edit` what the labels mean" in status_texts(taught_store)["taught"]
+    report = teacher_status(taught_store)
+    assert "`apprentice cues --control mood --edit`" in dict(report_lines(report, 1, " --control mood"))["taught"]
+    mistrusted = dict(report_lines(report | {"trust": 0.1}, 1, " --control mood"))["prior trust"]
+    assert "`apprentice features --control mood` shows the scores" in mistrusted
+
+
+@pytest.mark.parametrize(
+    ("control", "controls", "option"),
+    [("mood", ["mood"], ""), ("mood", ["mood", "label"], " --control mood"), ("a b", "ab", " --control 'a b'")],
+)
+def test_a_control_is_named_as_a_shell_reads_it(control: str, controls: Sequence[str], option: str) -> None:
+    assert control_option(control, controls) == option
 
 
 def test_what_is_wrong_with_it_is_told_a_spent_budget_too(taught_store: Store) -> None:
