@@ -148,8 +148,8 @@ class Kind(ABC, Generic[Schema]):
         names or as Label Studio stores them; for no choices, whether it has any."""
         return bool(value) if not choices else not {*map(str, value)}.isdisjoint(choices)
 
-    def in_words(self, value: LabelValue) -> tuple[str, ...]:
-        """A value as people read it: its labels, or its parts."""
+    def in_words(self, control: Schema, value: LabelValue) -> tuple[str, ...]:
+        """A value as people read it: its labels, or its parts; without labels that others of them imply."""
         return tuple(map(str, value))
 
     def draft_outcome(self, drafted: LabelValue, annotated: LabelValue) -> str:

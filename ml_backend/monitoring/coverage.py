@@ -143,4 +143,4 @@ def _common_labels(control: ControlSchema, aggregated: AggregatedLabels) -> tupl
     if len(aggregated.targets) < 2 or not are_equal(aggregated.targets):
         return None
     [value] = kind_of(control).target_values(control, aggregated.targets[:1])
-    return kind_of(control).in_words(value)
+    return kind_of(control).in_words(control, value)

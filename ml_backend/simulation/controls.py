@@ -84,7 +84,7 @@ def check_answers_differ(config: SimulationConfig, control: ControlSchema, tasks
     targets = tasks.targets[control.name]
     if are_equal(targets):
         [value] = kind_of(control).target_values(control, targets[:1])
-        labels = [repr(label) for label in kind_of(control).in_words(value)]
+        labels = [repr(label) for label in kind_of(control).in_words(control, value)]
         raise ApprenticeError(
             f"All answers in {config.tasks} are {' and '.join(labels) or 'empty'}: there is nothing to tell apart"
         )

@@ -149,7 +149,7 @@ class KindContract:
     def test_a_condition_is_fulfilled_by_the_choices_of_a_value(self, control: ControlSchema) -> None:
         for value in self.values:
             assert self.kind.has_choice(control, value, ())
-            assert self.kind.has_choice(control, value, ["no such choice", self.kind.in_words(value)[-1]])
+            assert self.kind.has_choice(control, value, ["no such choice", self.kind.in_words(control, value)[-1]])
             assert not self.kind.has_choice(control, value, ["no such choice"])
         assert not self.kind.has_choice(control, (), ())
         assert self.kind.leaves_out_hidden_draft(control) in (True, False)
@@ -252,7 +252,7 @@ class KindContract:
             assert isinstance(confidence, float) and 0 <= confidence <= 1
             if value:
                 assert self.kind.read_label(self.kind.write_regions(value, control), control).value == value
-            assert all(isinstance(word, str) for word in self.kind.in_words(value))
+            assert all(isinstance(word, str) for word in self.kind.in_words(control, value))
         assert self.kind.drafts(control, missing_rows(predicted, 3)) == [None] * 3
 
     def test_the_embedded_teacher_drafts_values_or_nothing(self, control: ControlSchema) -> None:

@@ -91,6 +91,9 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def unknown_labels(self, label: Label, control: ChoicesSchema) -> tuple[str, ...]:
         return tuple(choice for choice in label.value if choice not in control.labels)
 
+    def in_words(self, control: ChoicesSchema, value: LabelValue) -> tuple[str, ...]:
+        return tuple(deepest_labels(value, control))
+
     def draft_outcome(self, drafted: LabelValue, annotated: LabelValue) -> str:
         if {*drafted} == {*annotated}:
             return "accepted"

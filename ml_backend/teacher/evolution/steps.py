@@ -109,7 +109,7 @@ def _sample_by_label(
     values, counts = of_kind.target_values(control, snapshot.targets), Counter[tuple[str, ...]]()
     drawn: list[tuple[int, int, tuple[str, ...]]] = []
     for row in rng.permutation(np.flatnonzero(is_usable)).tolist():
-        labels = of_kind.in_words(values[row])
+        labels = of_kind.in_words(control, values[row])
         if not labels:
             continue
         drawn.append((counts[labels], int(snapshot.tasks[row]), labels))

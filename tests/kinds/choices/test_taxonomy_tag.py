@@ -11,6 +11,7 @@ from schemas import as_choices, read_only
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.types import Draft, Prediction
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
 
@@ -43,6 +44,12 @@ def test_only_leaves_are_labels_if_only_these_can_be_selected() -> None:
     control = as_choices(read_schema(config('leafsOnly="true"')).controls[0])
     assert control.labels == ("Archaea", "Eukarya > Human", "Eukarya > Cat > Tiger")
     assert control.parents == ()
+
+
+def test_a_value_is_worded_by_its_deepest_paths() -> None:
+    [control] = read_schema(config()).controls
+    value = ("Eukarya", "Eukarya > Cat", "Eukarya > Cat > Tiger", "Archaea")
+    assert kind_of(control).in_words(control, value) == ("Eukarya > Cat > Tiger", "Archaea")
 
 
 @pytest.mark.parametrize(
