@@ -143,6 +143,11 @@ def takes_several_labels(control: ControlSchema) -> bool:
     return isinstance(control, ChoicesSchema) and control.multiple
 
 
+def has_ordered_labels(control: ControlSchema) -> bool:
+    """Whether the labels of a control are in an order, as the numbers of a rating."""
+    return isinstance(control, ChoicesSchema) and control.ordered
+
+
 def compares_pair(control: ControlSchema) -> bool:
     """Whether the labels of a control are the sides of a pair of texts."""
     return isinstance(control, ChoicesSchema) and control.antisymmetric

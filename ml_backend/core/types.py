@@ -144,7 +144,7 @@ class Annotation:
 PARTLY_READABLE = "partly"
 UNREADABLE_CODES = ("empty", "control", "label", "parent", "shape")
 """Codes of labels that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
-chosen label holds nested labels; or the value is no choice."""
+chosen label holds nested labels; or the value is no label."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ class Code(StrEnum):
     OTHER_ADDRESS = "other address"  # connected_address, address
     QUESTION = "question"  # schema
     TEXT_PROBLEMS = "text problems"  # check, input_spec
-    UNUSED_ANNOTATIONS = "unused annotations"  # unread, control
-    NO_SECOND_LABEL = "no second label"  # coverage
+    UNUSED_ANNOTATIONS = "unused annotations"  # unread, control, name: "" for the only control
+    NO_SECOND_LABEL = "no second label"  # coverage, name: "" for the only control
     SET_ASIDE = "set aside"  # codes: see `Status.set_aside`
     REACHABLE = "reachable"  # address
     NO_ML_BACKEND = "no ML backend"
@@ -230,13 +230,13 @@ def check_tasks_and_annotations(
         yield Finding(state, Subject.PROJECT, Code.TEXT_PROBLEMS, {"check": check, "input_spec": schema.input}, project)
     active = store.versions.active(project)
     for control in schema.controls:
-        coverage = coverage_of[control.name]
+        coverage, name = coverage_of[control.name], control.name if len(schema.controls) > 1 else ""
         if unread := coverage.unexpected_unread(control, schema):
-            values = {"unread": unread, "control": control}
+            values = {"unread": unread, "control": control, "name": name}
             yield Finding("notice", Subject.PROJECT, Code.UNUSED_ANNOTATIONS, values, project)
         stored = active.controls.get(control.name) if active else None
         if stored and stored.learner is None and coverage.lacks_second_label:
-            values = {"coverage": coverage, "control": control.name if len(schema.controls) > 1 else ""}
+            values = {"coverage": coverage, "name": name}
             yield Finding("notice", Subject.PROJECT, Code.NO_SECOND_LABEL, values, project)
 
 

@@ -69,6 +69,11 @@ def _failing(values: Values) -> str:
     return f"{values['problem']}{f'; it is asked again in {seconds:.0f} s' if seconds else ''}"
 
 
+def _of_control(values: Values, sentence: str) -> str:
+    """A sentence about a control, after its name if the project has several."""
+    return f"{values['name']}: {sentence}" if values["name"] else sentence
+
+
 def _batch_waiting(values: Values) -> str:
     n = values["waiting"]
     questions = f"{format_count(n, 'question')} wait{'s' * (n == 1)}"
@@ -97,8 +102,10 @@ TEXTS: dict[Code | TeacherCode, Callable[[Values], str | Iterable[str]]] = {
     ),
     Code.QUESTION: lambda values: project_text.question_sentence(values["schema"]),
     Code.TEXT_PROBLEMS: lambda values: project_text.text_sentences(values["check"], values["input_spec"]),
-    Code.UNUSED_ANNOTATIONS: lambda values: project_text.unused_sentences(values["unread"], values["control"]),
-    Code.NO_SECOND_LABEL: lambda values: project_text.no_learner_sentence(values["coverage"]),
+    Code.UNUSED_ANNOTATIONS: lambda values: (
+        _of_control(values, sentence) for sentence in project_text.unused_sentences(values["unread"], values["control"])
+    ),
+    Code.NO_SECOND_LABEL: lambda values: _of_control(values, project_text.no_learner_sentence(values["coverage"])),
     Code.SET_ASIDE: lambda values: f"set aside: {set_aside_sentence(values['codes'])}",
     Code.REACHABLE: lambda values: f"Label Studio reaches {values['address']}",
     Code.NO_ML_BACKEND: lambda values: f"the ML backend connection is gone: {values['reconnect']} again",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, InputSpec, ProjectSchema, has_ordered_labels
 from ml_backend.core.types import PARTLY_READABLE, shorten
 from ml_backend.kinds.base import kind_of
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
@@ -105,7 +105,7 @@ def unused_sentences(annotations: Sequence[UnreadAnnotations], control: ControlS
         yield f"{_annotations_are(sum(unread.answers for unread in unused))} not used: {'; '.join(reasons)}"
     for unread in annotations:
         if unread.code == PARTLY_READABLE:
-            reason = f"the configuration has no label {_listed(unread.choices)}, e.g. task {unread.task}"
+            reason = f"{_missing_labels(unread, control)}, e.g. task {unread.task}"
             yield f"{_annotations_are(unread.answers)} used without some of the labels: {reason}"
 
 
@@ -114,14 +114,26 @@ def _annotations_are(n: int) -> str:
 
 
 def _reason(unread: UnreadAnnotations, control: ControlSchema) -> str:
-    choices = _listed([shorten(choice, MAX_CHOICE_LETTERS) for choice in unread.choices])
+    belong = "it belongs" if unread.answers == 1 else "they belong"
     return {
         "empty": f"nothing was chosen for {control.name!r}",
-        "control": f"they belong to no control of the configuration (from_name is not {control.name!r})",
-        "label": f"the configuration has no label {choices} (renamed or removed?)",
-        "parent": f"{choices} holds other labels, and none of these was chosen",
-        "shape": f"the value for {control.name!r} is no choice",
+        "control": f"{belong} to no control of the configuration (from_name is not {control.name!r})",
+        "label": _missing_labels(unread, control),
+        "parent": f"{_choices(unread)} holds other labels, and none of these was chosen",
+        "shape": f"the value for {control.name!r} is no label",
     }.get(unread.code, unread.code)
+
+
+def _missing_labels(unread: UnreadAnnotations, control: ControlSchema) -> str:
+    """Names the labels of the example, which stand for those of all annotations, that the configuration lacks."""
+    labels = f"label {_choices(unread)}" if unread.answers == 1 else f"labels such as {_choices(unread)}"
+    if has_ordered_labels(control):
+        return f"the configuration has no {labels} (only {control.labels[0]} to {control.labels[-1]})"
+    return f"the configuration has no {labels} (renamed or removed?)"
+
+
+def _choices(unread: UnreadAnnotations) -> str:
+    return _listed([shorten(choice, MAX_CHOICE_LETTERS) for choice in unread.choices])
 
 
 def no_learner_sentence(coverage: Coverage) -> str:

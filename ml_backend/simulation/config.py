@@ -54,8 +54,10 @@ def make_plan(
     batch = min(config.batch, size)
     initial = min(batch if config.initial is None else config.initial, budget)
     if initial == budget:
+        held_out = "" if config.test else "; the others are held out for the test"
         raise ApprenticeError(
-            f"Tasks to choose from: {size}; labelled in all: {budget}; at the start: {initial}: no strategy has a "
-            "choice. Take a smaller --batch or --initial, or label more"
+            f"Tasks to choose from: {size}{held_out}. Labels at the start: {initial}, in all: {budget}, so that no "
+            f"strategy has a choice. Take a smaller --initial (without it, one --batch: {batch}) or --batch, or label "
+            "more tasks"
         )
     return SimulationPlan(schema, options, space, initial, batch, budget)

@@ -18,10 +18,11 @@ from ml_backend.label_studio.publisher import PublishTimings
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
+from ml_backend.monitoring.coverage import UnreadAnnotations
 from ml_backend.monitoring.doctor import Finding, Subject
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.doctor_text import finding_sentences
-from ml_backend.rendering.project_text import question_sentence
+from ml_backend.rendering.project_text import question_sentence, unused_sentences
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 
@@ -45,8 +46,8 @@ def drafts(server: FakeLabelStudio) -> list[Any]:
     ("choices", "control", "reason"),
     [
         (["fruit"], "sentiment", "from_name is not 'label'"),
-        (["obst"], "label", "no label 'obst'"),
-        ([{"a": 1}], "label", "no choice"),
+        (["obst"], "label", "no labels such as 'obst' (renamed or removed?)"),
+        ([{"a": 1}], "label", "the value for 'label' is no label"),
     ],
 )
 @pytest.mark.parametrize("multiple", [False, True])
@@ -94,7 +95,10 @@ def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
     server.label_config = config_with("obst", "metal", "animal")
     run_round(make_round(server))
     assert lines_by_name(store)["labelled"] == "6, 3 annotated but not used, 21 to go"
-    assert "3 annotations are not used: the configuration has no label 'fruit'" in lines_by_name(store)["not used"]
+    assert (
+        "3 annotations are not used: the configuration has no labels such as 'fruit'"
+        in lines_by_name(store)["not used"]
+    )
 
     server.label_config = SINGLE
     run_round(make_round(server))
@@ -172,6 +176,24 @@ def test_each_of_several_controls_has_a_line(
     assert lines_by_name(store)["flag"].startswith("20 labelled; no learner yet")
 
 
+@pytest.mark.parametrize(
+    ("code", "answers", "choices", "sentence"),
+    [
+        ("control", 1, (), "1 annotation is not used: it belongs to no control of the configuration"),
+        ("control", 2, (), "2 annotations are not used: they belong to no control of the configuration"),
+        ("label", 1, ("7",), "1 annotation is not used: the configuration has no label '7' (only 1 to 5)"),
+        ("label", 3, ("7",), "3 annotations are not used: the configuration has no labels such as '7' (only 1 to 5)"),
+        ("shape", 1, (), "1 annotation is not used: the value for 'stars' is no label"),
+    ],
+)
+def test_unused_ratings_are_counted_with_a_reason(
+    code: str, answers: int, choices: tuple[str, ...], sentence: str
+) -> None:
+    [stars] = read_schema('<View><Text name="text" value="$text"/><Rating name="stars" toName="text"/></View>').controls
+    [text] = unused_sentences([UnreadAnnotations(code, answers, 4, choices)], stars)
+    assert text.startswith(sentence) and text.endswith(", e.g. task 4")
+
+
 def test_each_control_that_is_not_learnt_is_named_with_its_reason() -> None:
     tags = (
         '<TextArea name="note" toName="text"/><Rating name="stars" toName="text" perRegion="true"/>'
@@ -235,7 +257,8 @@ def test_a_control_that_may_be_left_empty_beside_others_is_no_problem(
     schema = read_schema(server.label_config)
     findings = doctor.check_tasks_and_annotations(store, FakeClient(server), store.projects.ensure(5), schema)
     sentences = [text for finding in findings for text in finding_sentences(finding)]
-    assert sum("nothing was chosen for 'label'" in text for text in sentences) == is_remarked
+    found = [text for text in sentences if "nothing was chosen for 'label'" in text]
+    assert [text.startswith("label: ") for text in found] == [is_beside_others] * is_remarked
     coverage = read_status(store, 5).controls["label"].coverage
     assert coverage and [unread.code for unread in coverage.unread] == ["empty"], "it is counted all the same"
 
@@ -256,7 +279,8 @@ def test_removed_labels_of_an_annotation_with_several_choices_are_named(
     run_round(make_round(server))
     assert lines_by_name(store)["labelled"] == "1, 9 to go"
     assert lines_by_name(store)["not used"] == (
-        f"1 annotation is used without some of the labels: the configuration has no label 'metal', e.g. task {tasks[3]}"
+        f"1 annotation is used without some of the labels: the configuration has no label 'metal' "
+        f"(renamed or removed?), e.g. task {tasks[3]}"
     )
 
 
