@@ -167,7 +167,7 @@ def _fitted(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, T
     [control] = bench.schema.controls
     targets = pool.targets[control.name][rows]
     snapshot = TrainingSnapshot("logistic", "minilm", fitted_schema(control), rows, b"", targets)
-    learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
+    learner, _ = fitted_model.fit_model(snapshot, snapshot.training_set(pool.vectors[rows], priors=priors), None, 1)
     assert learner is not None
     return learner
 

@@ -120,7 +120,7 @@ def _fitted(
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
     snapshot = TrainingSnapshot("tabular", "records", fitted_schema(SCHEMA.controls[0]), rows, b"", targets)
-    return fitted_model.fit_model(snapshot, x[rows], serving, 1, priors)[0] or serving
+    return fitted_model.fit_model(snapshot, snapshot.training_set(x[rows], priors=priors), serving, 1)[0] or serving
 
 
 def pages(curves_by_table: dict[str, Curves]) -> Iterator[str]:

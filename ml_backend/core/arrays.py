@@ -23,6 +23,14 @@ objects. Objects are texts, numbers, None and tuples of these, which compare and
 process."""
 Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
+Texts = Callable[[Ints], Sequence[str]]
+"""The texts, or records as text, of n tasks: a function of some of their rows (m,), so that only texts that are needed
+are read."""
+
+
+def texts_at(texts: Sequence[str]) -> Texts:
+    """The `Texts` of n tasks whose texts have been read."""
+    return lambda rows: [texts[row] for row in rows]
 
 
 def object_rows(values: Sequence[Any]) -> Rows:
@@ -127,6 +135,7 @@ class TrainingSet:
     prior_selection_mask  (n,) bool or None: rows that decide which prior is used, None for all. Generated texts are
                           excluded because they would favour the teacher's own prior
     validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
+    texts                 of the n tasks, for a `TextLearner`; None if no such learner is fitted
     """
 
     vectors: Floats
@@ -138,6 +147,7 @@ class TrainingSet:
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     prior_selection_mask: Mask | None = None
     validates_earlier: bool = True
+    texts: Texts | None = None
 
     @property
     def earlier_to_validate(self) -> Rows | None:
@@ -153,7 +163,13 @@ class TrainingSet:
             weights=self.weights[rows],
             earlier=None if self.earlier is None else self.earlier[rows],
             prior_selection_mask=None if self.prior_selection_mask is None else self.prior_selection_mask[rows],
+            texts=self.texts_of(rows),
         )
+
+    def texts_of(self, rows: Ints) -> Texts | None:
+        """The texts of these rows alone."""
+        texts = self.texts
+        return None if texts is None else lambda taken: texts(rows[taken])
 
     @property
     def prior_selection_weights(self) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ml_backend.core.arrays import (
     Attributions,
@@ -22,6 +22,7 @@ from ml_backend.core.arrays import (
     Rows,
     Selection,
     Tensors,
+    Texts,
     TrainingSet,
 )
 from ml_backend.core.schema import ControlSchema
@@ -140,6 +141,25 @@ class Learner(Protocol):
     def predict(self, tensors: Tensors, vectors: Floats) -> Rows:
         """(n, ...) predictions of the kind of label; of choices, (n, c) calibrated probabilities. Uses nothing but
         numpy, because the web process calls it."""
+
+
+@runtime_checkable
+class TextLearner(Learner, Protocol):
+    """A learner that reads the texts of the tasks beside their vectors. `fit` finds them in `TrainingSet.texts`."""
+
+    @property
+    def reads_texts(self) -> Literal[True]:
+        """Tells a `TextLearner` from other learners."""
+
+    def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
+        """As in `Learner`, for the tasks with these vectors and texts. Raises ValueError without texts."""
+
+
+def predict_rows(learner: Learner, tensors: Tensors, vectors: Floats, texts: Texts | None) -> Rows:
+    """The predictions of a learner, which gets the texts if it reads them."""
+    if isinstance(learner, TextLearner):
+        return learner.predict(tensors, vectors, texts)
+    return learner.predict(tensors, vectors)
 
 
 class Drafter(Protocol):

@@ -10,12 +10,13 @@ Prequential Approach", JRSS A, 1984).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Ints, Mask, TrainingSet
-from ml_backend.core.ports import Learner
+from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, RowScorer, wilson_interval
 
@@ -36,14 +37,9 @@ def judge_rows(
     learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int, score: RowScorer
 ) -> npt.NDArray[np.float64]:
     """(m,) the scores of the drafts for the rows `judged_rows` (m,) by a learner that is fitted on `fitted_rows`."""
-    subset = TrainingSet(
-        train.vectors[fitted_rows],
-        train.targets[fitted_rows],
-        train.weights[fitted_rows],
-        train.multiple,
-        priors=train.priors,
-    )
-    predicted = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
+    subset = replace(train.take(fitted_rows), earlier=None, earlier_tensors=None, prior_selection_mask=None)
+    tensors = learner.fit(subset, seed).tensors
+    predicted = predict_rows(learner, tensors, train.vectors[judged_rows], train.texts_of(judged_rows))
     return score(predicted, train.targets[judged_rows])
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Rows, TrainingSet
-from ml_backend.core.ports import Learner
+from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Rows, Texts, TrainingSet
+from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.evaluation.metrics import RowScorer
 
 CURVE_POINTS = 5
@@ -40,11 +40,17 @@ class RetrospectivePredictions:
 
 
 def predict_retrospectively(
-    learner: Learner, train: TrainingSet, stop_set: Floats, seed: int, score: RowScorer
+    learner: Learner,
+    train: TrainingSet,
+    stop_set: Floats,
+    seed: int,
+    score: RowScorer,
+    stop_texts: Texts | None = None,
 ) -> RetrospectivePredictions:
     """Fits learners on the first answers of `train`, whose rows, at least one, are in answering order.
 
-    stop_set  (m, d): vectors of tasks, labelled or not, that stay the same between rounds
+    stop_set    (m, d): vectors of tasks, labelled or not, that stay the same between rounds
+    stop_texts  of these tasks, needed by a `TextLearner`
 
     Costs up to CURVE_POINTS + RECENT_MODELS - 1 = 8 fits.
     """
@@ -54,7 +60,7 @@ def predict_retrospectively(
     recent = list(range(oldest, n + 1, ANSWERS_BETWEEN_MODELS)) if oldest >= MIN_CURVE_ANSWERS else []
     fits = {size: fit_on_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
     scores = [score(fits[size].held_out, train.targets) for size in curve.tolist()]
-    predictions = [learner.predict(fits[size].tensors, stop_set) for size in recent]
+    predictions = [predict_rows(learner, fits[size].tensors, stop_set, stop_texts) for size in recent]
     return RetrospectivePredictions(curve, np.array(scores), predictions)
 
 

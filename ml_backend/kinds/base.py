@@ -7,9 +7,8 @@ targets    what the annotators say of n tasks, as `Rows`: a learner is fitted on
 predicted  what a learner, or a teacher, expects for n tasks, as `Rows`
 
 A kind is found by its entry point `kind.<name>` in the group `apprentice.plugins`, which names an instance of a
-subclass of `Kind`. No other part of Apprentice changes for a new kind that is learnt from the vectors of whole tasks.
-`KindContract` in tests/kinds/kind_contract.py
-is the contract suite, to be run on any kind.
+subclass of `Kind`. No other part of Apprentice changes for a new kind whose regions can be read without the text.
+`KindContract` in tests/kinds/kind_contract.py is the contract suite, to be run on any kind.
 """
 
 from __future__ import annotations

@@ -139,7 +139,15 @@ def _selected_tasks(
         nearest=pool.nearest(view, labelled),
     )
     models = models_of(context.model)
-    query_pool = with_predictions(query_pool, models, context.schema.controls, context.options, pool.tasks[view.rows])
+    tasks: Ints = pool.tasks[view.rows]
+    query_pool = with_predictions(
+        query_pool,
+        models,
+        context.schema.controls,
+        context.options,
+        tasks,
+        store.tasks.texts_of(context.project, tasks),
+    )
     if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
     field = context.options.group_by
@@ -147,7 +155,7 @@ def _selected_tasks(
     selection = select_queries(context.options, query_pool, groups, n, seed=context.seed)
     pool.encode_missing(view.rows[selection.rows], n)
     selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
-    tasks: Ints = pool.tasks[view.rows[selection.rows]]
+    tasks = tasks[selection.rows]
     texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.encoded_vectors(view.rows[selection.rows])
     drafted = DraftedTasks(
         texts,

@@ -95,7 +95,9 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):
         return None
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
-    model, fit = fitted_model.fit_model(snapshot, pool.vectors_at(rows), serving, number, priors.tensors, selects_prior)
+    texts = context.store.tasks.texts_of(context.project, snapshot.tasks)
+    train = snapshot.training_set(pool.vectors_at(rows), texts, priors.tensors, selects_prior)
+    model, fit = fitted_model.fit_model(snapshot, train, serving, number)
     return None if model is None or fit is None else (model, fit)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Rows
+from ml_backend.core.arrays import Floats, Rows, texts_at
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import read_record, shorten
@@ -51,7 +51,9 @@ def explain_drafts(
         occluded = np.repeat(vectors[None], len(batch), axis=0)
         for i, name in enumerate(batch):
             occluded[i][:, columns[name]] = 0.0
-        occluded_predicted = learner.predict(control, occluded.reshape(-1, vectors.shape[1]))
+        occluded_predicted = learner.predict(
+            control, occluded.reshape(-1, vectors.shape[1]), texts_at([*texts] * len(batch))
+        )
         support = of_kind.support(control, occluded_predicted, np.concatenate([predicted] * len(batch)))
         effects[:, start : start + len(batch)] = full_support[:, None] - support.reshape(len(batch), -1).T
     explanations = []

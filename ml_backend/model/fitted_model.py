@@ -21,13 +21,14 @@ from ml_backend.core.arrays import (
     Mask,
     Rows,
     Tensors,
+    Texts,
     TrainingSet,
     are_equal,
     are_missing,
     equals_row,
     missing_rows,
 )
-from ml_backend.core.ports import Learner
+from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
@@ -83,6 +84,25 @@ class TrainingSnapshot:
             all(getattr(self, name) == getattr(other, name) for name in names)
             and np.array_equal(self.tasks, other.tasks)
             and np.array_equal(self.targets, other.targets)
+        )
+
+    def training_set(
+        self,
+        vectors: Floats,
+        texts: Texts | None = None,
+        priors: Mapping[str, Tensors] = NO_PRIORS,
+        prior_selection_mask: Mask | None = None,
+    ) -> TrainingSet:
+        """The tasks and targets as a `TrainingSet`, with the other fields as described there. `vectors` (n, d) are read
+        by rows"""
+        return TrainingSet(
+            vectors=vectors,
+            targets=self.targets,
+            weights=np.ones(len(self.targets), np.float32),
+            multiple=takes_several_labels(self.control),
+            priors=priors,
+            prior_selection_mask=prior_selection_mask,
+            texts=texts,
         )
 
     def targets_for(self, new: TrainingSnapshot) -> Rows | None:
@@ -148,42 +168,32 @@ class FittedModel:
         empty = replace(full, tasks=full.tasks[:0].copy(), texts=b"", targets=full.targets[:0].copy())
         return replace(self, snapshot=empty, held_out=self.held_out[:0].copy())
 
-    def predict(self, control: ControlSchema, vectors: Floats) -> Rows:
-        """(n, ...) predictions for a control, which may have changed since the fit."""
-        predicted = self.snapshot.learner.predict(self.tensors, vectors)
+    def predict(self, control: ControlSchema, vectors: Floats, texts: Texts | None = None) -> Rows:
+        """(n, ...) predictions for a control, which may have changed since the fit, from vectors (n, d) and, for a
+        `TextLearner`, the texts."""
+        predicted = predict_rows(self.snapshot.learner, self.tensors, vectors, texts)
         return kind_of(control).adapt(control, predicted, self.snapshot.control)
 
 
 def fit_model(
-    snapshot: TrainingSnapshot,
-    vectors: Floats,
-    serving: FittedModel | None,
-    number: int,
-    priors: Mapping[str, Tensors] = NO_PRIORS,
-    prior_selection_mask: Mask | None = None,
+    snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int
 ) -> tuple[FittedModel, Fit] | tuple[None, None]:
     """Fits the model of version `number` and cross-validates it and the serving model on the same folds, for the gate.
 
-    vectors               (n, d) of the snapshot's tasks, read by rows. If there are very many rows, the model is fitted
-                          on a sample (see `training_sample`)
-    serving               the serving model, None if there is none
-    prior_selection_mask  as in `TrainingSet`
+    train    made by `snapshot.training_set`. If there are very many rows, the model is fitted on a sample (see
+             `training_sample`)
+    serving  the serving model, None if there is none
 
     Returns (None, None) if there are too few targets, or if all targets are equal and no prior helps.
     """
     targets, of_kind = snapshot.targets, kind_of(snapshot.control)
     targets_differ = not are_equal(targets)
-    if len(targets) < MIN_TARGETS or not (targets_differ or priors):
+    if len(targets) < MIN_TARGETS or not (targets_differ or train.priors):
         return None, None
-    train = TrainingSet(
-        vectors=vectors,
-        targets=targets,
-        weights=np.ones(len(targets), np.float32),
-        multiple=takes_several_labels(snapshot.control),
+    train = replace(
+        train,
         earlier=serving.snapshot.targets_for(snapshot) if serving else None,
         earlier_tensors=serving.tensors if serving and serving.snapshot.control == snapshot.control else None,
-        priors=priors,
-        prior_selection_mask=prior_selection_mask,
         validates_earlier=len(targets) <= MAX_CROSS_VALIDATED_AGAIN,
     )
     has_old_target = np.zeros(len(targets), np.bool_) if train.earlier is None else equals_row(train.earlier, targets)
@@ -217,7 +227,7 @@ def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: Training
     held_out[sample.rows] = fit.held_out
     others = np.setdiff1d(np.arange(len(held_out)), sample.rows, assume_unique=True)
     for rows in np.array_split(others, len(others) // ROWS_PER_BATCH + 1):
-        held_out[rows] = learner.predict(fit.tensors, train.vectors[rows])
+        held_out[rows] = predict_rows(learner, fit.tensors, train.vectors[rows], train.texts_of(rows))
     return replace(fit, held_out=held_out)
 
 
@@ -230,5 +240,5 @@ def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSna
         return None
     new_rows = np.flatnonzero(are_missing(held_out))
     for rows in np.array_split(new_rows, len(new_rows) // ROWS_PER_BATCH + 1) if len(new_rows) else ():
-        held_out[rows] = serving.predict(snapshot.control, train.vectors[rows])
+        held_out[rows] = serving.predict(snapshot.control, train.vectors[rows], train.texts_of(rows))
     return held_out

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool, Texts
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.base import kind_of
@@ -21,10 +21,11 @@ def with_predictions(
     controls: Sequence[ControlSchema],
     options: ProjectSettings,
     tasks: Ints,
+    texts: Texts | None = None,
 ) -> Pool:
     """The pool with the predictions of the learners that count in the queue, and with their held-out errors on those of
     the `tasks` (n,), ascending, that they were fitted on: the weighted mean over the controls in which a task has a
-    label. Without such a learner, the same pool."""
+    label. Without such a learner, the same pool. `texts`: of the tasks, needed by a `TextLearner`"""
     counted = [
         (control, models[control.name], options.control_weight(control.name))
         for control in controls
@@ -33,7 +34,8 @@ def with_predictions(
     if not counted:
         return pool
     predictions = [
-        kind_of(control).predictions(control, model.predict(control, pool.vectors)) for control, model, _ in counted
+        kind_of(control).predictions(control, model.predict(control, pool.vectors, texts))
+        for control, model, _ in counted
     ]
     weights = np.array([weight for _, _, weight in counted], np.float32)
     errors = _mean_errors([model.errors(tasks, control) for control, model, _ in counted], weights)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Rows
+from ml_backend.core.arrays import Floats, Mask, Rows, texts_at
 from ml_backend.core.ports import Drafter, RecordEncoder
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
@@ -80,7 +80,7 @@ def _control_drafts(
     own_author: Literal["learner", "teacher"] = "learner" if learner else "teacher"
     predicted = None
     if learner:
-        predicted = learner.predict(control, tasks.vectors)
+        predicted = learner.predict(control, tasks.vectors, texts_at(tasks.texts))
         if record_encoder:
             explanations = explain_drafts(learner, control, record_encoder, tasks.texts, tasks.vectors, predicted)
     elif drafter is not None:

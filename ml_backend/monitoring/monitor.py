@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask, Rows, TrainingSet
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows, Texts, TrainingSet
 from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource, Remark
@@ -58,6 +58,7 @@ class MonitorInput:
     group_by        the field that the groups come from, or "cluster"
     left_out        the reason why the encoder leaves out that field, "" if it does not
     stop_set        (m, d) vectors of a fixed random sample of the pool
+    stop_texts      the texts of this sample
     second_look     the largest number of annotations that are proposed for a review
     acquisition     the query strategy that the project names; annotations of an earlier strategy count, too
     previous        the result of the last run, {} before the first one
@@ -77,17 +78,18 @@ class MonitorInput:
     group_by: str
     left_out: str
     stop_set: Floats
+    stop_texts: Texts
     second_look: int
     acquisition: str
     previous: dict[str, Any]
 
     def without_synthetic(self) -> MonitorInput:
         """The same without the tasks that a teacher wrote."""
-        rows, train = ~self.synthetic, self.train
+        rows = ~self.synthetic
         return replace(
             self,
             tasks=self.tasks[rows],
-            train=replace(train, vectors=train.vectors[rows], targets=train.targets[rows], weights=train.weights[rows]),
+            train=self.train.take(np.flatnonzero(rows)),
             **{name: getattr(self, name)[rows] for name in ("held_out", "audited", "protected", "synthetic", "groups")},
         )
 
@@ -131,6 +133,7 @@ def read_monitor_input(
             np.ones(len(rows), np.float32),
             multiple=takes_several_labels(control),
             priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
+            texts=store.tasks.texts_of(project, tasks),
         ),
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
@@ -141,6 +144,7 @@ def read_monitor_input(
         group_by=options.group_by or "cluster",
         left_out=pool.left_out.get(options.group_by, ""),
         stop_set=np.asarray(pool.vectors_at(stop_set)),
+        stop_texts=store.tasks.texts_of(project, pool.tasks[stop_set]),
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=project_row.monitor_results.get(control.name, {}),
@@ -164,7 +168,9 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     )
     monitor_input = monitor_input.without_synthetic()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
-    past = predict_retrospectively(learner, train, monitor_input.stop_set, monitor_input.version, score)
+    past = predict_retrospectively(
+        learner, train, monitor_input.stop_set, monitor_input.version, score, monitor_input.stop_texts
+    )
     stable = measure_stability(past.predictions, partial(of_kind.agreement, control))
     gains = forecast_gains(past.sizes, past.scores)
     n_audited = int(audited.sum())

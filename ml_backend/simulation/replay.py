@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, are_missing
+from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, Texts, are_missing, texts_at
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -36,7 +36,7 @@ SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
     """Labelled tasks: vectors (n, d); targets (n, ...) by control, missing for a task without a label for the control;
-    groups (n,), a name or "" for none; texts (n,), empty if there is no teacher."""
+    groups (n,), a name or "" for none; texts (n,), empty if nothing reads them."""
 
     vectors: Floats
     targets: Mapping[str, Rows]
@@ -50,6 +50,10 @@ class LabelledPool:
         texts = [self.texts[row] for row in rows] if self.texts else ()
         targets = {control: of_control[rows] for control, of_control in self.targets.items()}
         return LabelledPool(self.vectors[rows], targets, [self.groups[row] for row in rows], texts)
+
+    def texts_of(self, rows: Ints) -> Texts:
+        """The texts of these rows alone."""
+        return lambda taken: [self.texts[row] for row in rows[taken]]
 
     def labelled_for(self, control: str) -> LabelledPool:
         """The tasks with a label for a control."""
@@ -136,7 +140,7 @@ def simulate(
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
         query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering)
-        query_pool = with_predictions(query_pool, learners, controls, plan.options, tasks)
+        query_pool = with_predictions(query_pool, learners, controls, plan.options, tasks, texts_at(pool.texts))
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -165,9 +169,10 @@ def _serving_learners(
             texts=b"",  # not needed: the texts of a simulation do not change
             targets=pool.targets[control.name][fitted_rows],
         )
-        candidate, fit = fitted_model.fit_model(
-            snapshot, pool.vectors[fitted_rows], serving.get(control.name), number, priors.get(control.name, {})
+        train = snapshot.training_set(
+            pool.vectors[fitted_rows], pool.texts_of(fitted_rows), priors.get(control.name, {})
         )
+        candidate, fit = fitted_model.fit_model(snapshot, train, serving.get(control.name), number)
         if candidate is None or fit is None:
             continue
         score = partial(kind_of(control).scores, control)
@@ -187,7 +192,7 @@ def _simulation_metrics(
         return
     of_kind, targets = kind_of(control), test.targets[control.name]
     if learner:
-        predicted = learner.predict(control, test.vectors)
+        predicted = learner.predict(control, test.vectors, texts_at(test.texts))
     else:
         predicted = of_kind.without_learner(control, labelled_targets, len(test))
     for metric, value in of_kind.simulation_metrics(control, predicted, targets).items():

@@ -185,7 +185,12 @@ class SimulatedTeacher:
         while remaining > 0:
             answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
             tasks = candidates.tasks_to_distil(
-                context, {context.control.name: learner}, answered_keys, asked_tasks, annotated_or_skipped, remaining
+                store,
+                context,
+                {context.control.name: learner},
+                candidates.RemainingLabels(remaining, answered_keys),
+                asked_tasks,
+                annotated_or_skipped,
             )
             if not len(tasks):
                 return

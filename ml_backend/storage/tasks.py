@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.arrays import Ints, Mask
+from ml_backend.core.arrays import Ints, Mask, Texts
 from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, TaskContent
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
@@ -150,6 +150,10 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(query.where(has_text).order_by(table.c.id).limit(most)).all()
         return [TaskContent(row[0], row[1], row[2], row[3] or {}) for row in rows]
+
+    def texts_of(self, project_id: int, tasks: Ints) -> Texts:
+        """Returns the texts of the tasks (n,), each of which is read when it is asked for."""
+        return lambda rows: self.texts(project_id, tasks[rows].tolist())
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """Returns the texts of the tasks, in the order of `tasks`; "" for a task that does not exist."""

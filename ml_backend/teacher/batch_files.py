@@ -81,10 +81,10 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     if not waiting:
         if options.teacher != registry.BATCH_TEACHER:
             return BatchExport("asked at once", options.teacher)
-        labels_left, labelled = remaining_labels(store, options, schema, project, teacher.name)
+        remaining = remaining_labels(store, options, schema, project, teacher.name)
         outcome: Literal["all labels given", "no questions yet"]
-        outcome = "all labels given" if labels_left <= 0 else "no questions yet"
-        return BatchExport(outcome, labelled=len(labelled), max_labels=options.teacher_labels)
+        outcome = "all labels given" if remaining.count <= 0 else "no questions yet"
+        return BatchExport(outcome, labelled=len(remaining.labelled_keys), max_labels=options.teacher_labels)
     present = [question for question in waiting if _is_present(question, schema)]
     stale = len(waiting) - len(present)
     if not present:

@@ -8,7 +8,7 @@ influence their annotations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,12 +74,21 @@ def queue_head(store: Store, project_row: ProjectRow, options: ProjectSettings) 
     return np.array(tasks[: options.teacher_ahead], np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class RemainingLabels:
+    """The number of tasks that the teacher must still label, and the content keys of those that it has labelled, which
+    count as labelled for its query strategy."""
+
+    count: int
+    labelled_keys: list[bytes]
+
+
 def remaining_labels(
     store: Store, options: ProjectSettings, schema: ProjectSchema, project: int, teacher: str
-) -> tuple[int, list[bytes]]:
-    """The number of tasks that the teacher must still label to reach the setting `teacher_labels`, and the content keys
-    of the tasks for which it has given labels of all controls, with the present labels. Questions with the present
-    labels that wait for a batch count as answered. The labels of other teachers do not count."""
+) -> RemainingLabels:
+    """What is left to reach the setting `teacher_labels`. A task is labelled if the teacher has given labels of all
+    controls, with the present labels. Questions with the present labels that wait for a batch count as answered. The
+    labels of other teachers do not count."""
     questions = store.questions
     asked = prompts.LabelPrompt(schema.controls).asked_controls
     keys = [questions.cached_replies(project, teacher, control).keys_for(control) for control in asked]
@@ -87,21 +96,21 @@ def remaining_labels(
     if options.teacher == registry.BATCH_TEACHER:
         prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
         labelled_keys |= questions.keys_waiting(project, teacher, prompt.fields)
-    return options.teacher_labels - len(labelled_keys), list(labelled_keys)
+    return RemainingLabels(options.teacher_labels - len(labelled_keys), list(labelled_keys))
 
 
 def tasks_to_distil(
+    store: Store,
     project: LoadedProject,
     models: Mapping[str, FittedModel],
-    labelled_keys: list[bytes],
+    remaining: RemainingLabels,
     excluded: Ints,
     annotated_or_skipped: Ints,
-    left: int,
 ) -> Ints:
-    """The ids of the next tasks to label for distillation, at most `left`. The teacher's query strategy chooses them.
+    """The ids of the next tasks to label for distillation, at most `remaining.count`, which the teacher's query
+    strategy chooses.
 
     models                the learner of each control that has one
-    labelled_keys         content keys of the tasks that the teacher has labelled, which count as labelled
     excluded              ids of tasks that are not chosen
     annotated_or_skipped  ids of tasks with an annotation or a skip, which count as labelled
     """
@@ -109,7 +118,7 @@ def tasks_to_distil(
     view = pool.encoded_view()
     if not len(view.rows):
         return np.empty(0, np.int64)
-    labelled_rows, _ = pool.rows_with(labelled_keys)
+    labelled_rows, _ = pool.rows_with(remaining.labelled_keys)
     tasks = pool.tasks[view.rows]
     is_labelled = np.isin(tasks, annotated_or_skipped) | np.isin(view.rows, labelled_rows)
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
@@ -119,9 +128,12 @@ def tasks_to_distil(
         labelled=is_labelled,
         available=~(is_labelled | is_excluded),
     )
-    strategy_pool = with_predictions(strategy_pool, models, schema.controls, project.options, tasks)
+    texts = store.tasks.texts_of(project.project_row.id, tasks)
+    strategy_pool = with_predictions(strategy_pool, models, schema.controls, project.options, tasks, texts)
     strategy = registry.acquisition(project.options.teacher_acquisition)
-    selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))
+    selection = strategy.select(
+        strategy_pool, min(remaining.count, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum())
+    )
     return np.asarray(tasks[selection.rows])
 
 

@@ -71,8 +71,8 @@ class QuestionScheduler:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
         options, project = snapshot.options, snapshot.project_row.id
-        left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
-        if left <= 0:
+        remaining = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
+        if remaining.count <= 0:
             return []
         audited = np.array(self._store.versions.audited(project), np.int64)
         excluded = np.concatenate([annotated_or_skipped, audited])
@@ -81,12 +81,12 @@ class QuestionScheduler:
         # without learners, and so without examples: see `TeacherLabels.may_be_distilled`
         while not (questions := self._label(snapshot, {}, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
-            tasks = candidates.tasks_to_distil(snapshot, models, labelled_keys, excluded, annotated_or_skipped, left)
+            tasks = candidates.tasks_to_distil(self._store, snapshot, models, remaining, excluded, annotated_or_skipped)
             if not len(tasks):
                 return []
         if options.teacher != registry.BATCH_TEACHER:  # by file, all of the questions are stored at once
             self._chosen[project] = tasks
-        return questions[:left]
+        return questions[: remaining.count]
 
     def _label(self, snapshot: ProjectSnapshot, models: Models, teacher: str, tasks: Ints) -> QuestionsWithKeys:
         return candidates.label_questions(self._store, snapshot, models, teacher, tasks)

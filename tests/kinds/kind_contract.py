@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from prediction_validation import validation_errors
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows
-from ml_backend.core.ports import Learner
+from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows, texts_at
+from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
 from ml_backend.core.types import UNREADABLE_CODES, Annotation, EstimateSource, Label, LabelValue
 from ml_backend.kinds.base import Kind, fitted_schema, kind_of, kinds_by_tag, learner_name
@@ -85,7 +85,7 @@ class KindContract:
     @pytest.fixture
     def predicted(self, control: ControlSchema, targets: Rows, vectors: Floats) -> Rows:
         """(n,) held-out predictions."""
-        return self._learner(control).fit(_training_set(control, vectors, targets), seed=0).held_out
+        return self._learner(control).fit(self._training_set(control, vectors, targets), seed=0).held_out
 
     @property
     def _n(self) -> int:
@@ -95,6 +95,12 @@ class KindContract:
         target = self.kind.aggregate(control, [Label(value)])
         assert target is not None, "a value of a single annotator is a target"
         return target
+
+    def _training_set(self, control: ControlSchema, vectors: Floats, targets: Rows) -> TrainingSet:
+        """Texts of tasks with the same value have a word in common."""
+        texts = texts_at([f"topic{row % len(self.values)} text {row}" for row in range(self._n)])
+        weights = np.ones(self._n, np.float32)
+        return TrainingSet(vectors, targets, weights, multiple=takes_several_labels(control), texts=texts)
 
     def _learner(self, control: ControlSchema) -> Learner:
         return self.kind.learner(control, learner_name(control, "logistic"))
@@ -213,11 +219,12 @@ class KindContract:
     def test_a_fit_is_deterministic_and_predicts_each_row_by_itself(
         self, control: ControlSchema, targets: Rows, vectors: Floats
     ) -> None:
-        learner, train = self._learner(control), _training_set(control, vectors, targets)
+        learner, train = self._learner(control), self._training_set(control, vectors, targets)
         first, second = (learner.fit(train, seed=1) for _ in range(2))
         assert content_bytes(first.held_out) == content_bytes(second.held_out)
         order = np.random.default_rng(1).permutation(self._n)
-        straight, shuffled = learner.predict(first.tensors, vectors), learner.predict(first.tensors, vectors[order])
+        straight = predict_rows(learner, first.tensors, vectors, train.texts)
+        shuffled = predict_rows(learner, first.tensors, vectors[order], train.texts_of(order))
         drafts = [self.kind.drafts(control, rows) for rows in (straight[order], shuffled)]
         for one, other in zip(*drafts, strict=True):
             assert one == other or (one and other and one[0] == other[0] and one[1] == pytest.approx(other[1]))
@@ -376,10 +383,6 @@ class KindContract:
         restored = np.frombuffer(np.ascontiguousarray(doubted, "<f8").tobytes(), "<f8")
         restored = restored.reshape(len(control.labels), -1) if control.labels else restored
         assert restored.shape == doubted.shape, "as it comes back from the database"
-
-
-def _training_set(control: ControlSchema, vectors: Floats, targets: Rows) -> TrainingSet:
-    return TrainingSet(vectors, targets, np.ones(len(targets), np.float32), multiple=takes_several_labels(control))
 
 
 def _is_plain(value: Any) -> bool:

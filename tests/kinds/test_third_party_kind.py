@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from answer_kind import ANSWER_PLUGINS, NearestAnswer
-from fake_encoder import install_plugins
+from fake_encoder import FakeEncoder, install_plugins
 from fake_label_studio import SINGLE, WORDS, Body, FakeLabelStudio, text_about
+from patient_records import TABLE, add_patients
 from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
 from simulations import SimulationFolder
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 from ml_backend.cli.main import app
 from ml_backend.core import registry
+from ml_backend.core.arrays import Fit, Floats, Rows, Tensors, Texts, TrainingSet, texts_at
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.settings import ProjectSettings, Settings
@@ -29,8 +31,8 @@ from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.kinds.base import fitted_schema, kinds_by_tag
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
-from ml_backend.model import project_model, training_sample
-from ml_backend.model.fitted_model import TrainingSnapshot, fit_model
+from ml_backend.model import fitted_model, project_model, training_sample
+from ml_backend.model.fitted_model import TrainingSnapshot
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.remarks_text import remarks_text
@@ -68,10 +70,28 @@ class AnsweringTeacher(ScriptedTeacher):
             yield question, Answer(question.id, {**answer.content, **said}, answer.shares, answer.calls)
 
 
+class ComparingNearestAnswer(NearestAnswer):
+    """Fails unless each text is that of its vector."""
+
+    def fit(self, train: TrainingSet, seed: int) -> Fit:
+        assert_same_tasks(train.vectors, train.texts)
+        return super().fit(train, seed)
+
+    def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
+        assert_same_tasks(vectors, texts)
+        return super().predict(tensors, vectors, texts)
+
+
+def assert_same_tasks(vectors: Floats, texts: Texts | None) -> None:
+    assert texts is not None
+    rows = np.arange(len(vectors))[::-1]
+    np.testing.assert_allclose(FakeEncoder().encode(texts(rows)), np.asarray(vectors)[rows], atol=2e-3)
+
+
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
-    """Adds the plugins of the other package."""
-    with registry.overridden(ANSWER_PLUGINS):
+    """Adds the plugins of the other package, whose learner reads texts."""
+    with registry.overridden({**ANSWER_PLUGINS, "learner.nearest-answer": ComparingNearestAnswer}):
         yield
 
 
@@ -276,16 +296,41 @@ def test_it_is_simulated(
     assert "accuracy" in write_report(concluded, tmp_path)
 
 
-def test_a_training_set_larger_than_the_sample_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_set_larger_than_the_sample_is_fitted_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_sample, "MAX_FITTED_TASKS", 40)
+    monkeypatch.setattr(fitted_model, "MAX_CROSS_VALIDATED_AGAIN", 30)
     [control] = read_schema(ALONE).controls
-    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    targets = np.array([f"about {LABELS[row % 3]}" for row in range(60)], object)
-    snapshot = TrainingSnapshot("nearest-answer", "space", fitted_schema(control), np.arange(60), b"", targets)
-    model, fit = fit_model(snapshot, vectors, None, 1)
-    assert model is not None and fit is not None and len(model.held_out) == 60
-    assert isinstance(model.snapshot.learner, NearestAnswer)
+    model = None
+    for number, n in enumerate((50, 60), start=1):
+        texts = [text_about(LABELS[row % 3], row) for row in range(n)]
+        targets = np.array([f"about {LABELS[row % 3]}" for row in range(n)], object)
+        snapshot = TrainingSnapshot("nearest-answer", "space", fitted_schema(control), np.arange(n), b"", targets)
+        train = snapshot.training_set(FakeEncoder().encode(texts), texts_at(texts))
+        model, fit = fitted_model.fit_model(snapshot, train, model, number)
+        assert model is not None and fit is not None
+        assert isinstance(model.snapshot.learner, NearestAnswer)
+        for held_out in (fit.held_out, fit.held_out_earlier) if number == 2 else (fit.held_out,):
+            assert held_out is not None
+            assert np.mean([pair[0] == target for pair, target in zip(held_out, targets, strict=True)]) > 0.8
+
+
+def test_its_learner_reads_records_as_text(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, settings: Settings
+) -> None:
+    server.label_config = TABLE.replace("</View>", TEXT_AREA.replace('"text"', '"record"'))
+    truth = add_patients(server, 60)
+    for task in [*truth][:30]:
+        regions = {"label": ("choices", truth[task]), REMARK: ("text", f"is ill: {truth[task]}")}
+        server.annotate_with(
+            task, [{"from_name": name, "value": {key: [value]}} for name, (key, value) in regions.items()]
+        )
+    with registry.overridden(ANSWER_PLUGINS):  # an explanation changes the vectors, and not the texts
+        run_round(make_round(server))
+        assert {name: control.learner for name, control in active(store).controls.items()} == {"label": 1, REMARK: 1}
+        assert {*drafts(server, REMARK).values()} <= {"is ill: yes", "is ill: no"}
+        text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
+        [prediction] = Predictor(settings, store).predict(5, server.label_config, [999], [text])
+        assert prediction.drafts[REMARK].value[0].startswith("is ill")
 
 
 def test_replies_for_a_control_that_was_of_another_kind_are_not_read() -> None:

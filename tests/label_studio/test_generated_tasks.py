@@ -229,7 +229,8 @@ def test_generated_tasks_do_not_decide_which_prior_is_used(
     more = write(server, 1)
     submit_labels(server, more, read_schema(server.label_config), list(more))
     run_round(context)
-    (snapshot, *_, judges) = calls[-1]
+    (snapshot, train, *_) = calls[-1]
+    judges = train.prior_selection_mask
     assert snapshot.tasks[~judges].tolist() == sorted({*written, *more}) and judges.sum() == 30
 
 

@@ -25,7 +25,7 @@ class ConstantModel(FittedModel):
         object.__setattr__(self, "tensors", {"probabilities": np.array(probabilities, np.float32)})
         object.__setattr__(self, "is_doubted", False)
 
-    def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
+    def predict(self, control: ControlSchema, vectors: Floats, texts: object = None) -> Floats:
         return np.tile(self.tensors["probabilities"], (len(vectors), 1))
 
 

@@ -73,7 +73,7 @@ def test_a_rare_label_is_not_predicted_more_often_because_it_is_over_represented
     learners = []
     for number, n in enumerate((10_000, 50_000), 1):
         snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        learners.append(fitted_model.fit_model(snapshot, vectors[:n], None, number)[0])
+        learners.append(fitted_model.fit_model(snapshot, snapshot.training_set(vectors[:n]), None, number)[0])
     predictions = [learner.predict(SCHEMA.controls[0], vectors[50_000:]) for learner in learners if learner is not None]
     assert [probabilities[:, 1].mean() for probabilities in predictions] == pytest.approx([0.03, 0.03], abs=0.01)
     true_labels = targets[50_000:].argmax(axis=1)
@@ -86,9 +86,9 @@ def test_a_model_of_wrong_targets_differs_from_the_serving_model_also_for_many_t
     wrong = targets.copy()
     wrong[6_000:] = np.eye(3, dtype=np.float32)[2]
     snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000])
-    serving, _ = fitted_model.fit_model(snapshot, vectors[:6_000], None, 1)
+    serving, _ = fitted_model.fit_model(snapshot, snapshot.training_set(vectors[:6_000]), None, 1)
     snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks, tasks.tobytes(), wrong)
-    _, fit = fitted_model.fit_model(snapshot, vectors, serving, 2)
+    _, fit = fitted_model.fit_model(snapshot, snapshot.training_set(vectors), serving, 2)
     assert serving is not None and fit is not None and fit.held_out_earlier is not None
     assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
     assert not np.allclose(fit.held_out_earlier, fit.held_out, atol=1e-2)
@@ -100,7 +100,9 @@ def fitted(n: int, serving: FittedModel | None, number: int) -> tuple[FittedMode
     tasks, targets = labelled_tasks(12_000)
     vectors = targets @ np.eye(3, 4, dtype=np.float32) + np.random.default_rng(1).normal(0, 0.3, (12_000, 4))
     snapshot = TrainingSnapshot("logistic", "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
-    learner, fit = fitted_model.fit_model(snapshot, vectors[:n].astype(np.float32), serving, number)
+    learner, fit = fitted_model.fit_model(
+        snapshot, snapshot.training_set(vectors[:n].astype(np.float32)), serving, number
+    )
     assert learner is not None and fit is not None
     return learner, fit.held_out, fit.held_out_earlier
 
@@ -137,6 +139,6 @@ def test_above_the_maximum_the_serving_model_is_not_cross_validated_again(
     serving = None
     for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
         snapshot = TrainingSnapshot(plugin, "here", FITTED, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        serving, new_fit = fitted_model.fit_model(snapshot, vectors[:n], serving, number)
+        serving, new_fit = fitted_model.fit_model(snapshot, snapshot.training_set(vectors[:n]), serving, number)
         assert new_fit is not None and (new_fit.held_out_earlier is not None) == (number > 0)
     assert fits == [True, False], "nor is a rival fitted with the plugin of the serving model"

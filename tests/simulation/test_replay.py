@@ -19,7 +19,7 @@ from simulations import FewClusters
 from sklearn.metrics import accuracy_score, f1_score
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection
+from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -187,21 +187,21 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     snapshots = []
     learn = fitted_model.fit_model
 
-    def spy(snapshot: fitted_model.TrainingSnapshot, vectors: Floats, serving: Any, *arguments: Any) -> Any:
-        snapshots.append((snapshot, vectors, serving))
-        return learn(snapshot, vectors, serving, *arguments)
+    def spy(snapshot: fitted_model.TrainingSnapshot, train: TrainingSet, serving: Any, number: int) -> Any:
+        snapshots.append((snapshot, train, serving))
+        return learn(snapshot, train, serving, number)
 
     monkeypatch.setattr(fitted_model, "fit_model", spy)
     run(strategy="margin")
     assert len(snapshots) == 3
     labelled = choose_calls.pools[0].labelled
-    for number, (snapshot, vectors, serving) in enumerate(snapshots):
+    for number, (snapshot, train, serving) in enumerate(snapshots):
         assert snapshot.tasks.tolist() == np.flatnonzero(labelled).tolist()
         assert np.array_equal(snapshot.targets, POOL.targets[CONTROL][labelled])
-        assert np.array_equal(vectors, POOL.vectors[labelled])
+        assert np.array_equal(train.vectors, POOL.vectors[labelled])
         assert (serving is None) == (number == 0)
         if number < 2:
-            learner, _ = learn(snapshot, vectors, serving, number)
+            learner, _ = learn(snapshot, train, serving, number)
             assert learner is not None
             pool = choose_calls.pools[number]
             assert pool.errors is not None
@@ -291,7 +291,7 @@ class FixedLearner:
 
     probabilities: Floats
 
-    def predict(self, _schema: ProjectSchema, vectors: Floats) -> Floats:
+    def predict(self, _schema: ProjectSchema, vectors: Floats, _texts: object = None) -> Floats:
         return np.resize(self.probabilities, (len(vectors), self.probabilities.shape[1]))
 
     def errors(self, tasks: Ints) -> Floats:

@@ -94,7 +94,7 @@ class SimulatedTeacherRuns:
         """A learner that is confidently wrong on the first `wrong` rows."""
         control = fitted_choices(self.schema.controls[0].labels)
         snapshot = TrainingSnapshot("logistic", "fake", control, rows, b"", self.pool.targets[CONTROL][rows])
-        learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
+        learner, _ = fitted_model.fit_model(snapshot, snapshot.training_set(self.pool.vectors[rows]), None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[CONTROL][rows]
         learner.held_out[:wrong] = np.roll(learner.held_out[:wrong], 1, axis=1)

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+from zlib import crc32
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ml_backend.core.arrays import (
     Mask,
     Rows,
     Tensors,
+    Texts,
     TrainingSet,
     UncertaintyMeasure,
     are_missing,
@@ -35,6 +37,7 @@ from ml_backend.core.types import Label, LabelValue
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, ReplyFormat
 from ml_backend.kinds.tag_attributes import is_conditional, is_required
 
+WORD_COLUMNS = 256
 TARGETS, HELD_OUT = "snapshot.answers", "snapshot.held_out"
 
 
@@ -160,28 +163,31 @@ class AnswerKind(Kind[ControlSchema]):
 
 
 class NearestAnswer:
-    """The answer of the task with the most similar vector; the confidence is the similarity."""
+    """The answer of the most similar task, by the vector and by the words of its text; the confidence is the
+    similarity."""
 
     kinds = ("answer",)
+    reads_texts: Literal[True] = True
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         earlier = train.earlier_to_validate
-        tensors = _fitted(train.vectors, train.targets, train.weights > 0)
-        held_out = _leave_one_out(train.vectors, train.targets, train.weights > 0)
+        features = _features(train.vectors, train.texts)
+        tensors = _fitted(features, train.targets, train.weights > 0)
+        held_out = _leave_one_out(features, train.targets, train.weights > 0)
         is_earlier = None if earlier is None else ~are_missing(earlier)
         return Fit(
             tensors=tensors,
             held_out=held_out,
             held_out_earlier=None
             if earlier is None or is_earlier is None or not is_earlier.any()
-            else _leave_one_out(train.vectors, earlier, is_earlier),
+            else _leave_one_out(features, earlier, is_earlier),
         )
 
     def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         return {}
 
-    def predict(self, tensors: Tensors, vectors: Floats) -> Rows:
-        similarities = np.asarray(vectors) @ np.asarray(tensors["vectors"], np.float32).T
+    def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
+        similarities = _features(vectors, texts) @ np.asarray(tensors["features"], np.float32).T
         return _most_similar(similarities, _unpacked(tensors["answers"]))
 
 
@@ -190,13 +196,24 @@ ANSWER_PLUGINS: dict[str, Any] = {"kind.answer": ANSWER, "learner.nearest-answer
 """For `registry.overridden`: what the entry points of another package would name."""
 
 
-def _fitted(vectors: Floats, targets: Rows, is_used: Mask) -> Tensors:
-    return {"vectors": np.asarray(vectors)[is_used], "answers": _packed(targets[is_used])}
+def _features(vectors: Floats, texts: Texts | None) -> Floats:
+    """(n, d + WORD_COLUMNS) of unit length: the vectors (n, d), and which words occur in the texts, by their hashes."""
+    if texts is None:
+        raise ValueError("This learner reads the texts of the tasks, and got none")
+    words = np.zeros((len(vectors), WORD_COLUMNS), np.float32)
+    for row, text in enumerate(texts(np.arange(len(vectors)))):
+        words[row, [crc32(word.encode()) % WORD_COLUMNS for word in text.split()]] = 1.0
+    words /= np.linalg.norm(words, axis=1, keepdims=True).clip(1.0)
+    return np.hstack([np.asarray(vectors, np.float32), words]) / np.float32(np.sqrt(2))
 
 
-def _leave_one_out(vectors: Floats, targets: Rows, is_used: Mask) -> Rows:
+def _fitted(features: Floats, targets: Rows, is_used: Mask) -> Tensors:
+    return {"features": features[is_used], "answers": _packed(targets[is_used])}
+
+
+def _leave_one_out(features: Floats, targets: Rows, is_used: Mask) -> Rows:
     """(n,) the prediction for each row from the other rows that are used."""
-    similarities = np.where(is_used, np.asarray(vectors) @ np.asarray(vectors).T, -2.0)
+    similarities = np.where(is_used, features @ features.T, -2.0)
     np.fill_diagonal(similarities, -2.0)
     return _most_similar(similarities, targets.tolist())
 

@@ -282,7 +282,7 @@ def test_a_prediction_for_a_text_is_decided_as_a_draft_is(
     stars = choices_control(["1", "2", "3"], ordered=True, tag="Rating")
 
     class Rater:
-        def predict(self, control: ControlSchema, vectors: Floats) -> Floats:
+        def predict(self, control: ControlSchema, vectors: Floats, texts: object = None) -> Floats:
             return np.tile(np.array([0.4, 0.3, 0.3], np.float32), (len(vectors), 1))
 
     context = replace(load_project_context(settings, store, 5), control=stars)

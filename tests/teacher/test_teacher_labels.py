@@ -246,8 +246,8 @@ def test_a_task_counts_as_labelled_when_the_teacher_has_labelled_it_for_all_cont
     at_once, by_file = (ProjectSettings(teacher=name, teacher_labels=10) for name in ("openai", "batch"))
 
     def labelled(options: ProjectSettings, *controls: ControlSchema) -> tuple[int, set[bytes]]:
-        left, keys = remaining_labels(store, options, ProjectSchema(SCHEMA.input, controls), 5, "scripted")
-        return left, set(keys)
+        remaining = remaining_labels(store, options, ProjectSchema(SCHEMA.input, controls), 5, "scripted")
+        return remaining.count, set(remaining.labelled_keys)
 
     apple, iron, pear, zinc = map(content_key, ("apple", "iron", "pear", "zinc"))
     assert labelled(at_once, TOPIC) == (7, {apple, iron, zinc}) == labelled(by_file, TOPIC)

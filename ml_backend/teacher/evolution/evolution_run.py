@@ -286,9 +286,9 @@ class EvolutionRun:
         priors = distil_current_priors(
             context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin
         )
-        refitted, _ = fitted_model.fit_model(
-            snapshot, vectors, None, learner.number, priors, context.pool.is_not_generated(snapshot.tasks)
-        )
+        texts = context.store.tasks.texts_of(context.project_row.id, snapshot.tasks)
+        train = snapshot.training_set(vectors, texts, priors, context.pool.is_not_generated(snapshot.tasks))
+        refitted, _ = fitted_model.fit_model(snapshot, train, None, learner.number)
         return refitted or learner
 
     def _is_up_to_date(self, learner: FittedModel) -> bool:

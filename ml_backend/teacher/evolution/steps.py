@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints, texts_at
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import Label, LabelValue
@@ -207,7 +207,7 @@ def examined(
         return ()
     control, of_kind = context.control, kind_of(context.control)
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    predicted = learner.predict(control, vectors)
+    predicted = learner.predict(control, vectors, texts_at([text.text for text in texts]))
     targets = of_kind.as_targets(control, [of_kind.aggregate(control, [Label(text.label)]) for text in texts])
     is_right = of_kind.scores(control, predicted, targets) == 1.0
     return tuple(

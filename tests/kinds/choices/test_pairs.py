@@ -44,7 +44,8 @@ def fitted(plugin: str = "logistic", n: int = 40, left_share: float = 0.5) -> Fi
     pairs = [(f"good {texts[2 * i]}", f"bad {texts[2 * i + 1]}") for i in range(n)]
     pairs = [pair if left else pair[::-1] for pair, left in zip(pairs, is_left, strict=True)]
     targets = np.stack([is_left, ~is_left], axis=1).astype(np.float32)
-    model, _ = fit_model(snapshot(targets, plugin), ENCODER.encode(pair_texts(pairs)), None, 1)
+    fitted_on = snapshot(targets, plugin)
+    model, _ = fit_model(fitted_on, fitted_on.training_set(ENCODER.encode(pair_texts(pairs))), None, 1)
     assert model is not None
     return model
 
