@@ -14,7 +14,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.core.teacher_types import Answer, LabelField, Question
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
 from ml_backend.storage.files import write_atomically
@@ -85,7 +85,8 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
         outcome: Literal["all labels given", "no questions yet"]
         outcome = "all labels given" if remaining.count <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(remaining.labelled_keys), max_labels=options.teacher_labels)
-    present = [question for question in waiting if _is_present(question, schema)]
+    fields = _present_fields(schema)
+    present = [question for question in waiting if question.purpose != "label" or question.fields in fields]
     stale = len(waiting) - len(present)
     if not present:
         return BatchExport("stale", stale=stale)
@@ -167,9 +168,10 @@ def _described_controls(question: Question, controls: Sequence[ControlSchema]) -
     return [control for control in controls if control.labels == names] or controls[:1]
 
 
-def _is_present(question: Question, schema: ProjectSchema) -> bool:
-    """Whether a question fits the present labels of the project, so that its answer is worth its cost. A question of a
-    round of `apprentice evolve` asks for the labels of one control, and may be refused if its text is generated."""
+def _present_fields(schema: ProjectSchema) -> list[tuple[LabelField, ...]]:
+    """The fields of questions for labels that fit the present labels of the project, so that their answers are worth
+    their cost. A question of a round of `apprentice evolve` asks for the labels of one control, and may be refused if
+    its text is generated."""
     named = schema.names_controls
     present = LabelPrompt(schema.controls, named=named).fields
     of_rounds = [
@@ -181,7 +183,7 @@ def _is_present(question: Question, schema: ProjectSchema) -> bool:
             LabelPrompt([control], refusal=REFUSAL).fields,  # of an earlier release
         )
     ]
-    return question.purpose != "label" or question.fields in (present, *of_rounds)
+    return [present, *of_rounds]
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

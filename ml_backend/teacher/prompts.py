@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ml_backend.core.schema import ControlSchema, compares_pair
 from ml_backend.core.teacher_types import LABEL, LabelField, Question
@@ -13,7 +14,7 @@ from ml_backend.kinds.base import ReplyFormat, kind_of
 from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, object_schema, question_id, shortened
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the cached properties: one prompt serves many texts
 class LabelPrompt:
     """The part of a `label_question` that is the same for all texts.
 
@@ -29,12 +30,12 @@ class LabelPrompt:
     refusal: str = ""
     named: bool = False
 
-    @property
+    @cached_property
     def asked_controls(self) -> list[ControlSchema]:
         """The controls that a teacher is asked about."""
         return [control for control in self.controls if kind_of(control).reply_format(control) is not None]
 
-    @property
+    @cached_property
     def formats(self) -> dict[str, ReplyFormat]:
         """The format of each property of the reply, one for each of `asked_controls`, by the name of the property."""
         formats = {}
@@ -44,7 +45,7 @@ class LabelPrompt:
                 formats[control.name if self.named or len(self.controls) > 1 else LABEL] = reply_format
         return formats
 
-    @property
+    @cached_property
     def fields(self) -> tuple[LabelField, ...]:
         """The properties of the reply whose probabilities are needed."""
         formats = self.formats
