@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Tensors, TrainingSet, texts_at
+from ml_backend.core.arrays import Floats, Tensors, TrainingSet
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
@@ -64,9 +64,8 @@ class HeldOutEvaluator:
         version = self._store.versions.active(self._project)
         project_model, _ = load_best(self._store, version, self._encoder.name)
         models = models_of(project_model)
-        texts = texts_at([task.text for task in self._held_out])
         return {
-            control.name: self._accuracy(control, models[control.name].predict(control, self._vectors, texts))
+            control.name: self._accuracy(control, models[control.name].predict(control, self._vectors))
             if control.name in models
             else None
             for control in self.schema.controls

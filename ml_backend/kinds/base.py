@@ -369,7 +369,7 @@ def kinds_by_tag() -> dict[str, Kind[Any]]:
     """The kind of each control tag that can be learnt, in the order in which controls are learnt: `FIRST_KIND`, then
     the others by name."""
     by_tag: dict[str, Kind[Any]] = {}
-    usable = (name for name in registry.kinds() if name not in unusable_kinds())
+    usable = registry.kinds().keys() - unusable_kinds().keys()
     for name in sorted(usable, key=lambda name: (name != FIRST_KIND, name)):
         for tag in kind(name).tags:
             by_tag.setdefault(tag, kind(name))

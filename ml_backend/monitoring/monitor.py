@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows, Texts, TrainingSet
-from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import EstimateSource, Remark
 from ml_backend.evaluation.group_metrics import metrics_by_group
@@ -119,6 +119,11 @@ def read_monitor_input(
     )
     annotated_at = dict(zip(sample.tolist(), aggregator.first_annotated_at(snapshot.tasks[sample]), strict=True))
     order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
+    train = snapshot.training_set(
+        pool.vectors_at(rows),
+        store.tasks.texts_of(project, snapshot.tasks),
+        distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
+    )
     tasks, rows = snapshot.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:MAX_STOP_SET_TASKS])
@@ -127,14 +132,7 @@ def read_monitor_input(
         control=control,
         plugin=snapshot.plugin,
         tasks=tasks,
-        train=TrainingSet(
-            np.asarray(pool.vectors_at(rows)),
-            snapshot.targets[order],
-            np.ones(len(rows), np.float32),
-            multiple=takes_several_labels(control),
-            priors=distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
-            texts=store.tasks.texts_of(project, tasks),
-        ),
+        train=train.take(order),
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
         audited=np.isin(tasks, audited_tasks),

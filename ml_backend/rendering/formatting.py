@@ -15,7 +15,12 @@ def and_more(items: Sized, limit: int = MAX_LISTED_ITEMS) -> str:
 
 def control_option(control: str, controls: Sized) -> str:
     """The option, after a blank, with which a command is about one of the project's `controls`; "" if there is one."""
-    return f" --control {shlex.quote(control)}" if len(controls) > 1 else ""
+    return named_control_option(control) if len(controls) > 1 else ""
+
+
+def named_control_option(control: str) -> str:
+    """The option, after a blank, with which a command is about a control; "" for "", which stands for all controls."""
+    return f" --control {shlex.quote(control)}" if control else ""
 
 
 def format_points(share: float) -> str:

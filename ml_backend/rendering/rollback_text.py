@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml_backend.core.types import ModelVersion
+from ml_backend.rendering.formatting import named_control_option
 
 
 def rollback_sentence(project: int, held: ModelVersion | None, control: str = "") -> str:
@@ -10,8 +11,7 @@ def rollback_sentence(project: int, held: ModelVersion | None, control: str = ""
     of_control = f" of {control}" if control else ""
     if held is None:
         return f"learning{of_control} goes on with all labels"
-    option = f" --control {control}" if control else ""
     return (
         f"the learner{of_control} of {held.name} serves again, under a new version's name, and is held until "
-        f"`apprentice rollback --project {project} --to latest{option}`"
+        f"`apprentice rollback --project {project} --to latest{named_control_option(control)}`"
     )

@@ -58,7 +58,7 @@ class DistillationOrigin:
     compared  number of teacher labels whose tasks the annotators have annotated
     wording   digest of the phrases and of the scores, which people may edit
     multiple  whether several labels may hold at once; None: made by an earlier release, which did not store it
-    antisymmetric  as in `ControlSchema`
+    antisymmetric  as in `ChoicesSchema`
     """
 
     plugin: str

@@ -21,7 +21,7 @@ from ml_backend.evaluation.group_metrics import class_balance
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import decide_labels, f1_scores
 from ml_backend.evaluation.stopping import kappa
-from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
+from ml_backend.kinds.base import ACCURACY, NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
 from ml_backend.kinds.choices import (
     annotation_check,
     confusion_model,
@@ -211,7 +211,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
         return scoring.row_scorer(control)(predicted, targets)
 
     def score_name(self, control: ChoicesSchema) -> str:
-        return "closeness" if control.ordered else "accuracy"
+        return "closeness" if control.ordered else ACCURACY
 
     def expected_errors(self, control: ChoicesSchema, predicted: Floats, targets: Floats) -> Floats:
         return scoring.expected_errors(predicted, targets, control)
