@@ -81,7 +81,7 @@ def annotate(client: LabelStudioClient, store: Store, arm: Arm) -> None:
         raise SystemExit("the queue is empty")
     labelled_count = store.annotations.count(arm.project)[0]
     labels = [(control, [arm.label_of[control.name](served.text)]) for control in schema.controls]
-    submit_labels(client, served.task, labels)
+    submit_labels(client, served.content, labels)
     begin = time.monotonic()
     until(lambda: serves_labels(store, arm.project, labelled_count + 1), 120)
     next_task(client, arm.project, schema)

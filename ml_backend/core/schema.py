@@ -24,6 +24,21 @@ class DialogueField:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectTag:
+    """A tag that displays a part of a task, which controls label.
+
+    tag         what it displays: Text, HyperText, Paragraphs …
+    value       the attribute that names fields of the task's data, such as "$text"
+    attributes  its other attributes, the names in lower case, sorted
+    """
+
+    name: str
+    tag: str
+    value: str
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """The fields of a task's data that are read: a text, a record, or a pair of texts that are compared.
 
@@ -35,6 +50,7 @@ class InputSpec:
     lists           those that hold a list of items with titles and bodies
     pair            the fields with the left and those with the right text of a comparison, also in `fields`; () if
                     nothing is compared
+    located         the tags that display something else than the text, and in which controls label regions
     """
 
     text_field: str = ""
@@ -44,6 +60,7 @@ class InputSpec:
     dialogues: tuple[DialogueField, ...] = ()
     lists: tuple[str, ...] = ()
     pair: tuple[tuple[str, ...], ...] = ()
+    located: tuple[ObjectTag, ...] = ()
 
     @property
     def structured(self) -> tuple[str, ...]:
@@ -94,6 +111,7 @@ class ControlSchema:
     shown_if     the conditions under which annotators are shown the control, all of which must hold
     needs_name   whether a teacher's reply that names no control is not for it, because another control, also one that
                  the setting `choices` leaves out, has its labels
+    object_tag   the object tag; None if the control was not read from a labelling configuration
     """
 
     name: str
@@ -105,6 +123,7 @@ class ControlSchema:
     tag: str = ""
     shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)  # it changes no annotation: see `sync`
     needs_name: bool = field(default=False, repr=False)  # the same
+    object_tag: ObjectTag | None = field(default=None, repr=False, compare=False)  # `InputSpec` has what counts
 
     @property
     def always_answered(self) -> bool:

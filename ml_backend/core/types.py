@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, Literal
 
 CONTENT_KEY_BYTES = 16
@@ -75,6 +76,25 @@ def read_record(text: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def storable_json(value: Any) -> Any:
+    """The JSON value with the `storable_text` of each text, and without infinite numbers; None if it is nested too
+    deeply."""
+    try:
+        return _storable_json(value)
+    except RecursionError:
+        return None
+
+
+def _storable_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, dict):
+        return {storable_text(str(name)): _storable_json(item) for name, item in value.items()}
+    if isinstance(value, float) and not isfinite(value):  # PostgreSQL refuses it
+        return None
+    return [_storable_json(item) for item in value] if isinstance(value, list) else value
+
+
 SYNTHETIC_FIELD = "apprentice_synthetic"
 """The field that marks a task whose text the teacher wrote. Its value is the intended difficulty, hard or easy."""
 
@@ -83,16 +103,28 @@ SYNTHETIC_FIELD = "apprentice_synthetic"
 class TaskContent:
     """The content of one task.
 
-    task    the id of the task in Label Studio
-    text    the text, or the record as `record_text` writes it; two texts that are compared are a record of them
-    key     the content key of the text, under which its vector is cached
-    fields  the short values of the task's other data, as text: each may name the task's group
+    task     the id of the task in Label Studio
+    text     the text, or the record as `record_text` writes it; two texts that are compared are a record of them
+    key      the content key of the text, under which its vector is cached
+    fields   the short values of the task's other data, as text: each may name the task's group
+    sources  what the tags `InputSpec.located` display, as JSON, by their names
     """
 
     task: int
     text: str
     key: bytes
     fields: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+
+    def displayed(self, object_tag: str) -> Any:
+        """What the object tag with this name displays, as JSON: HTML, the messages of a dialogue, or a text. It is the
+        text unless the tag is in `sources`."""
+        return self.sources.get(object_tag, self.text)
+
+
+def unknown_content(task: int) -> TaskContent:
+    """The content of a task of which only the id is known."""
+    return TaskContent(task, "", EMPTY_TEXT_KEY)
 
 
 LabelValue = tuple[Any, ...]

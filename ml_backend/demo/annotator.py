@@ -41,7 +41,7 @@ def annotate(client: LabelStudioClient, store: Store, project: int, evaluator: H
         if served is None:
             out.print("nothing is left to label")
             return
-        submit_labels(client, served.task, evaluator.true_labels(served.text))
+        submit_labels(client, served.content, evaluator.true_labels(served.text))
         submitted = time.monotonic()
         wait_until(lambda: _is_queue_of(store, project, n_labels), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)

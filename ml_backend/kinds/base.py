@@ -7,7 +7,7 @@ targets    what the annotators say of n tasks, as `Rows`: a learner is fitted on
 predicted  what a learner, or a teacher, expects for n tasks, as `Rows`
 
 A kind is found by its entry point `kind.<name>` in the group `apprentice.plugins`, which names an instance of a
-subclass of `Kind`. No other part of Apprentice changes for a new kind whose regions can be read without the text.
+subclass of `Kind`. No other part of Apprentice changes for a new kind.
 `KindContract` in tests/kinds/kind_contract.py is the contract suite, to be run on any kind.
 """
 
@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors
+from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors, Texts
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue
+from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue, TaskContent
 
 Schema = TypeVar("Schema", bound=ControlSchema)
 Doubles = npt.NDArray[np.float64]
@@ -93,12 +93,15 @@ class Kind(ABC, Generic[Schema]):
                      project has controls of several tags, those of the first tag come first
     default_learner  the learner if the setting `learner` names one that is not for this kind
     replies_with_labels  whether a teacher's reply consists of labels, whose probabilities are asked for
+    locates_regions  whether regions are at places of what the object tag displays. Then its HTML or its messages are
+                     stored as they are, and no annotation is read without the content of its task
     """
 
     name: ClassVar[str]
     tags: ClassVar[Mapping[str, int]]
     default_learner: ClassVar[str]
     replies_with_labels: ClassVar[bool] = False
+    locates_regions: ClassVar[bool] = False
 
     # The labelling configuration
 
@@ -121,14 +124,17 @@ class Kind(ABC, Generic[Schema]):
     # Annotations and drafts in Label Studio
 
     @abstractmethod
-    def read_label(self, regions: Sequence[Mapping[str, Any]], control: Schema) -> Label:
+    def read_label(self, regions: Sequence[Mapping[str, Any]], control: Schema, content: TaskContent) -> Label:
         """The label in an annotation's regions for a control. Without regions, the label says whether that means
-        something. Never raises: regions may be malformed."""
+        something. Never raises: regions may be malformed.
+
+        content  of the task; without text, and only the id, if it is unknown and not `locates_regions`
+        """
 
     @abstractmethod
-    def write_regions(self, value: LabelValue, control: Schema) -> list[dict[str, Any]]:
-        """The `type` and the `value` of each region with which the labelling screen stores a value. A region may have a
-        `score` of its own. `read_label` reads the regions as the same value."""
+    def write_regions(self, value: LabelValue, control: Schema, content: TaskContent) -> list[dict[str, Any]]:
+        """The `type` and the `value` of each region with which the labelling screen stores a value of a task with this
+        content. A region may have a `score` of its own. `read_label` reads the regions as the same value."""
 
     def bulk_import_drops(self, control: Schema) -> bool:
         """Whether Label Studio's bulk import drops the drafts of a control, so that they are written one by one."""
@@ -335,9 +341,10 @@ class Kind(ABC, Generic[Schema]):
         """The reply, as JSON, that says a value."""
         return list(value)
 
-    def read_replies(self, control: Schema, replies: Rows) -> Rows:
+    def read_replies(self, control: Schema, replies: Rows, texts: Texts) -> Rows:
         """(m, ...) the predictions of a teacher, from m replies: the probabilities of the labels, (m, c) float32, if
-        `replies_with_labels`, else (m,) objects of JSON, which may be of any form."""
+        `replies_with_labels`, else (m,) objects of JSON, which may be of any form. `texts`: of the m tasks, as the
+        teacher read them"""
         return self.as_targets(control, [])
 
     def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:

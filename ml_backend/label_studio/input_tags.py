@@ -6,13 +6,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ml_backend.core.schema import DialogueField, InputSpec
+from ml_backend.core.schema import DialogueField, InputSpec, ObjectTag
 
 OBJECT_TAGS = ("Text", "HyperText", "Paragraphs", "Chat", "List", "Table")
 """The object tags whose content is read. Measured on Label Studio 1.23: the server takes a <Chat>, and the labelling
 screen of the Community edition does not show it."""
 TEXT_TAGS = ("Text", "HyperText")
 """The object tags whose value may have text around the names of fields."""
+
+
+WHOLE_FIELD = re.compile(r"\$([\w.-]+)")
+"""The value of a tag that is the field with this name."""
+FIELD_IN_TEXT = re.compile(r"\$([^\W\d]\w*(?:\.\w+)*)")
+"""A field whose value stands in the text of the value of a tag."""
 
 
 def read_input(tags: Sequence[Any]) -> InputSpec:
@@ -50,9 +56,21 @@ def tag_fields(tag: Any) -> list[str]:
     value = str(tag.value or "") if _attribute(tag, "valueType", "") != "url" else ""
     if re.search(r"\$[\w.]+\[", value):
         return []
-    if whole := re.fullmatch(r"\$([\w.-]+)", value):
+    if whole := WHOLE_FIELD.fullmatch(value):
         return [whole[1]]
-    return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag in TEXT_TAGS else []
+    return FIELD_IN_TEXT.findall(value) if tag.tag in TEXT_TAGS else []
+
+
+def read_object_tag(tag: Any) -> ObjectTag:
+    """An object tag, without the attributes that it shares with all tags."""
+    attributes = {key.lower(): str(value) for key, value in tag.attr.items()}
+    rest = sorted((key, value) for key, value in attributes.items() if key not in ("name", "value"))
+    return ObjectTag(tag.name, tag.tag, str(tag.value or ""), tuple(rest))
+
+
+def displays_text(tag: ObjectTag, input_spec: InputSpec) -> bool:
+    """Whether a tag displays the text of each task as it is."""
+    return bool(input_spec.text_field) and (tag.tag, tag.value) == ("Text", f"${input_spec.text_field}")
 
 
 def _attribute(tag: Any, name: str, default: str) -> str:

@@ -14,7 +14,7 @@ from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import MAX_LABELS, ControlSchema, ProjectSchema, UnlearntControl, compares_pair
 from ml_backend.kinds.base import kind_of, kinds_by_tag
 from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required, show_conditions
-from ml_backend.label_studio.input_tags import OBJECT_TAGS, read_input, tag_fields
+from ml_backend.label_studio.input_tags import OBJECT_TAGS, displays_text, read_input, read_object_tag, tag_fields
 
 Pair = tuple[tuple[str, ...], ...]
 """The fields of each side of a comparison, see `InputSpec.pair`."""
@@ -54,7 +54,11 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
     pair = next((_pair(tag_by_name[control.name]) for control in learnt if compares_pair(control)), ())
     learnable, _ = _read_controls(interface, tree, "") if choices else (learnt, unlearnt)
     controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
-    return ProjectSchema(replace(read_input(seen), pair=pair), controls, tuple(unlearnt))
+    input_spec = replace(read_input(seen), pair=pair)
+    located = {control.object_tag for control in controls if kind_of(control).locates_regions}
+    kept = {tag.name: tag for tag in located if tag is not None and not displays_text(tag, input_spec)}
+    input_spec = replace(input_spec, located=tuple(kept[name] for name in sorted(kept)))
+    return ProjectSchema(input_spec, controls, tuple(unlearnt))
 
 
 def _needs_name(control: ControlSchema, learnable: Sequence[ControlSchema]) -> bool:
@@ -132,7 +136,8 @@ def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     if not all(tag_fields(source) for source in sources):
         return "value"
     control: ControlSchema = of_kind.read_schema(element, tag.name, sources[0].name)
-    return of_kind.schema_problem(control) or replace(control, shown_if=show_conditions(element))
+    control = replace(control, shown_if=show_conditions(element), object_tag=read_object_tag(sources[0]))
+    return of_kind.schema_problem(control) or control
 
 
 def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, ...]:

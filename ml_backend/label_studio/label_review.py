@@ -97,7 +97,8 @@ def update_proposals(
             _ensure_tab(client, store, project_row.id)
             check_lease()
             prediction = Prediction(task, min(draft.confidence for draft in drafts.values()), drafts)
-            rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION)
+            contents = store.tasks.contents(project_row.id, [task])
+            rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION, contents)
             annotation = annotation_of[task]
             try:
                 prediction_id = client.call("POST", "api/predictions/", body=next(rows))["id"]

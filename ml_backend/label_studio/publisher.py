@@ -16,7 +16,7 @@ from typing import Any
 from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
-from ml_backend.core.types import Prediction
+from ml_backend.core.types import Prediction, TaskContent
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
@@ -56,6 +56,7 @@ class Publisher:
     """Publishes one version of one project's queue.
 
     check_lease  raises if the project's lease was lost; it is called before each write
+    contents     returns the contents of tasks, by id
     timings      the project's measured seconds, updated in place
     explores     whether `publish_head` measures the slower kind of write again (see `PublishTimings.write_kind`)
     written      number of predictions in Label Studio, also valid after a failure
@@ -66,6 +67,7 @@ class Publisher:
     schema: ProjectSchema
     version: str
     check_lease: Callable[[], None]
+    contents: Callable[[Sequence[int]], list[TaskContent]]
     timings: PublishTimings
     explores: bool = False
     clock: Clock = SYSTEM_CLOCK
@@ -78,7 +80,7 @@ class Publisher:
         All predictions are written before the switch if one bulk import is no slower than the first ones alone.
         Raises RequestRefusedError if Label Studio dropped a prediction; the earlier version then continues to serve.
         """
-        rows = list(write_predictions(predictions, self.schema, self.version))
+        rows = self._rows(predictions)
         kind = self._write_kind(min(HEAD_PREDICTIONS, len(rows)), explores=self.explores)
         head_count = len(rows) if kind == "bulk" else HEAD_PREDICTIONS
         self._write(rows[:head_count], kind)
@@ -95,13 +97,17 @@ class Publisher:
 
         newer_round_requested  returns whether a newer queue is requested, and waits for it up to a number of seconds
         """
-        rows = list(write_predictions(predictions, self.schema, self.version))
+        rows = self._rows(predictions)
         in_bulk = self._write_kind(len(rows)) == "bulk" and (self.timings.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
         for chunk in [rows] if in_bulk and rows else [[row] for row in rows]:
             if newer_round_requested(self._last_write_seconds):
                 return False
             self._write(chunk, "bulk" if in_bulk else "single")
         return True
+
+    def _rows(self, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+        contents = self.contents([prediction.task for prediction in predictions])
+        return list(write_predictions(predictions, self.schema, self.version, contents))
 
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
         """See `PublishTimings.write_kind`."""

@@ -6,11 +6,11 @@ Label Studio's JSON may be malformed: the readers never raise, but return None o
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema
+from ml_backend.core.schema import ControlSchema, InputSpec, ObjectTag, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     MAX_RECORD_FIELDS,
@@ -22,15 +22,19 @@ from ml_backend.core.types import (
     read_record,
     record_field_name,
     record_text,
+    storable_json,
     storable_text,
+    unknown_content,
 )
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.html_text import visible_text
+from ml_backend.label_studio.input_tags import FIELD_IN_TEXT, WHOLE_FIELD
 from ml_backend.label_studio.object_lists import dialogue_text, list_text
 from ml_backend.label_studio.pair_records import pair_record
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
+MAX_SOURCE_CHARACTERS = 200_000  # of what a tag displays, as JSON; if it has more, no region is located in it
 MAX_GROUP_FIELDS = 20  # of a task; further fields make no groups
 MAX_TABLE_VALUE_CHARACTERS = 2000  # of a value in a table
 _MAX_ID = 2**63 - 1
@@ -82,16 +86,37 @@ def _has_content(value: Any) -> bool:
 def _displayed_value(data: dict[str, Any], name: str, input_spec: InputSpec) -> Any:
     """The value that a tag displays: the field `name` or, as in Label Studio, the value at a path like "person.age".
     HTML is reduced to its visible text; dialogues and lists become texts."""
-    value: Any = data.get(name)
-    if name not in data:
-        value = data
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+    value = _field_value(data, name)
     if dialogue := next((dialogue for dialogue in input_spec.dialogues if dialogue.name == name), None):
         return dialogue_text(value, dialogue)
     if name in input_spec.lists:
         return list_text(value)
     return visible_text(value[:MAX_HTML_CHARACTERS]) if name in input_spec.html and isinstance(value, str) else value
+
+
+def _field_value(data: dict[str, Any], name: str) -> Any:
+    """The value of the field `name`, or that at a path like "person.age"."""
+    value: Any = data.get(name)
+    if name not in data:
+        value = data
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _read_sources(data: Any, located: Iterable[ObjectTag]) -> dict[str, Any]:
+    """What each of the tags displays, by their names: see `TaskContent.sources`; None if it cannot be stored."""
+    if not isinstance(data, dict):
+        return {}
+    sources: dict[str, Any] = {}
+    for tag in located:
+        if whole := WHOLE_FIELD.fullmatch(tag.value):
+            source = _field_value(data, whole[1])
+        else:
+            source = FIELD_IN_TEXT.sub(lambda field: str(_field_value(data, field[1])), tag.value)
+        length = len(source) if isinstance(source, str) else len(_as_json(source) or "")
+        sources[tag.name] = storable_json(source) if length <= MAX_SOURCE_CHARACTERS else None
+    return sources
 
 
 def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
@@ -136,13 +161,16 @@ def read_timestamp(value: Any) -> str:
 def read_task_content(task: Any, input_spec: InputSpec) -> TaskContent | None:
     """A task with its text and the fields that may make groups, None if it has no id."""
     task_id = read_id(task.get("id")) if isinstance(task, dict) else None
-    if task_id is None:
-        return None
+    return None if task_id is None else task_content(task_id, task, input_spec)
+
+
+def task_content(task_id: int, task: dict[str, Any], input_spec: InputSpec) -> TaskContent:
+    """The content of a task that has this id."""
     text = read_text(task, input_spec)
     fields = _group_fields(task.get("data"), input_spec)
     if not text:  # the names of all fields help users to find the field that has the text
         fields = {**dict.fromkeys(_field_names(task.get("data")), ""), **fields}
-    return TaskContent(task_id, text, content_key(text), fields)
+    return TaskContent(task_id, text, content_key(text), fields, _read_sources(task.get("data"), input_spec.located))
 
 
 def _field_names(data: Any) -> list[str]:
@@ -170,10 +198,13 @@ def _group_fields(data: Any, input_spec: InputSpec) -> dict[str, str]:
     return dict(sorted(short.items())[:MAX_GROUP_FIELDS])
 
 
-def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = None) -> Annotation | None:
-    """One annotation, None if it lacks an id, a task or a result.
+def read_annotation(
+    annotation: Any, schema: ProjectSchema, contents: Mapping[int, TaskContent], task: int | None = None
+) -> Annotation | None:
+    """One annotation, None if it lacks an id, a task or a result, or if a control needs the content of the task.
 
-    task  id of the task that contains the annotation; used if the annotation does not name its task
+    contents  of tasks, by id
+    task      id of the task that contains the annotation; used if the annotation does not name its task
     """
     if not isinstance(annotation, dict) or "result" not in annotation:  # it must not be read as an empty annotation
         return None
@@ -188,8 +219,12 @@ def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = N
     annotator = read_id(completed_by)
     lead_time = annotation.get("lead_time")
     cancelled = annotation.get("was_cancelled") is True
-    result, names = annotation.get("result"), schema.control_names
-    labels = {} if cancelled else {control.name: read_label(result, control, names) for control in schema.controls}
+    content = contents.get(task)
+    if content is None:
+        if not cancelled and any(kind_of(control).locates_regions for control in schema.controls):
+            return None
+        content = unknown_content(task)
+    labels = {} if cancelled else read_labels(annotation.get("result"), schema, content)
     return Annotation(
         id=annotation_id,
         task=task,
@@ -202,14 +237,20 @@ def read_annotation(annotation: Any, schema: ProjectSchema, task: int | None = N
     )
 
 
-def read_label(result: Any, control: ControlSchema, control_names: Collection[str]) -> Label:
+def read_labels(result: Any, schema: ProjectSchema, content: TaskContent) -> dict[str, Label]:
+    """The label for each control that is learnt, in the `result` of an annotation of a task with this content."""
+    names = schema.control_names
+    return {control.name: read_label(result, control, names, content) for control in schema.controls}
+
+
+def read_label(result: Any, control: ControlSchema, control_names: Collection[str], content: TaskContent) -> Label:
     """The label for one control in the `result` of an annotation. `control_names`: the names of all controls of the
     labelling configuration"""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return Label((), "shape")
     of_control = [region for region in regions if region.get("from_name") == control.name]
-    label = kind_of(control).read_label(of_control, control)
+    label = kind_of(control).read_label(of_control, control, content)
     if not label.value and label.unread in ("", "empty"):
         names = [region.get("from_name") for region in regions]
         if any(isinstance(name, str) and name not in control_names for name in names):
@@ -226,21 +267,22 @@ def read_tasks(tasks: Iterable[Any], schema: ProjectSchema) -> tuple[list[TaskCo
         if example is None:
             continue
         examples.append(example)
+        contents = {example.task: example}
         contained = task.get("annotations")
         for item in contained if isinstance(contained, list) else ():
-            if (annotation := read_annotation(item, schema, example.task)) is not None:
+            if (annotation := read_annotation(item, schema, contents, example.task)) is not None:
                 annotations.append(annotation)
     return examples, annotations
 
 
-def write_result(prediction: Prediction, schema: ProjectSchema) -> list[dict[str, Any]]:
-    """The `result` of a prediction: the regions of each draft that is not empty."""
+def write_result(prediction: Prediction, schema: ProjectSchema, content: TaskContent) -> list[dict[str, Any]]:
+    """The `result` of a prediction for a task with this content: the regions of each draft that is not empty."""
     regions: list[dict[str, Any]] = []
     for control in schema.controls:
         draft = prediction.drafts.get(control.name)
         if draft is None or not draft.value:
             continue
-        for region in kind_of(control).write_regions(draft.value, control):
+        for region in kind_of(control).write_regions(draft.value, control, content):
             regions.append(
                 {  # the reason comes first, because the Data Manager shows only the beginning
                     **({"meta": {"text": [prediction.reason]}} if prediction.reason and not regions else {}),
@@ -255,13 +297,14 @@ def write_result(prediction: Prediction, schema: ProjectSchema) -> list[dict[str
 
 
 def write_predictions(
-    predictions: Iterable[Prediction], schema: ProjectSchema, version: str
+    predictions: Iterable[Prediction], schema: ProjectSchema, version: str, contents: Iterable[TaskContent]
 ) -> Iterator[dict[str, Any]]:
-    """Yields predictions as the JSON that Label Studio's API and its ML backend protocol accept."""
-    for prediction in predictions:
+    """Yields predictions as the JSON that Label Studio's API and its ML backend protocol accept. `contents`: of the
+    task of each prediction"""
+    for prediction, content in zip(predictions, contents, strict=True):
         yield {
             "task": prediction.task,
-            "result": write_result(prediction, schema),
+            "result": write_result(prediction, schema, content),
             "score": round(min(max(prediction.score, 0.0), 1.0), 6),
             "model_version": version,
         }

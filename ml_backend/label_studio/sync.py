@@ -239,8 +239,9 @@ def _task_signature(schema: ProjectSchema) -> str:
     dialogues = [f"dialogues: {schema.input.dialogues}"] if schema.input.dialogues else []
     lists = [f"lists: {' '.join(schema.input.lists)}"] if schema.input.lists else []
     pair = [f"pair: {schema.input.pair}"] if schema.input.pair else []
+    located = [f"located: {schema.input.located}"] if schema.input.located else []
     # the format for a single text or table must stay that of earlier releases, or all tasks would be read again
-    return "; ".join([source, *fields, *html, *dialogues, *lists, *pair])
+    return "; ".join([source, *fields, *html, *dialogues, *lists, *pair, *located])
 
 
 def _stored_counts(store: Store, project: int) -> dict[str, int]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
-from ml_backend.core.types import LabelValue
+from ml_backend.core.types import LabelValue, TaskContent, unknown_content
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_label, read_text
+from ml_backend.label_studio.serialization import read_labels, task_content
 
 MAX_TASKS_PER_IMPORT = 5000
 
@@ -25,10 +25,19 @@ class ServedTask:
     version  model version that made the draft, None if there is none
     """
 
-    task: int
-    text: str
+    content: TaskContent
     drafts: Mapping[str, LabelValue]
     version: str | None
+
+    @property
+    def task(self) -> int:
+        """The id of the task."""
+        return self.content.task
+
+    @property
+    def text(self) -> str:
+        """The text of the task."""
+        return self.content.text
 
 
 def find_project(client: LabelStudioClient, title: str) -> int | None:
@@ -58,24 +67,27 @@ def next_task(client: LabelStudioClient, project: int, schema: ProjectSchema) ->
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    drafts = {control.name: read_label(regions, control, schema.control_names).value for control in schema.controls}
-    return ServedTask(int(task["id"]), read_text(task, schema.input), drafts, prediction.get("model_version"))
+    content = task_content(int(task["id"]), task, schema.input)
+    drafts = {name: label.value for name, label in read_labels(regions, schema, content).items()}
+    return ServedTask(content, drafts, prediction.get("model_version"))
 
 
 def submit_annotation(client: LabelStudioClient, task: int, control: ControlSchema, choices: Sequence[str]) -> int:
-    """Submits an annotation with these choices; returns its id."""
-    return submit_labels(client, task, [(control, choices)])
+    """Submits an annotation with these choices, whose regions need no content of the task; returns its id."""
+    return submit_labels(client, unknown_content(task), [(control, choices)])
 
 
-def submit_labels(client: LabelStudioClient, task: int, labels: Sequence[tuple[ControlSchema, Sequence[Any]]]) -> int:
-    """Submits an annotation with the values of several controls; returns its id."""
+def submit_labels(
+    client: LabelStudioClient, content: TaskContent, labels: Sequence[tuple[ControlSchema, Sequence[Any]]]
+) -> int:
+    """Submits an annotation with the values of several controls; returns its id. `content`: of the task"""
     regions = [
         {"from_name": control.name, "to_name": control.source, **region}
         for control, value in labels
-        for region in kind_of(control).write_regions(tuple(value), control)
+        for region in kind_of(control).write_regions(tuple(value), control, content)
     ]
     body = {"result": regions, "lead_time": 1.0}
-    return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])
+    return int(client.call("POST", f"api/tasks/{content.task}/annotations/", body=body)["id"])
 
 
 def skip_task(client: LabelStudioClient, task: int) -> int:

@@ -95,7 +95,8 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     contents = [read_task_content(task, schema.input) for task in tasks[:MAX_ITEMS]]
     items = _as_list(body.get("annotation")) + _as_list(body.get("annotations"))
     single_task = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
-    annotations = [read_annotation(item, schema, single_task) for item in items[:MAX_ITEMS]]
+    content_of = {content.task: content for content in contents if content is not None}
+    annotations = [read_annotation(item, schema, content_of, single_task) for item in items[:MAX_ITEMS]]
     return replace(
         event,
         contents=tuple(content for content in contents if content is not None),

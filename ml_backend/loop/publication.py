@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
@@ -54,6 +55,7 @@ def publish(
         inputs.schema,
         version.name,
         context.check_lease,
+        partial(context.store.tasks.contents, context.project),
         timings,
         explores,
         context.store.clock,

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.core.arrays import Ints, Mask, Rows, content_bytes, missing_rows
+from ml_backend.core.arrays import Ints, Mask, Rows, Texts, content_bytes, missing_rows, texts_at
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
 from ml_backend.kinds.aggregation import AggregatedLabels
@@ -82,7 +82,7 @@ def load_teacher_labels(
     has the newest of these replies to its text."""
     replies, of_kind = store.questions.cached_replies(project, teacher, control), kind_of(control)
     tasks, reply_rows = _rows_of_tasks(replies, pool, control)
-    predicted = _predicted(replies, control, reply_rows)
+    predicted = _predicted(replies, control, reply_rows, store.tasks.texts_of(project, tasks))
     was_without_examples = replies.alone[reply_rows]
     # without generated texts, because the teacher knew the label that it intended for them
     is_real = pool.is_not_generated(aggregated_labels.tasks)
@@ -107,10 +107,10 @@ def load_teacher_labels(
     )
 
 
-def _predicted(replies: ReplyTable, control: ControlSchema, rows: Ints) -> Rows:
-    """(m, ...) the predictions in the replies with these rows (m,) of the table."""
+def _predicted(replies: ReplyTable, control: ControlSchema, rows: Ints, texts: Texts) -> Rows:
+    """(m, ...) the predictions in the replies with these rows (m,) of the table. `texts`: of the m tasks"""
     all_rows, contents = replies.contents(control)
-    return kind_of(control).read_replies(control, contents[np.searchsorted(all_rows, rows)])
+    return kind_of(control).read_replies(control, contents[np.searchsorted(all_rows, rows)], texts)
 
 
 def _rows_of_tasks(replies: ReplyTable, pool: PoolContents, control: ControlSchema) -> tuple[Ints, Ints]:
@@ -142,7 +142,8 @@ def expected_labels_of_texts(
     newest = {replies.keys[row]: row for row in rows.tolist()}
     labelled = [i for i, key in enumerate(keys) if key in newest]
     if labelled:
-        predicted = _predicted(replies, control, np.array([newest[keys[i]] for i in labelled], np.int64))
+        reply_rows = np.array([newest[keys[i]] for i in labelled], np.int64)
+        predicted = _predicted(replies, control, reply_rows, texts_at([texts[i] for i in labelled]))
         stored = store.stats.reliability(project, control.name)
         if stored and stored.is_of(teacher, control):
             reliability = stored.values
@@ -164,9 +165,9 @@ def no_teacher_labels(control: ControlSchema) -> TeacherLabels:
     )  # fmt: skip
 
 
-def shares(control: ControlSchema, label_shares: Sequence[Mapping[str, float]]) -> Rows:
-    """(m, c) the probabilities of m replies, each label -> probability, in the columns of the schema. A label that a
-    reply does not have gets 0 before they are normalized."""
+def shares(control: ControlSchema, texts: Sequence[str], label_shares: Sequence[Mapping[str, float]]) -> Rows:
+    """(m, c) the probabilities in the replies to m texts, each label -> probability, in the columns of the schema. A
+    label that a reply does not have gets 0 before they are normalized."""
     rows = [[shares_of_reply.get(label, 0.0) for label in control.labels] for shares_of_reply in label_shares]
     probabilities = np.array(rows, np.float32).reshape(len(rows), len(control.labels))
-    return kind_of(control).read_replies(control, probabilities)
+    return kind_of(control).read_replies(control, probabilities, texts_at(texts))

@@ -12,7 +12,7 @@ from label_studio_ml.model import LabelStudioMLBase
 from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.settings import Settings, load_settings, project_params
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import read_id, read_text, write_predictions
+from ml_backend.label_studio.serialization import read_id, task_content, write_predictions
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
@@ -102,12 +102,18 @@ class ActiveLearningBackend(LabelStudioMLBase):
             schema = read_schema(self.config or project_row.label_config, project_row.choices)
         except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
-        texts = [read_text(task, schema.input) for task in tasks]
-        rows = [row for row, text in enumerate(texts) if text.strip()]
-        task_ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
-        predictions = predictor.predict(self.project, self.config, task_ids, [texts[row] for row in rows])
+        of_rows = {
+            row: task_content(read_id(task.get("id")) or 0, task, schema.input)
+            for row, task in enumerate(tasks)
+            if isinstance(task, dict)
+        }
+        readable = {row: content for row, content in of_rows.items() if content.text.strip()}
+        contents = [*readable.values()]
+        task_ids, texts = [content.task for content in contents], [content.text for content in contents]
+        predictions = predictor.predict(self.project, self.config, task_ids, texts)
         results = [dict(empty) for _ in tasks]
-        for row, prediction in zip(rows, write_predictions(predictions, schema, version), strict=True):
+        written = write_predictions(predictions, schema, version, contents)
+        for row, prediction in zip(readable, written, strict=True):
             results[row] = {name: prediction[name] for name in ("result", "score", "model_version")}
         return results
 

@@ -7,7 +7,7 @@ from browser import CHROMIUM, browser_page, choice, submit_button
 from playwright.sync_api import Page, expect
 from running_backend import until
 
-from ml_backend.core.types import Draft, Prediction
+from ml_backend.core.types import Draft, Prediction, unknown_content
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
@@ -30,7 +30,7 @@ DRAFTS = {
 def open_drafted_task(page: Page, server: LocalLabelStudio, client: LabelStudioClient, drafts: dict[str, Draft]) -> int:
     """Shows a task with these drafts on the labelling screen. Returns its id."""
     number = create_project(client, "hidden controls", CONFIG)
-    result = write_result(Prediction(0, 0.5, drafts), read_schema(CONFIG))
+    result = write_result(Prediction(0, 0.5, drafts), read_schema(CONFIG), unknown_content(0))
     data = {"data": {"text": "a text"}, "predictions": [{"model_version": "v", "result": result}]}
     client.call("POST", f"api/projects/{number}/import", body=[data], timeout=120)
     client.change_project(number, model_version="v", show_collab_predictions=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answer_kind import ANSWER_PLUGINS
 from fake_encoder import install_plugins
+from located_answer_kind import LOCATED_ANSWER_PLUGINS
 from prediction_validation import validation_errors
 from running_backend import Backend, Project
 from texts import LABELS, messages
@@ -22,10 +22,13 @@ pytestmark = pytest.mark.e2e
 TOPICS = LABELS[:3]
 CHOICES = "".join(f'<Choice value="{topic}"/>' for topic in TOPICS)
 CONFIG = (
-    f'<View><Text name="text" value="$text"/><Choices name="topic" toName="text">{CHOICES}</Choices>'
+    f'<View><HyperText name="text" value="$text"/><Choices name="topic" toName="text">{CHOICES}</Choices>'
     '<TextArea name="remark" toName="text"/></View>'
 )
-ENTRY_POINTS = {"kind.answer": "answer_kind:ANSWER", "learner.nearest-answer": "answer_kind:NearestAnswer"}
+ENTRY_POINTS = {
+    "kind.answer": "located_answer_kind:LOCATED_ANSWER",
+    "learner.nearest-answer": "answer_kind:NearestAnswer",
+}
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Installs the other package for the processes of the backend, and its plugins for this one."""
     for name, value in install_plugins(tmp_path, ENTRY_POINTS).items():
         monkeypatch.setenv(name, value)
-    with registry.overridden(ANSWER_PLUGINS):
+    with registry.overridden(LOCATED_ANSWER_PLUGINS):
         yield
 
 
@@ -42,7 +45,7 @@ def test_its_control_is_learnt_and_drafted_beside_choices(
 ) -> None:
     truth = messages(40, TOPICS)
     project = Project(admin, create_project(admin, "answers", CONFIG), read_schema(CONFIG), {})
-    project.add(truth)
+    project.add({f"<p>{text}</p>": topic for text, topic in truth.items()})
     topic, remark = project.schema.controls
     assert (topic.kind, remark.kind) == ("choices", "answer")
     backend = make_backend()
@@ -51,8 +54,9 @@ def test_its_control_is_learnt_and_drafted_beside_choices(
     for _ in range(12):
         served = project.next()
         assert served is not None
+        assert served.content.displayed("text") == f"<p>{served.text}</p>"
         label = truth[served.text]
-        submit_labels(admin, served.task, [(topic, (label,)), (remark, (f"This is about {label}.",))])
+        submit_labels(admin, served.content, [(topic, (label,)), (remark, (f"This is about {label}.",))])
     version = backend.wait_for_queue(project, 12)
     assert all(control.learner is not None for control in version.controls.values())
     rows = project.predictions(version.name)

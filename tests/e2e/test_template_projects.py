@@ -19,7 +19,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_text
+from ml_backend.label_studio.serialization import task_content
 from ml_backend.label_studio.testing_client import ServedTask, submit_labels
 from ml_backend.rendering.status_text import status_lines
 
@@ -73,10 +73,11 @@ def annotated_projects(admin: LabelStudioClient, backend_of_templates: Backend) 
 def annotate(project: Project) -> None:
     """Submits annotations of the first tasks, with labels of all learnt controls."""
     for task in project.tasks()[:ANNOTATIONS]:
-        topic = project.truth[read_text(task, project.schema.input)]
+        content = task_content(task["id"], task, project.schema.input)
+        topic = project.truth[content.text]
         controls = enumerate(project.schema.controls)
         labels = [(control, labels_of_topic(control, place, topic)) for place, control in controls]
-        submit_labels(project.client, task["id"], labels)
+        submit_labels(project.client, content, labels)
 
 
 def labels_of_topic(control: ControlSchema, place: int, topic: str) -> list[str]:

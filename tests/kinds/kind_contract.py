@@ -26,10 +26,18 @@ from hypothesis import strategies as st
 from prediction_validation import validation_errors
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows, texts_at
+from ml_backend.core.arrays import Floats, Rows, Texts, TrainingSet, are_missing, content_bytes, missing_rows, texts_at
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
-from ml_backend.core.types import UNREADABLE_CODES, Annotation, EstimateSource, Label, LabelValue
+from ml_backend.core.types import (
+    UNREADABLE_CODES,
+    Annotation,
+    EstimateSource,
+    Label,
+    LabelValue,
+    TaskContent,
+    content_key,
+)
 from ml_backend.kinds.base import Kind, fitted_schema, kind_of, kinds_by_tag, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage.columns import label_value
@@ -49,7 +57,8 @@ class KindContract:
 
     kind     the kind
     config   a labelling configuration whose only control that can be learnt is of the kind
-    values   at least two different values of this control, as annotators may submit them
+    values   at least two different values of this control, as annotators may submit them: in tasks with the content
+             `content_of`, if that matters
     plugins  other plugins that the kind needs, such as its learner, by `<kind>.<name>`
     """
 
@@ -91,14 +100,28 @@ class KindContract:
     def _n(self) -> int:
         return TASKS_PER_VALUE * len(self.values)
 
+    @property
+    def _contents(self) -> list[TaskContent]:
+        """The content of a task for each of the values."""
+        return [self.content_of(row) for row in range(len(self.values))]
+
+    @property
+    def _texts(self) -> Texts:
+        return texts_at([content.text for content in self._contents])
+
+    def content_of(self, row: int) -> TaskContent:
+        """The content of one of n tasks, which have the values in turn. Texts of tasks with the same value have a word
+        in common."""
+        text = f"topic{row % len(self.values)} text {row}"
+        return TaskContent(row, text, content_key(text))
+
     def _target(self, control: ControlSchema, value: LabelValue) -> Any:
         target = self.kind.aggregate(control, [Label(value)])
         assert target is not None, "a value of a single annotator is a target"
         return target
 
     def _training_set(self, control: ControlSchema, vectors: Floats, targets: Rows) -> TrainingSet:
-        """Texts of tasks with the same value have a word in common."""
-        texts = texts_at([f"topic{row % len(self.values)} text {row}" for row in range(self._n)])
+        texts = texts_at([self.content_of(row).text for row in range(self._n)])
         weights = np.ones(self._n, np.float32)
         return TrainingSet(vectors, targets, weights, multiple=takes_several_labels(control), texts=texts)
 
@@ -121,17 +144,18 @@ class KindContract:
 
     def test_what_is_written_is_read_back_unchanged(self, control: ControlSchema) -> None:
         assert len({*self.values}) == len(self.values) >= 2
-        for value in self.values:
-            assert self.kind.read_label(self.kind.write_regions(value, control), control) == Label(value)
+        for value, content in zip(self.values, self._contents, strict=True):
+            regions = self.kind.write_regions(value, control, content)
+            assert self.kind.read_label(regions, control, content) == Label(value)
 
     def test_a_value_survives_the_database(self) -> None:
         for value in self.values:
             assert label_value(json.loads(json.dumps(value))) == value
 
     def test_label_studio_accepts_the_drafts_unless_its_bulk_import_drops_them(self, control: ControlSchema) -> None:
-        for value in self.values:
-            names = {"from_name": control.name, "to_name": control.source}
-            regions = [{"id": "draft", **names, **region} for region in self.kind.write_regions(value, control)]
+        for value, content in zip(self.values, self._contents, strict=True):
+            names = {"id": "draft", "from_name": control.name, "to_name": control.source}
+            regions = [names | region for region in self.kind.write_regions(value, control, content)]
             assert regions, "a value has at least one region"
             is_valid = not validation_errors(self.config, regions)
             assert is_valid != self.kind.bulk_import_drops(control)
@@ -141,7 +165,7 @@ class KindContract:
     def test_regions_of_any_shape_are_read_without_an_error(
         self, control: ControlSchema, regions: list[dict[str, Any]]
     ) -> None:
-        label = self.kind.read_label(regions, control)
+        label = self.kind.read_label(regions, control, self._contents[0])
         assert label.unread in ("", "partly", *UNREADABLE_CODES)
         assert label_value(json.loads(json.dumps(label.value))) == label.value
 
@@ -255,10 +279,12 @@ class KindContract:
     ) -> None:
         drafts = self.kind.drafts(control, predicted)
         assert len(drafts) == self._n
-        for value, confidence in filter(None, drafts):
+        for row, (value, confidence) in ((row, draft) for row, draft in enumerate(drafts) if draft):
             assert isinstance(confidence, float) and 0 <= confidence <= 1
+            content = self.content_of(row)
             if value:
-                assert self.kind.read_label(self.kind.write_regions(value, control), control).value == value
+                regions = self.kind.write_regions(value, control, content)
+                assert self.kind.read_label(regions, control, content).value == value
             assert all(isinstance(word, str) for word in self.kind.in_words(control, value))
         assert self.kind.drafts(control, missing_rows(predicted, 3)) == [None] * 3
 
@@ -359,7 +385,7 @@ class KindContract:
         replies = [self.kind.reply_of(control, value) for value in self.values]
         for reply in replies:
             jsonschema.validate(reply, reply_format.schema)
-        predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels))
+        predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels), self._texts)
         drafts = self.kind.drafts(control, predicted)
         assert [draft and draft[0] for draft in drafts] == [*self.values]
 
@@ -368,7 +394,7 @@ class KindContract:
         if reply_format is None:
             pytest.skip("a teacher is not asked about this kind")
         replies = [self.kind.reply_of(control, value) for value in self.values]
-        predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels))
+        predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels), self._texts)
         none = self.kind.as_targets(control, [])
         trusted = self.kind.reliability(control, predicted[:0], none, is_trusted=True)
         doubted = self.kind.reliability(control, predicted[:0], none, is_trusted=False)

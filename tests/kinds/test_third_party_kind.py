@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from answer_kind import ANSWER_PLUGINS, NearestAnswer
+from answer_kind import NearestAnswer
 from fake_encoder import FakeEncoder, install_plugins
 from fake_label_studio import SINGLE, WORDS, Body, FakeLabelStudio, text_about
+from located_answer_kind import LOCATED_ANSWER_PLUGINS, LocatedAnswerKind
 from patient_records import TABLE, add_patients
 from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
@@ -51,6 +52,10 @@ ALONE = f'<View><Text name="text" value="$text"/>{TEXT_AREA}'
 LABELS = (*WORDS,)
 
 
+def label_of(text: str) -> str:
+    return next(label for label, words in WORDS.items() if {*words.split()} & {*text.split()})
+
+
 class LenientLabelStudio(FakeLabelStudio):
     """A server that does not look into the values of regions."""
 
@@ -63,11 +68,19 @@ class AnsweringTeacher(ScriptedTeacher):
 
     def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         for question, answer in super()._answers(questions):
-            label = next(label for label, words in WORDS.items() if {*words.split()} & {*question.text.split()})
+            label = label_of(question.text)
             names = question.reply["properties"].keys() - {field.name for field in question.fields}
             said = dict.fromkeys(names, f"about {label}") if question.purpose == "label" else {}
             assert answer.content is not None
             yield question, Answer(question.id, {**answer.content, **said}, answer.shares, answer.calls)
+
+
+class ComparingAnswerKind(LocatedAnswerKind):
+    """Fails unless each reply is about its text."""
+
+    def read_replies(self, control: ControlSchema, replies: Rows, texts: Texts) -> Rows:
+        assert replies.tolist() == [f"about {label_of(text)}" for text in texts(np.arange(len(replies)))]
+        return super().read_replies(control, replies, texts)
 
 
 class ComparingNearestAnswer(NearestAnswer):
@@ -91,7 +104,8 @@ def assert_same_tasks(vectors: Floats, texts: Texts | None) -> None:
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
     """Adds the plugins of the other package, whose learner reads texts."""
-    with registry.overridden({**ANSWER_PLUGINS, "learner.nearest-answer": ComparingNearestAnswer}):
+    compared = {"kind.answer": ComparingAnswerKind(), "learner.nearest-answer": ComparingNearestAnswer}
+    with registry.overridden({**LOCATED_ANSWER_PLUGINS, **compared}):
         yield
 
 
@@ -324,7 +338,7 @@ def test_its_learner_reads_records_as_text(
         server.annotate_with(
             task, [{"from_name": name, "value": {key: [value]}} for name, (key, value) in regions.items()]
         )
-    with registry.overridden(ANSWER_PLUGINS):  # an explanation changes the vectors, and not the texts
+    with registry.overridden(LOCATED_ANSWER_PLUGINS):  # an explanation changes the vectors, and not the texts
         run_round(make_round(server))
         assert {name: control.learner for name, control in active(store).controls.items()} == {"label": 1, REMARK: 1}
         assert {*drafts(server, REMARK).values()} <= {"is ill: yes", "is ill: no"}

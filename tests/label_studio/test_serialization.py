@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from malformed_requests import any_json
 from schemas import by_control, chosen, labelled, text_schema
 
-from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, content_key
+from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, content_key, unknown_content
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
     MAX_TEXT_CHARACTERS,
@@ -125,10 +125,10 @@ def test_a_very_long_text_is_cut() -> None:
 def test_an_annotation_is_read_as_label_studio_sends_it(capture: Capture) -> None:
     body = capture("10_annotation_created")["requests_to_ml"][0]["json"]
     schema = read_schema(body["project"]["label_config"])
-    assert read_annotation(body["annotation"], schema) == Annotation(
+    assert read_annotation(body["annotation"], schema, {}) == Annotation(
         3, 13, 1, labelled("neg"), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2
     )
-    skipped = read_annotation(capture("13_")["requests_to_ml"][0]["json"]["annotation"], schema)
+    skipped = read_annotation(capture("13_")["requests_to_ml"][0]["json"]["annotation"], schema, {})
     assert skipped == Annotation(4, 14, 1, cancelled=True, updated_at="2026-11-22T00:37:46.945440Z")
 
 
@@ -150,25 +150,25 @@ def annotation(**values: Any) -> dict[str, Any]:
 def test_only_regions_of_the_control_count_and_a_choice_once() -> None:
     region = annotation()["result"][0]
     other = {**region, "from_name": "mood", "value": {"choices": ["sad"]}}
-    read = read_annotation(annotation(result=[other, region, region, {"id": "relation"}, "x", None]), SCHEMA)
+    read = read_annotation(annotation(result=[other, region, region, {"id": "relation"}, "x", None]), SCHEMA, {})
     assert read is not None
     assert chosen(read) == ("fruit",)
 
 
 def test_the_annotator_and_the_task_may_be_objects_or_missing() -> None:
-    full = read_annotation(annotation(completed_by={"id": 9}, task={"id": 8}), SCHEMA)
-    bare = read_annotation(annotation(completed_by=None, task=None), SCHEMA, 7)
+    full = read_annotation(annotation(completed_by={"id": 9}, task={"id": 8}), SCHEMA, {})
+    bare = read_annotation(annotation(completed_by=None, task=None), SCHEMA, {}, 7)
     assert full is not None
     assert bare is not None
     assert (full.annotator, full.task) == (9, 8)
     assert (bare.annotator, bare.task) == (None, 7)
-    assert read_annotation(annotation(task=None), SCHEMA) is None
-    assert read_annotation(annotation(id=None), SCHEMA) is None
+    assert read_annotation(annotation(task=None), SCHEMA, {}) is None
+    assert read_annotation(annotation(id=None), SCHEMA, {}) is None
 
 
 @pytest.mark.parametrize("lead_time", [-1, float("nan"), float("inf"), "3", None, [1], 10**400])
 def test_an_impossible_lead_time_is_none(lead_time: object) -> None:
-    read = read_annotation(annotation(lead_time=lead_time), SCHEMA)
+    read = read_annotation(annotation(lead_time=lead_time), SCHEMA, {})
     assert read is not None
     assert read.lead_time is None
 
@@ -189,7 +189,7 @@ def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> No
     read_id(value)
     read_project_id(value)
     example = read_task_content(value, SCHEMA.input)
-    read = read_annotation(value, SCHEMA, 1)
+    read = read_annotation(value, SCHEMA, {}, 1)
     examples, annotations = read_tasks(value if isinstance(value, list) else [value], SCHEMA)
     assert_storable([*([example] if example else []), *examples], [*([read] if read else []), *annotations])
 
@@ -213,7 +213,7 @@ def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> N
         16, 0.12, by_control(Draft(("pos",), 0.87654321, "learner")), "cluster 3, uncertainty 0.20 (v1)"
     )
     schema = text_schema(("pos", "neg", "neu"))
-    [row] = write_predictions([prediction], schema, "v1")
+    [row] = write_predictions([prediction], schema, "v1", [unknown_content(1)])
     taken = capture("25_prediction_create")["ls_response"]
     assert row.keys() <= taken.keys()
     assert (row["task"], row["score"], row["model_version"]) == (16, 0.12, "v1")
@@ -226,20 +226,22 @@ def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> N
 def test_a_prediction_is_valid_to_label_studios_own_checker() -> None:
     from label_studio_sdk.label_interface.interface import LabelInterface
 
-    rows = write_predictions([Prediction(1, 0.5, by_control(Draft(("fruit",), 0.5, "teacher")), "why")], SCHEMA, "v1")
+    rows = write_predictions(
+        [Prediction(1, 0.5, by_control(Draft(("fruit",), 0.5, "teacher")), "why")], SCHEMA, "v1", [unknown_content(1)]
+    )
     for row in rows:
         assert LabelInterface(SINGLE).validate_prediction(row)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("draft", [None, Draft((), 0.9, "learner")])
 def test_a_prediction_without_choices_has_no_region(draft: Draft | None) -> None:
-    [row] = write_predictions([Prediction(1, 0.5, by_control(draft))], SCHEMA, "v1")
+    [row] = write_predictions([Prediction(1, 0.5, by_control(draft))], SCHEMA, "v1", [unknown_content(1)])
     assert row["result"] == []
 
 
 @given(score=st.floats(allow_nan=False), confidence=st.floats(0, 1))
 def test_any_score_is_written_as_one_that_label_studio_keeps(score: float, confidence: float) -> None:
     draft = Draft(("fruit",), float(np.float32(confidence)), "learner")
-    [row] = write_predictions([Prediction(1, score, by_control(draft))], SCHEMA, "v1")
+    [row] = write_predictions([Prediction(1, score, by_control(draft))], SCHEMA, "v1", [unknown_content(1)])
     assert 0 <= row["score"] <= 1
     assert json.loads(json.dumps(row, allow_nan=False)) == row

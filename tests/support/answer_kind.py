@@ -33,7 +33,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.ports import Learner
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Label, LabelValue
+from ml_backend.core.types import Label, LabelValue, TaskContent
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, ReplyFormat
 from ml_backend.kinds.tag_attributes import is_conditional, is_required
 
@@ -75,7 +75,7 @@ class AnswerKind(Kind[ControlSchema]):
     def describe_control(self, control: ControlSchema) -> str:
         return "a text"
 
-    def read_label(self, regions: Sequence[Mapping[str, Any]], control: ControlSchema) -> Label:
+    def read_label(self, regions: Sequence[Mapping[str, Any]], control: ControlSchema, content: TaskContent) -> Label:
         if not regions:
             return Label((), "empty")
         value = regions[0].get("value")
@@ -84,7 +84,7 @@ class AnswerKind(Kind[ControlSchema]):
             return Label((), "shape")
         return Label((texts[0],)) if texts and texts[0] else Label((), "empty")
 
-    def write_regions(self, value: LabelValue, control: ControlSchema) -> list[dict[str, Any]]:
+    def write_regions(self, value: LabelValue, control: ControlSchema, content: TaskContent) -> list[dict[str, Any]]:
         return [{"type": "textarea", "value": {"text": list(value)}}] if value else []
 
     def aggregate(self, control: ControlSchema, labels: Sequence[Label]) -> str | None:
@@ -150,7 +150,7 @@ class AnswerKind(Kind[ControlSchema]):
     def reply_of(self, control: ControlSchema, value: LabelValue) -> Any:
         return value[0]
 
-    def read_replies(self, control: ControlSchema, replies: Rows) -> Rows:
+    def read_replies(self, control: ControlSchema, replies: Rows, texts: Texts) -> Rows:
         return object_rows([(str(reply), 1.0) for reply in replies])
 
     def reliability(self, control: ControlSchema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:

@@ -21,7 +21,7 @@ def settle(server: FakeLabelStudio, store: Store, page_tasks: int = PAGE_TASKS) 
 
 def server_annotations(server: FakeLabelStudio, schema: ProjectSchema) -> list[Annotation]:
     """The annotations of the server, in the order of their ids."""
-    annotations = (read_annotation(body, schema) for body in server.annotations())
+    annotations = (read_annotation(body, schema, {}) for body in server.annotations())
     return sorted((annotation for annotation in annotations if annotation), key=lambda annotation: annotation.id)
 
 

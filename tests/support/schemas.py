@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ml_backend.core.schema import ChoicesSchema, ControlSchema, InputSpec, ProjectSchema
-from ml_backend.core.types import Annotation, Label
+from ml_backend.core.types import Annotation, Label, unknown_content
 from ml_backend.evaluation.metrics import RowScorer
 from ml_backend.kinds.choices.scoring import row_scorer
 from ml_backend.label_studio.serialization import read_label
@@ -44,7 +44,7 @@ def scorer(*, multiple: bool = False) -> RowScorer:
 def read_only(result: Any, schema: ProjectSchema) -> tuple[tuple[str, ...], str]:
     """The value that is read for the only control in the result of an annotation, and the code if it is unread."""
     [control] = schema.controls
-    label = read_label(result, control, schema.control_names)
+    label = read_label(result, control, schema.control_names, unknown_content(1))
     return label.value, label.unread
 
 

@@ -13,10 +13,18 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Tensors, are_missing
+from ml_backend.core.arrays import Floats, Mask, Tensors, Texts, are_missing
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import MAX_LABELS, ChoicesSchema
-from ml_backend.core.types import LABEL_PATH_SEPARATOR, Annotation, Estimate, EstimateSource, Label, LabelValue
+from ml_backend.core.types import (
+    LABEL_PATH_SEPARATOR,
+    Annotation,
+    Estimate,
+    EstimateSource,
+    Label,
+    LabelValue,
+    TaskContent,
+)
 from ml_backend.evaluation.group_metrics import class_balance
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import decide_labels, f1_scores
@@ -68,10 +76,10 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def describe_control(self, control: ChoicesSchema) -> str:
         return f"{'several choices' if control.multiple else 'one choice'} out of {len(control.labels)}"
 
-    def read_label(self, regions: Sequence[Mapping[str, Any]], control: ChoicesSchema) -> Label:
+    def read_label(self, regions: Sequence[Mapping[str, Any]], control: ChoicesSchema, content: TaskContent) -> Label:
         return values.read_label(regions, control)
 
-    def write_regions(self, value: LabelValue, control: ChoicesSchema) -> list[dict[str, Any]]:
+    def write_regions(self, value: LabelValue, control: ChoicesSchema, content: TaskContent) -> list[dict[str, Any]]:
         return [values.write_region_value(value, control)] if value else []
 
     def bulk_import_drops(self, control: ChoicesSchema) -> bool:
@@ -288,7 +296,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def reply_of(self, control: ChoicesSchema, value: LabelValue) -> Any:
         return list(value) if control.multiple else value[0]
 
-    def read_replies(self, control: ChoicesSchema, replies: Floats) -> Floats:
+    def read_replies(self, control: ChoicesSchema, replies: Floats, texts: Texts) -> Floats:
         return teacher_replies.normalized(replies, control)
 
     def reliability(self, control: ChoicesSchema, predicted: Floats, targets: Floats, *, is_trusted: bool) -> Doubles:

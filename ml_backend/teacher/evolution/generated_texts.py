@@ -178,7 +178,7 @@ def pseudo_labels_of_texts(
     not hold for another teacher, so the texts of other teachers are left out."""
     rounds = read_rounds(store, project_row.id, control=control.name, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
-    probabilities = shares(control, [text.shares for text in texts])
+    probabilities = shares(control, [text.text for text in texts], [text.shares for text in texts])
     targets = kind_of(control).expected(control, probabilities, teacher_labels.distillation_reliability)
     return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
 

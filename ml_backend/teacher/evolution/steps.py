@@ -184,7 +184,7 @@ def labelled(
         field = next((field for field in question.fields if field.name == control.name), question.fields[0])
         probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
-        [draft] = kind_of(control).drafts(control, shares(control, [probability_of]))
+        [draft] = kind_of(control).drafts(control, shares(control, [text.text], [probability_of]))
         labels = draft[0] if draft else ()
         refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not labels):

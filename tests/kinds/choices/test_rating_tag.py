@@ -9,7 +9,7 @@ from prediction_validation import validation_errors
 from schemas import as_choices, by_control, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
-from ml_backend.core.types import Draft, Prediction
+from ml_backend.core.types import Draft, Prediction, unknown_content
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
 
@@ -71,7 +71,9 @@ def test_a_task_without_a_rating_is_not_learnt_from() -> None:
 
 def test_a_draft_is_written_as_label_studio_stores_a_rating() -> None:
     schema = read_schema(config())
-    [drafted] = write_result(Prediction(1, 0.5, by_control(Draft(("4",), 0.9, "learner"), "stars")), schema)
+    [drafted] = write_result(
+        Prediction(1, 0.5, by_control(Draft(("4",), 0.9, "learner"), "stars")), schema, unknown_content(1)
+    )
     assert (drafted["type"], drafted["value"]) == ("rating", {"rating": 4})
     assert read_only([drafted], schema) == (("4",), "")
     assert validation_errors(config(), [drafted]) == []

@@ -10,7 +10,7 @@ from schemas import as_choices, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import MAX_LABELS
-from ml_backend.core.types import Draft, Prediction
+from ml_backend.core.types import Draft, Prediction, unknown_content
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
@@ -114,7 +114,7 @@ def test_a_path_is_not_read_as_a_label_of_a_flat_taxonomy() -> None:
 def test_a_draft_has_the_deepest_paths_and_none_without_its_ancestors(labels: list[str], written: Any) -> None:
     schema = read_schema(config())
     [drafted] = write_result(
-        Prediction(1, 0.5, {schema.controls[0].name: Draft(tuple(labels), 0.9, "learner")}), schema
+        Prediction(1, 0.5, {schema.controls[0].name: Draft(tuple(labels), 0.9, "learner")}), schema, unknown_content(1)
     )
     assert (drafted["type"], drafted["value"]) == ("taxonomy", {"taxonomy": written})
     assert validation_errors(config(), [drafted]) == []

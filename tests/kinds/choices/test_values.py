@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from malformed_requests import any_json
 from schemas import by_control, read_only
 
-from ml_backend.core.types import UNREADABLE_CODES, Draft, Prediction
+from ml_backend.core.types import UNREADABLE_CODES, Draft, Prediction, unknown_content
 from ml_backend.kinds.choices.values import write_region_value
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, write_result
@@ -125,7 +125,7 @@ def test_an_empty_annotation_of_a_required_control_is_not_read() -> None:
 
 def test_a_skip_has_no_code() -> None:
     skip = {"id": 1, "task": 2, "was_cancelled": True, "result": []}
-    annotation = read_annotation(skip, SINGLE)
+    annotation = read_annotation(skip, SINGLE, {})
     assert annotation is not None and annotation.cancelled and not annotation.labels
 
 
@@ -140,7 +140,9 @@ def test_a_skip_has_no_code() -> None:
 )
 def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, labels: list[str], written: Any) -> None:
     assert write_region_value(labels, schema.controls[0]) == {"type": "choices", "value": {"choices": written}}
-    [drafted] = write_result(Prediction(1, 0.5, by_control(Draft(tuple(labels), 0.9, "learner"))), schema)
+    [drafted] = write_result(
+        Prediction(1, 0.5, by_control(Draft(tuple(labels), 0.9, "learner"))), schema, unknown_content(1)
+    )
     assert drafted["value"] == {"choices": written}
     assert read_only([drafted], schema) == (tuple(labels), "")
 
