@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.data import TextSet
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors, TrainingSet
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ChoicesSchema, ProjectSchema
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions, label_phrases
 
 BUDGETS = (50, 100, 200, 385)
@@ -36,7 +36,9 @@ class Bench:
     def distil(self, rows: Ints, targets: Floats, cues: PseudoLabels | None = None) -> Priors:
         """Returns the priors from the teacher's labels `targets` of rows, and from cues (see `cues`), if any."""
         taught = PseudoLabels(self.x[rows], targets, np.ones(len(rows), np.float32))
-        return self.learner.distil(DistillationData(taught, cues or self.nothing, self.x), multiple=False, seed=0)
+        return self.learner.distil(
+            DistillationData(taught, cues or self.nothing, self.x, ChoicesSchema("", "")), seed=0
+        )
 
     def named(self) -> Priors:
         """Returns the priors of a project without a teacher, distilled from the names of the labels."""
@@ -51,7 +53,7 @@ class Bench:
     def fit(self, rows: Ints, priors: Priors, seed: int, targets: Floats | None = None) -> float:
         """Fits a learner on the gold labels, or on `targets`. Returns the accuracy on the test rows in percent."""
         t = self.one_hot[self.y[rows]] if targets is None else targets
-        train = TrainingSet(self.x[rows], t, np.ones(len(rows), np.float32), multiple=False, priors=priors)
+        train = TrainingSet(self.x[rows], t, np.ones(len(rows), np.float32), ChoicesSchema("", ""), priors=priors)
         return self.right(self.learner.fit(train, seed).tensors)
 
     def right(self, tensors: Tensors) -> float:

@@ -25,6 +25,7 @@ from benchmarks.laat import Table
 from benchmarks.tables import TABLES
 from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
+from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.base import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
@@ -60,9 +61,12 @@ def simulated(t: Table, seeds: int) -> Curves:
     priors = {
         has_scores: registry.learner("tabular").distil(
             DistillationData(
-                nothing, nothing, x, Attributions(np.stack([0 * t.scores, has_scores * t.scores]), t.width)
+                nothing,
+                nothing,
+                x,
+                ChoicesSchema("", ""),
+                Attributions(np.stack([0 * t.scores, has_scores * t.scores]), t.width),
             ),
-            False,
             0,
         )
         for has_scores in (False, True)

@@ -151,7 +151,9 @@ def report(structured: StructuredSet, seeds: int) -> str:
         order = np.random.default_rng(seed).permutation(len(vectors))
         for n in SIZES:
             rows = np.sort(order[:n])
-            train = TrainingSet(vectors[rows], targets[rows], np.ones(n, np.float32), control.multiple)
+            train = TrainingSet(
+                vectors[rows], targets[rows], np.ones(n, np.float32), ChoicesSchema("", "", multiple=control.multiple)
+            )
             probabilities = learner.predict(learner.fit(train, seed).tensors, test_vectors)
             for drafter, draft in drafters.items():
                 drafts = draft(probabilities)

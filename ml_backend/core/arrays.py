@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.schema import ControlSchema
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -107,12 +109,14 @@ class DistillationData:
     labels         tasks that the teacher has labelled
     label_phrases  phrases that describe labels; the weight of the most reliable phrase is 1
     pool           (p, d) vectors of tasks, labelled or not
+    control        with the properties that a fit depends on
     attributions   of the columns of records, None for texts
     """
 
     labels: PseudoLabels
     label_phrases: PseudoLabels
     pool: Floats
+    control: ControlSchema
     attributions: Attributions | None = None
 
 
@@ -124,7 +128,7 @@ class TrainingSet:
     targets               (n, ...) of the kind of label. Of choices, (n, c) float32 in [0, 1]: a distribution for a
                           single choice, a probability per label for several
     weights               (n,) float32 >= 0, the weight of each row in the fit
-    multiple              of choices, whether several labels may hold at once
+    control               with the properties that a fit depends on
     earlier               (n, ...) or None: the targets that the serving learner was fitted on, missing in rows that it
                           did not have. For the promotion gate, the learner cross-validates a fit on them and the new
                           fit, on the same folds
@@ -141,7 +145,7 @@ class TrainingSet:
     vectors: Floats
     targets: Rows
     weights: Floats
-    multiple: bool = False
+    control: ControlSchema
     earlier: Rows | None = None
     earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)

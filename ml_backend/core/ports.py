@@ -132,7 +132,7 @@ class Learner(Protocol):
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits, calibrates and cross-validates on at least one row. Deterministic for a seed."""
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Priors that need no annotation, by name: the candidates of `TrainingSet.priors`. Empty without data.
 
         Takes seconds, so it does not run in a round: it runs beside the rounds when new teacher labels have come.

@@ -13,6 +13,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
 from ml_backend.demo.texts import DemoTask
+from ml_backend.kinds.base import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool import feature_space
@@ -80,7 +81,7 @@ class HeldOutEvaluator:
         accuracies = []
         for vectors, tasks in self._orders:
             targets = _targets(control, tasks[:n])
-            train = TrainingSet(vectors[:n], targets, np.ones(n, np.float32), multiple=False, priors=priors)
+            train = TrainingSet(vectors[:n], targets, np.ones(n, np.float32), fitted_schema(control), priors=priors)
             if len(np.unique(targets.argmax(axis=1))) > 1:
                 fit = learner.fit(train, seed=0)
                 accuracies.append(self._accuracy(control, learner.predict(fit.tensors, self._vectors)))
@@ -91,7 +92,9 @@ class HeldOutEvaluator:
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
             attributions = feature_scores.attributions(self._project_row, self._encoder, control)
-        return distillation.distil_names(label_names, self._learner_name(), vectors, False, self._project, attributions)
+        return distillation.distil_names(
+            label_names, self._learner_name(), vectors, control, self._project, attributions
+        )
 
     def _learner_name(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)

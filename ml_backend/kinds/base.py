@@ -13,6 +13,7 @@ subclass of `Kind`. No other part of Apprentice changes for a new kind.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -392,6 +393,12 @@ def fitted_schema(control: ControlSchema) -> ControlSchema:
     """The control with the properties that a fit depends on, and no others."""
     fitted: ControlSchema = kind_of(control).fitted_schema(kind_of(control).fit_document(control))
     return fitted
+
+
+def fit_properties(control: ControlSchema) -> dict[str, Any]:
+    """The kind of a control and its `Kind.fit_document`, as they are after they were stored as JSON."""
+    properties: dict[str, Any] = json.loads(json.dumps(kind_of(control).fit_document(control)))
+    return {"kind": control.kind, **properties}
 
 
 def learner_name(control: ControlSchema, setting: str) -> str:

@@ -29,7 +29,7 @@ from ml_backend.core.arrays import (
     missing_rows,
 )
 from ml_backend.core.ports import Learner, predict_rows
-from ml_backend.core.schema import ControlSchema, takes_several_labels
+from ml_backend.core.schema import ControlSchema
 from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
@@ -99,7 +99,7 @@ class TrainingSnapshot:
             vectors=vectors,
             targets=self.targets,
             weights=np.ones(len(self.targets), np.float32),
-            multiple=takes_several_labels(self.control),
+            control=self.control,
             priors=priors,
             prior_selection_mask=prior_selection_mask,
             texts=texts,

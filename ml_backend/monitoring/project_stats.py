@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Ints
-from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import EstimateSource
 from ml_backend.kinds.aggregation import AggregatedLabels
+from ml_backend.kinds.base import fit_properties
 from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement
@@ -89,9 +90,7 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
         "tasks_revision": pool.revision,
     }
     reliabilities = {
-        control.name: StoredReliability(
-            labels.teacher, control.labels, takes_several_labels(control), labels.draft_reliability
-        )
+        control.name: StoredReliability(labels.teacher, fit_properties(control), labels.draft_reliability)
         for control in schema.controls
         if (labels := teacher_labels.get(control.name)) and len(labels.tasks)
     }

@@ -12,11 +12,12 @@ import numpy as np
 
 from ml_backend import __version__
 from ml_backend.core import registry
-from ml_backend.core.arrays import TrainingSet
+from ml_backend.core.arrays import TrainingSet, are_missing, texts_at
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Remark, content_key
+from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.export import Export, make_export, read_content
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
@@ -169,8 +170,8 @@ class Simulator:
         file = self._config.out / CURVES
         with readable_errors(self._config.out):
             finished = {(measurement.strategy, measurement.seed) for measurement in read_csv(file)}
-        eye = np.eye(2, dtype=np.float32)  # a first fit imports libraries, which is not part of the seconds of a round
-        registry.learner(self._plan.options.learner).fit(TrainingSet(eye, eye, np.ones(2, np.float32), False), seed=0)
+        for control in self._controls:
+            self._fit_once(control)
         runs = [(name, seed) for seed in range(self._config.seeds) for name in self._strategies]
         done, labels = len(finished.intersection(runs)), self._plan.budget
         for name, seed in runs:
@@ -234,6 +235,16 @@ class Simulator:
         cache = Vectors(folder)  # opened again to read what the next call will read
         return LabelledPool(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
 
+    def _fit_once(self, control: ControlSchema) -> None:
+        """Fits the learner of a control on two tasks, because a first fit imports libraries, which is not part of the
+        seconds of a round."""
+        targets = self._tasks.targets[control.name]
+        rows = np.flatnonzero(~are_missing(targets))[:2]
+        texts = texts_at([self._tasks.texts[row] for row in rows])
+        weights = np.ones(len(rows), np.float32)
+        train = TrainingSet(self._tasks.vectors[rows], targets[rows], weights, fitted_schema(control), texts=texts)
+        kind_of(control).learner(control, learner_name(control, self._plan.options.learner)).fit(train, seed=0)
+
     def _measure(self, name: str, seed: int) -> Iterator[Measurement]:
         """One run of a strategy or a teacher arm."""
         plan, pool, test = self._begin_repetition(seed)
@@ -254,7 +265,7 @@ class Simulator:
             plugin = self._plan.options.learner
             priors = {
                 control.name: distillation.distil_names(
-                    self._names[control.name], plugin, pool.vectors, takes_several_labels(control), seed,
+                    self._names[control.name], plugin, pool.vectors, control, seed,
                     self._attributions.get(control.name),
                 )
                 for control in self._controls

@@ -403,7 +403,6 @@ stats = Table(
 confusion = _control_table(
     "confusion",
     Column("teacher", PortableText, nullable=False),
-    Column("labels", JSON, nullable=False),
-    Column("multiple", Boolean, nullable=False),
+    Column("properties", JSON, nullable=False),  # of the control, on which a fit depends
     Column("matrix", LargeBinary, nullable=False),  # float64, row by row
 )

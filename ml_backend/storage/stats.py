@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.storage.database import Database
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import confusion as confusion_table
@@ -19,20 +18,15 @@ from ml_backend.storage.schema import stats as table
 
 @dataclass(frozen=True, slots=True)
 class StoredReliability:
-    """The `Kind.reliability` of a teacher for a control with these labels.
+    """The `Kind.reliability` of a teacher for a control.
 
-    values  a row for each label, or (k,) without labels
+    control  the properties of the control, see `kinds.base.fit_properties`
+    values   of any shape; (k,) as they are read from the database
     """
 
     teacher: str
-    labels: tuple[str, ...]
-    multiple: bool
+    control: Mapping[str, Any]
     values: npt.NDArray[np.float64]
-
-    def is_of(self, teacher: str, control: ControlSchema) -> bool:
-        """Whether it is that of this teacher for a control as it is now."""
-        properties = (self.teacher, self.labels, self.multiple)
-        return properties == (teacher, control.labels, takes_several_labels(control))
 
 
 class Stats:
@@ -60,7 +54,7 @@ class Stats:
             for control, reliability in reliabilities.items():
                 values = {
                     "project": project, "control": control, "teacher": reliability.teacher,
-                    "labels": list(reliability.labels), "multiple": reliability.multiple,
+                    "properties": reliability.control,
                     "matrix": np.ascontiguousarray(reliability.values, "<f8").tobytes(),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
@@ -83,6 +77,4 @@ class Stats:
             row = connection.execute(query).first()
         if row is None:
             return None
-        values = np.frombuffer(row.matrix, "<f8")
-        values = values.reshape(len(row.labels), -1) if row.labels else values
-        return StoredReliability(row.teacher, tuple(row.labels), row.multiple, values)
+        return StoredReliability(row.teacher, row.properties, np.frombuffer(row.matrix, "<f8"))

@@ -8,6 +8,7 @@ rounds makes the artifact, and each round loads it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -15,12 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask, PseudoLabels, Tensors
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.schema import ControlSchema, compares_pair, takes_several_labels
-from ml_backend.kinds.base import kind_of
+from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.base import fit_properties, fitted_schema, kind_of, learner_name
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -47,35 +47,33 @@ TAUGHT_KEYS = "taught"
 
 @dataclass(frozen=True, slots=True)
 class DistillationOrigin:
-    """Describes the data that a prior was made of, and the learners that can use the prior: those with the same plugin,
-    vector space, labels and value of `multiple`. The database stores an origin as JSON under the names of these fields.
+    """Describes the data that a prior was made of, and the learners that can use the prior: those with the same plugin
+    and vector space, for a control with the same properties. The database stores an origin as JSON under the names of
+    these fields.
 
     plugin    the name of the learner
     space     the name of the vector space
+    control   the properties of the control that a fit depends on, see `fit_properties`
     taught    number of pseudo-labels: teacher labels that were distilled, and texts that the teacher wrote
     cues      number of phrases that describe labels, and of columns of records with scores
     pool      number of vectors of the pool
     compared  number of teacher labels whose tasks the annotators have annotated
     wording   digest of the phrases and of the scores, which people may edit
-    multiple  whether several labels may hold at once; None: made by an earlier release, which did not store it
-    antisymmetric  as in `ChoicesSchema`
     """
 
     plugin: str
     space: str
-    labels: tuple[str, ...]
+    control: Mapping[str, Any]
     taught: int
     cues: int
     pool: int
     compared: int
     wording: str = ""
-    multiple: bool | None = None
-    antisymmetric: bool = False
 
     def is_due(self, old: DistillationOrigin | None, idle: bool) -> bool:
         """Whether a prior should be made of the data that this origin describes, to replace the prior of origin `old`,
         None if there is none. `idle`: the teacher has no open question."""
-        if old is None or self.learner_key != old.learner_key or self.wording != old.wording:
+        if old is None or not old.is_for(self.plugin, self.space, self.control) or self.wording != old.wording:
             return True
         if old.taught and not self.taught and self.compared <= old.compared:
             return False  # the teacher was switched off: keeps the prior from its labels, which are still valid
@@ -83,16 +81,15 @@ class DistillationOrigin:
         has_grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return has_grown or (idle and self.taught > old.taught)
 
-    @property
-    def learner_key(self) -> tuple[object, ...]:
-        """Identifies the learners that can use the prior."""
-        return self.plugin, self.space, self.labels, self.multiple, self.antisymmetric
+    def is_for(self, plugin: str, space: str, control: Mapping[str, Any]) -> bool:
+        """Whether a learner can use the prior. `control`: as the field"""
+        return (self.plugin, self.space, self.control) == (plugin, space, control)
 
 
 def origin_of(project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:
     """The origin of a control's prior, None if the control has no prior."""
     origin: dict[str, Any] | None = project_row.distillations.get(control.name, {}).get("made_of")
-    return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
+    return DistillationOrigin(**origin) if origin else None
 
 
 def usable_origin(store: Store, project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:
@@ -168,14 +165,12 @@ def collect_distillation_input(
     origin = DistillationOrigin(
         plugin,
         pool.space,
-        control.labels,
+        fit_properties(control),
         taught=len(targets),
         cues=len(phrases.texts) + scored_fields,
         pool=int(pool.encoded.sum()),
         compared=teacher_labels.compared,
         wording=fields_digest + phrases_digest,
-        multiple=takes_several_labels(control),
-        antisymmetric=compares_pair(control),
     )
     return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
@@ -184,9 +179,9 @@ def distil(data: DistillationInput, control: ControlSchema, encoder: Encoder, se
     """Distils the priors of a control's learner; returns the tensors of each prior, by the prior's name. Takes
     seconds."""
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
-    distillation_data = DistillationData(data.taught, cues, data.pool.encoded_view().vectors, data.attributions)
-    learner = kind_of(control).learner(control, data.origin.plugin)
-    return learner.distil(distillation_data, takes_several_labels(control), seed)
+    vectors = data.pool.encoded_view().vectors
+    distillation_data = DistillationData(data.taught, cues, vectors, fitted_schema(control), data.attributions)
+    return kind_of(control).learner(control, data.origin.plugin).distil(distillation_data, seed)
 
 
 def pseudo_labels_of_names(control: ControlSchema, encoder: Encoder) -> PseudoLabels:
@@ -208,18 +203,19 @@ def _phrases(cues: LabelDescriptions, control: ControlSchema, record_encoder: Re
 
 
 def distil_names(
-    names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int,
+    names: PseudoLabels, setting: str, vectors: Floats, control: ControlSchema, seed: int,
     attributions: Attributions | None = None,
 ) -> dict[str, Tensors]:  # fmt: skip
-    """Distils the priors of a project without a teacher; returns the tensors of each prior, by the prior's name. Takes
+    """Distils the priors of a control without a teacher; returns the tensors of each prior, by the prior's name. Takes
     seconds.
 
     names         the result of `pseudo_labels_of_names`
+    setting       the setting `learner`
     vectors       (n, d) the vectors of the pool
     attributions  the scores of the fields of records
     """
-    data = DistillationData(_empty_like(names), names, vectors, attributions)
-    return registry.learner(plugin).distil(data, multiple, seed)
+    data = DistillationData(_empty_like(names), names, vectors, fitted_schema(control), attributions)
+    return kind_of(control).learner(control, learner_name(control, setting)).distil(data, seed)
 
 
 def _empty_like(pseudo_labels: PseudoLabels) -> PseudoLabels:
@@ -262,9 +258,7 @@ def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, 
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(project_row, control), project_row.distillations.get(control.name, {})
-    if origin is None or origin.learner_key != (
-        plugin, space, control.labels, takes_several_labels(control), compares_pair(control),
-    ):  # fmt: skip
+    if origin is None or not origin.is_for(plugin, space, fit_properties(control)):
         return no_priors
     try:
         tensors = store.artifacts.read(row["file"], row["sha256"])

@@ -13,7 +13,7 @@ from ml_backend.core.arrays import Ints, Mask, Rows, Texts, content_bytes, missi
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import content_key
 from ml_backend.kinds.aggregation import AggregatedLabels
-from ml_backend.kinds.base import Doubles, kind_of
+from ml_backend.kinds.base import Doubles, fit_properties, kind_of
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ReplyTable, Store
 
@@ -145,8 +145,8 @@ def expected_labels_of_texts(
         reply_rows = np.array([newest[keys[i]] for i in labelled], np.int64)
         predicted = _predicted(replies, control, reply_rows, texts_at([texts[i] for i in labelled]))
         stored = store.stats.reliability(project, control.name)
-        if stored and stored.is_of(teacher, control):
-            reliability = stored.values
+        if stored and (stored.teacher, stored.control) == (teacher, fit_properties(control)):
+            reliability = stored.values.reshape(len(control.labels), -1) if control.labels else stored.values
         else:  # no round has compared the teacher with the annotators yet
             reliability = of_kind.reliability(control, predicted[:0], out[:0], is_trusted=False)
         out[labelled] = of_kind.expected(control, predicted, reliability)

@@ -30,7 +30,7 @@ def warm(settings: Settings) -> None:
         control = ChoicesSchema("", "", ("no", "yes"))
         of_kind = kind_of(control)
         learner = of_kind.learner(control, options.learner)
-        fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
+        fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), control, targets), 0)
         all_rows = np.ones(ROWS, np.bool_)
         predictions = of_kind.predictions(control, learner.predict(fit.tensors, vectors))
         pool = Pool(vectors, predictions, ~all_rows, all_rows)

@@ -32,6 +32,7 @@ from itertools import groupby
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.bayesian_averaging import Doubles, Members, fit, linearised_evidence
 from plugins.learners.calibration import fit_calibration, linear_probabilities, probabilities
 from plugins.learners.pool_sample import pool_sample
@@ -91,15 +92,15 @@ class Laat:
         """Fits without randomness. The prior FIELDS contains the scores; without it, no belief uses scores. The fit
         names it as its prior if the trust in the scores is at least one half."""
         prior = train.priors.get(FIELDS) or _uninformative_prior(train)
-        x = np.asarray(train.vectors, np.float64)
-        heads = _heads(x, train.targets, train.weights, train.multiple, prior, self._max_size)
-        tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
+        x, multiple = np.asarray(train.vectors, np.float64), takes_several_labels(train.control)
+        heads = _heads(x, train.targets, train.weights, multiple, prior, self._max_size)
+        tensors, held_out = _calibrated(heads, train.targets, train.weights, multiple)
         earlier = None
         if train.earlier_to_validate is not None:
             has_earlier_target = ~np.isnan(train.earlier_to_validate).any(axis=1)
             targets, weights = np.nan_to_num(train.earlier_to_validate), train.weights * has_earlier_target
             _, earlier = _calibrated(
-                _heads(x, targets, weights, train.multiple, prior, self._max_size), targets, weights, train.multiple
+                _heads(x, targets, weights, multiple, prior, self._max_size), targets, weights, multiple
             )
         trusts = [
             _trust_in_scores(head, target, train.prior_selection_weights)
@@ -109,7 +110,7 @@ class Laat:
         trust = float(np.mean(trusts)) if trusts else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns the prior FIELDS: the scores (c, k, d) of the columns from k estimates, the widths (d,) of the
         columns, and the covariance (d, d) of the pool. Empty without attributions or without a pool."""
         if data.attributions is None or not len(data.pool):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import CHUNK_ROWS, probabilities
 from plugins.learners.cross_validation import split
 from plugins.learners.laat import FIELDS, Laat
@@ -35,7 +36,7 @@ class LaatPaper:
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits once on all rows and once without each fold. Nothing is calibrated, as in the paper."""
-        fold = split(train.targets, train.multiple, seed)
+        fold = split(train.targets, takes_several_labels(train.control), seed)
         prior = train.priors.get(FIELDS)
         tensors = self._trained(train, train.targets, train.weights, prior, seed)
         held_out = self._held_out(train, train.targets, train.weights, prior, fold, seed)
@@ -45,9 +46,9 @@ class LaatPaper:
             earlier = self._held_out(train, np.nan_to_num(train.earlier_to_validate), weights, prior, fold, seed)
         return Fit(tensors, held_out, earlier, FIELDS if prior else "")
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns the teacher's scores, as `laat` does."""
-        return Laat().distil(data, multiple, seed)
+        return Laat().distil(data, seed)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Returns probabilities (n, c), in numpy alone."""
@@ -90,7 +91,8 @@ class LaatPaper:
             weights[is_used],
         )
         d, c = train.vectors.shape[1], targets.shape[1]
-        pair = not train.multiple and c == 2
+        multiple = takes_several_labels(train.control)
+        pair = not multiple and c == 2
         low = x.min(axis=0) if len(x) else np.zeros(d, np.float32)
         value_range = (x.max(axis=0) if len(x) else np.ones(d, np.float32)) - low
         value_range = np.where(value_range > 0, value_range, 1.0).astype(np.float32)
@@ -107,7 +109,7 @@ class LaatPaper:
                     labels,
                     torch.from_numpy(np.asarray(row_weights, np.float32)),
                     goals,
-                    train.multiple or pair,
+                    multiple or pair,
                 )
             else:
                 for parameter in network.parameters():
@@ -115,7 +117,7 @@ class LaatPaper:
         layers = [module for module in network if isinstance(module, torch.nn.Linear)]
         tensors: Tensors = {
             "low": low.astype(np.float32), "range": value_range,
-            "multiple": np.array([train.multiple]), "pair": np.array([pair]),
+            "multiple": np.array([multiple]), "pair": np.array([pair]),
         }  # fmt: skip
         for i, layer in enumerate(layers):
             tensors[f"weight{i}"] = layer.weight.detach().numpy().T.copy()

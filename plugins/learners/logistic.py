@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import fit_calibration, linear_probabilities, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.multi_head_logistic import MANY_ROWS, Head, Heads, solve
@@ -26,8 +27,8 @@ class Logistic:
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Takes a fraction of a second at hundreds of rows. A row that cannot be held out because it is the only one
         gets the uniform distribution, as does every row when no weight is above zero."""
-        vectors = np.asarray(train.vectors, dtype=np.float32)
-        fold = split(train.targets, train.multiple, seed, FOLDS_ABOVE_MANY_ROWS if len(vectors) > MANY_ROWS else FOLDS)
+        vectors, multiple = np.asarray(train.vectors, dtype=np.float32), takes_several_labels(train.control)
+        fold = split(train.targets, multiple, seed, FOLDS_ABOVE_MANY_ROWS if len(vectors) > MANY_ROWS else FOLDS)
         folds = int(fold.max()) + 1
         weights_outside = (fold != np.arange(folds)[:, None]).astype(np.float32) * train.weights
         groups = [Heads(train.targets, np.vstack([train.weights, weights_outside]).astype(np.float32))]
@@ -39,7 +40,7 @@ class Logistic:
                 Heads(np.nan_to_num(train.earlier_to_validate), (weights_outside * has_earlier).astype(np.float32))
             )
             priors.append(_prior_in(train.earlier_tensors))
-        weights, biases = _solve_groups(vectors, groups, train.multiple, priors)
+        weights, biases = _solve_groups(vectors, groups, multiple, priors)
 
         held_out = []
         scales = []
@@ -49,16 +50,16 @@ class Logistic:
             for f, training_weights in enumerate(heads.rows[-folds:]):
                 in_fold = fold == f
                 logits[in_fold] = vectors[in_fold] @ weights[first_fold + f] + biases[first_fold + f]
-                if not train.multiple:  # a row whose label has no row outside the fold says nothing about the slope
+                if not multiple:  # a row whose label has no row outside the fold says nothing about the slope
                     row_weights[in_fold] *= heads.targets[in_fold] @ (training_weights @ heads.targets > 0)
-            slope, offset = fit_calibration(logits, heads.targets, row_weights, train.multiple)
+            slope, offset = fit_calibration(logits, heads.targets, row_weights, multiple)
             scales.append((slope, offset))
-            held_out.append(probabilities(logits * slope + offset, train.multiple))
+            held_out.append(probabilities(logits * slope + offset, multiple))
         slope, offset = scales[0]
         tensors: Tensors = {
             "weight": weights[0] * slope,
             "bias": biases[0] * slope + offset,
-            "multiple": np.array([train.multiple]),
+            "multiple": np.array([multiple]),
         }
         if prior is not None:
             tensors |= {PRIOR_WEIGHT: prior.weight, PRIOR_BIAS: prior.bias}
@@ -70,13 +71,13 @@ class Logistic:
         """Returns the prior to start from, its name, and the relative error of each prior."""
         priors = {name: Head(**tensors) for name, tensors in train.priors.items()}  # type: ignore[arg-type]
         name, scale, prior_errors = choose(
-            vectors, train.targets, train.prior_selection_weights, priors, train.multiple
+            vectors, train.targets, train.prior_selection_weights, priors, takes_several_labels(train.control)
         )
         return (priors[name].scaled(scale), name, prior_errors) if scale else (None, "", prior_errors)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns the heads of `priors.candidates`."""
-        heads = candidates(data, multiple, seed)
+        heads = candidates(data, seed)
         return {name: {"weight": head.weight, "bias": head.bias} for name, head in heads.items()}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:

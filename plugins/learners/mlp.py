@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import CHUNK_ROWS, MIN_PROBABILITY, cross_entropy, probabilities
 from plugins.learners.cross_validation import earlier_targets_nearly_equal, split
 from plugins.learners.laat import Laat
@@ -39,9 +40,9 @@ class Mlp:
         """Deterministic for a seed."""
         return with_hidden_units(train, Laat().fit(train, seed), seed)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns the prior of the linear head."""
-        return Laat().distil(data, multiple, seed)
+        return Laat().distil(data, seed)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Returns calibrated probabilities (n, c). Works in chunks, as `linear_probabilities`."""
@@ -56,7 +57,7 @@ class Mlp:
 
 def with_hidden_units(train: TrainingSet, linear: Fit, seed: int) -> Fit:
     """Adds hidden units to the fit of a linear head."""
-    fold = split(train.targets, train.multiple, seed, FOLDS)
+    fold = split(train.targets, takes_several_labels(train.control), seed, FOLDS)
     tensors, held_out = _stacked(train, train.targets, train.weights, linear.held_out, fold, seed)
     earlier = linear.held_out_earlier
     if earlier_targets_nearly_equal(train):
@@ -72,19 +73,20 @@ def _stacked(
 ) -> tuple[Tensors, Floats]:
     """Returns the units that are fitted beside a linear head with the held-out probabilities `linear_probabilities` (n,
     c), and the held-out probabilities (n, c) of both together."""
+    multiple = takes_several_labels(train.control)
     p = np.clip(linear_probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-    linear_logits = np.asarray(np.log(p) - (np.log(1 - p) if train.multiple else 0), np.float32)
+    linear_logits = np.asarray(np.log(p) - (np.log(1 - p) if multiple else 0), np.float32)
     row_weights = np.vstack([weights, *(weights * (fold != f) for f in range(FOLDS))]).astype(np.float32)
     x = np.asarray(train.vectors, np.float32)
-    units, *units_by_fold = fitted_units(x, targets, row_weights, linear_logits, train.multiple, seed)
+    units, *units_by_fold = fitted_units(x, targets, row_weights, linear_logits, multiple, seed)
     unit_logits = np.zeros_like(linear_logits)
     for f, tensors in enumerate(units_by_fold):
         unit_logits[fold == f] = unit_logits_of(tensors, x[fold == f])
     candidates = [
         linear_probabilities,
-        *(probabilities(linear_logits + np.float32(share) * unit_logits, train.multiple) for share in UNIT_SHARES[1:]),
+        *(probabilities(linear_logits + np.float32(share) * unit_logits, multiple) for share in UNIT_SHARES[1:]),
     ]
-    best = int(np.argmin([weights @ cross_entropy(candidate, targets, train.multiple) for candidate in candidates]))
+    best = int(np.argmin([weights @ cross_entropy(candidate, targets, multiple) for candidate in candidates]))
     units |= {name: np.float32(UNIT_SHARES[best]) * units[name] for name in (OUTPUT, OUTPUT_BIAS)}
     return {**units}, candidates[best]
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import probabilities
 from plugins.learners.multi_head_logistic import BIAS_SCALE, C, Head, Heads, balance, solve
 from plugins.learners.pool_sample import pool_sample
@@ -45,10 +46,10 @@ MIN_STANDARD_ERRORS = 1.0
 """A prior must be better by this many standard errors: few labels are not enough to find out that a teacher is bad."""
 
 
-def candidates(data: DistillationData, multiple: bool, seed: int) -> dict[str, Head]:
+def candidates(data: DistillationData, seed: int) -> dict[str, Head]:
     """Returns the heads fitted to the label phrases alone ("cues"), to the teacher's labels alone ("labels"), and to
     both ("labels and cues"), where there are any. Takes seconds."""
-    random = np.random.default_rng(seed)
+    random, multiple = np.random.default_rng(seed), takes_several_labels(data.control)
     pool = pool_sample(data.pool, random)
     labels, cues = data.labels, data.label_phrases
     heads: dict[str, Head] = {}

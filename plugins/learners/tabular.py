@@ -17,6 +17,7 @@ import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.core.ports import Learner
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
@@ -77,9 +78,9 @@ class Tabular:
         trust = fits[FIELDS].trust if FIELDS in fits else None
         return replace(fits[chosen], tensors=tensors, prior_errors=prior_errors, trust=trust)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns the scores of the fields, and the heads of the teacher's labels."""
-        return {**Laat().distil(data, multiple, seed), **Logistic().distil(data, multiple, seed)}
+        return {**Laat().distil(data, seed), **Logistic().distil(data, seed)}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Returns calibrated probabilities (n, c)."""
@@ -89,7 +90,7 @@ class Tabular:
     def _is_small_enough_for_laat(self, train: TrainingSet) -> bool:
         """Returns whether LAAT takes no longer than a round may."""
         (n, d), c = train.vectors.shape, train.targets.shape[1]
-        return n * d * (1 if c == 2 and not train.multiple else c) <= self._limits.max_laat_size
+        return n * d * (1 if c == 2 and not takes_several_labels(train.control) else c) <= self._limits.max_laat_size
 
 
 def _has_scores(train: TrainingSet) -> bool:
@@ -126,7 +127,7 @@ def _loss_reduction(first: Fit, second: Fit, train: TrainingSet) -> tuple[float,
         return 0.0, 0.0
     shares = train.prior_selection_weights / train.prior_selection_weights.sum()
     first_losses, second_losses = (
-        cross_entropy(fit.held_out, train.targets, train.multiple) for fit in (first, second)
+        cross_entropy(fit.held_out, train.targets, takes_several_labels(train.control)) for fit in (first, second)
     )
     reductions = first_losses - second_losses
     mean_reduction = float(shares @ reductions)

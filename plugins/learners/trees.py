@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners.calibration import Doubles, fit_calibration, probabilities
 from plugins.learners.cross_validation import earlier_targets_nearly_equal, split
 
@@ -66,8 +67,9 @@ class Trees:
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Deterministic for a seed."""
-        fold = split(train.targets, train.multiple, seed, FOLDS)
-        forest = boosted_forest(train.vectors, train.targets, train.weights, train.multiple)
+        multiple = takes_several_labels(train.control)
+        fold = split(train.targets, multiple, seed, FOLDS)
+        forest = boosted_forest(train.vectors, train.targets, train.weights, multiple)
         slope, offset, held_out = _cross_validated(train, train.targets, train.weights, fold)
         earlier = None
         if earlier_targets_nearly_equal(train):
@@ -76,10 +78,10 @@ class Trees:
             weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)
             _, _, earlier = _cross_validated(train, np.nan_to_num(train.earlier_to_validate), weights, fold)
         tensors: Tensors = {name: getattr(forest, name) for name in Forest.__dataclass_fields__}
-        tensors |= {"slope": slope, "offset": offset, "multiple": np.array([train.multiple])}
+        tensors |= {"slope": slope, "offset": offset, "multiple": np.array([multiple])}
         return Fit(tensors, held_out, earlier)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Returns nothing: trees cannot be grown without labelled rows."""
         return {}
 
@@ -94,19 +96,17 @@ class Trees:
 def _cross_validated(train: TrainingSet, targets: Floats, weights: Floats, fold: Ints) -> tuple[Floats, Floats, Floats]:
     """Returns slope, offset, and the calibrated cross-validated probabilities (n, c). A row without other rows to train
     on has no part in the calibration."""
-    logits = np.zeros(targets.shape, np.float32)
+    logits, multiple = np.zeros(targets.shape, np.float32), takes_several_labels(train.control)
     row_weights = weights.copy()
     for f in range(FOLDS):
         in_fold, other_weights = fold == f, np.where(fold == f, 0, weights)
         if other_weights.any():
-            head_logits = boosted_forest(train.vectors, targets, other_weights, train.multiple).logits(
-                train.vectors[in_fold]
-            )
+            head_logits = boosted_forest(train.vectors, targets, other_weights, multiple).logits(train.vectors[in_fold])
             logits[in_fold] = _with_first_label(head_logits, targets.shape[1])
         else:
             row_weights[in_fold] = 0
-    slope, offset = fit_calibration(logits, targets, row_weights, train.multiple)
-    return slope, offset, probabilities(logits * slope + offset, train.multiple)
+    slope, offset = fit_calibration(logits, targets, row_weights, multiple)
+    return slope, offset, probabilities(logits * slope + offset, multiple)
 
 
 def boosted_forest(vectors: Floats, targets: Floats, weights: Floats, multiple: bool) -> Forest:

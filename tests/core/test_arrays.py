@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from pools import choices_of, make_pool
+from schemas import ONE_CHOICE
 
 from ml_backend.core.arrays import Ints, TrainingSet, texts_at
 
@@ -25,9 +26,9 @@ def test_rows_of_a_training_set_keep_their_texts_which_are_read_when_they_are_as
         return [f"text {row}" for row in rows]
 
     vectors = np.eye(5, dtype=np.float32)
-    train = TrainingSet(vectors, vectors, np.ones(5, np.float32), texts=texts)
+    train = TrainingSet(vectors, vectors, np.ones(5, np.float32), ONE_CHOICE, texts=texts)
     part = train.take(np.array([4, 2, 0])).take(np.array([2, 1]))
     assert not asked and part.texts is not None
     assert (part.texts(np.array([1])), asked) == (["text 2"], [2])
     assert texts_at(["a", "b"])(np.array([1, 0, 1])) == ["b", "a", "b"]
-    assert TrainingSet(vectors, vectors, np.ones(5, np.float32)).take(np.array([1])).texts is None
+    assert TrainingSet(vectors, vectors, np.ones(5, np.float32), ONE_CHOICE).take(np.array([1])).texts is None

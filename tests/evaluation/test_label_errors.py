@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schemas import ONE_CHOICE, SEVERAL_CHOICES
 
 from ml_backend.core.arrays import TrainingSet
 from ml_backend.evaluation.label_errors import MIN_ROWS_OF_LABEL, find_label_errors
@@ -81,7 +82,7 @@ def noisy(
 def test_noise_that_was_put_in_is_proposed_first(rng: np.random.Generator) -> None:
     vectors, labels, wrong = noisy(rng, 400, 0.08)
     targets = np.eye(4, dtype=np.float32)[labels]
-    held_out = Logistic().fit(TrainingSet(vectors, targets, np.ones(400, np.float32), False), 0).held_out
+    held_out = Logistic().fit(TrainingSet(vectors, targets, np.ones(400, np.float32), ONE_CHOICE), 0).held_out
     errors = find_label_errors(held_out, targets, False, np.zeros(400, bool), 20)
     assert len(errors.rows) == 20
     assert wrong[errors.rows].mean() > 0.7  # eight of a hundred by chance
@@ -89,7 +90,9 @@ def test_noise_that_was_put_in_is_proposed_first(rng: np.random.Generator) -> No
 
     multi_targets = np.zeros((400, 4), np.float32)
     multi_targets[np.arange(400), labels] = 1.0
-    held_out = Logistic().fit(TrainingSet(vectors, multi_targets, np.ones(400, np.float32), True), 0).held_out
+    held_out = (
+        Logistic().fit(TrainingSet(vectors, multi_targets, np.ones(400, np.float32), SEVERAL_CHOICES), 0).held_out
+    )
     assert wrong[find_label_errors(held_out, multi_targets, True, np.zeros(400, bool), 20).rows].mean() > 0.7
 
 

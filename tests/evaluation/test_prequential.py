@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from schemas import scorer
+from schemas import ONE_CHOICE, scorer
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
@@ -31,7 +31,7 @@ class Nearest:
         )
         return Fit({"x": train.vectors[:, :-1], "y": train.targets}, train.targets)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
@@ -44,7 +44,7 @@ def make(n: int, audited: int, rng: np.random.Generator) -> tuple[TrainingSet, n
     vectors = np.column_stack([rng.normal(size=(n, 3)), np.arange(n)]).astype(np.float32)
     targets = np.eye(CLASSES, dtype=np.float32)[(vectors[:, :3] > 0) @ [4, 2, 1]]
     is_audited = np.isin(np.arange(n), rng.choice(np.arange(MIN_BLOCK_ANSWERS, n), audited, replace=False))
-    return TrainingSet(vectors, targets, np.ones(n, np.float32), False), is_audited
+    return TrainingSet(vectors, targets, np.ones(n, np.float32), ONE_CHOICE), is_audited
 
 
 @pytest.mark.parametrize(("audited", "judged"), [(24, 20), (30, 20), (40, 20), (41, 21), (90, 45)])
@@ -111,7 +111,7 @@ def test_it_is_unbiased_although_the_strategy_depends_on_the_audited_answers(rng
             distances = ((pool[remaining] - pool[random.choice(order)]) ** 2).sum(axis=1)
             order.append(int(random.choice(remaining) if is_audit else remaining[distances.argmin()]))
             audited.append(is_audit)
-        train = TrainingSet(pool[order], targets[order], np.ones(len(order), np.float32), False)
+        train = TrainingSet(pool[order], targets[order], np.ones(len(order), np.float32), ONE_CHOICE)
         fit, is_audited = Logistic().fit(train, 0), np.array(audited)
         rest = np.setdiff1d(np.arange(len(pool)), order)
         truth = is_correct(Logistic().predict(fit.tensors, pool[rest]), targets[rest], False).mean()

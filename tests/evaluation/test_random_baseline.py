@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from schemas import scorer
+from schemas import ONE_CHOICE, scorer
 from scipy.stats import norm
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
@@ -45,7 +45,7 @@ class MemorisingLearner:
         labels[train.vectors[:, 0].astype(int)] = train.targets.argmax(axis=1)
         return Fit({"knows": labels}, train.targets)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
@@ -64,7 +64,7 @@ def answers(
     types[audited], types[~audited] = random.integers(0, TYPES, audits), chosen
     vectors = np.column_stack([types, np.arange(n)]).astype(np.float32)
     return TrainingSet(
-        vectors, np.eye(8, dtype=np.float32)[LABEL_OF_TYPE[types]], np.ones(n, np.float32), False
+        vectors, np.eye(8, dtype=np.float32)[LABEL_OF_TYPE[types]], np.ones(n, np.float32), ONE_CHOICE
     ), audited
 
 
@@ -178,7 +178,7 @@ def test_before_the_first_look_nothing_is_compared(rng: np.random.Generator) -> 
 def test_between_looks_the_result_stays_as_it_is(rng: np.random.Generator) -> None:
     train, audited = answers(rng.integers(0, TYPES, 150), 39, rng)
     end = np.flatnonzero(audited)[FIRST_LOOK - 1] + 1
-    earlier_train = TrainingSet(train.vectors[:end], train.targets[:end], train.weights[:end], False)
+    earlier_train = TrainingSet(train.vectors[:end], train.targets[:end], train.weights[:end], ONE_CHOICE)
     assert compare_with_random(MemorisingLearner(), earlier_train, audited[:end], 1, scorer()) == compare_with_random(
         MemorisingLearner(), train, audited, 1, scorer()
     )

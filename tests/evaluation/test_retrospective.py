@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from schemas import scorer
+from schemas import ONE_CHOICE, plain_choices, scorer
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import is_correct
@@ -26,13 +26,13 @@ RANDOM = np.random.default_rng(5)
 LABELS = RANDOM.integers(0, 3, 90)
 VECTORS = RANDOM.normal(size=(3, 8))[LABELS] + RANDOM.normal(size=(90, 8))
 VECTORS = (VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)).astype(np.float32)
-TRAIN = TrainingSet(VECTORS, np.eye(3, dtype=np.float32)[LABELS], np.ones(90, np.float32), multiple=False)
+TRAIN = TrainingSet(VECTORS, np.eye(3, dtype=np.float32)[LABELS], np.ones(90, np.float32), ONE_CHOICE)
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_what_a_row_of_weight_zero_says_reaches_nobody_and_it_is_still_answered(multiple: bool) -> None:
     early_rows = np.arange(90) < 50
-    train = replace(TRAIN, multiple=multiple)
+    train = replace(TRAIN, control=plain_choices(multiple))
     fit = fit_on_rows(Logistic(), train, early_rows, seed=1)
     # other targets in the later rows, which are in the same folds because their strongest label stays
     other_targets = np.where(early_rows[:, None], TRAIN.targets, np.float32(0.3) + np.float32(0.1) * TRAIN.targets)
@@ -48,9 +48,7 @@ def test_every_row_is_answered_by_the_learner_of_the_other_folds() -> None:
     folds = split(TRAIN.targets, multiple=False, seed=1)
     for fold_number in range(5):
         fitted_rows = early_rows & (folds != fold_number)
-        subset = TrainingSet(
-            VECTORS[fitted_rows], TRAIN.targets[fitted_rows], TRAIN.weights[fitted_rows], multiple=False
-        )
+        subset = TrainingSet(VECTORS[fitted_rows], TRAIN.targets[fitted_rows], TRAIN.weights[fitted_rows], ONE_CHOICE)
         probabilities = Logistic().predict(Logistic().fit(subset, seed=1).tensors, VECTORS[folds == fold_number])
         agree = probabilities.argmax(axis=1) == held_out[folds == fold_number].argmax(axis=1)
         assert agree.mean() > 0.85  # each fit has its own calibration
@@ -69,7 +67,7 @@ class CountingLearner:
         self.fit_sizes.append(rows)
         return Fit({"rows": np.array(rows)}, self.predict({"rows": np.array(rows)}, train.vectors))
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
@@ -79,7 +77,13 @@ class CountingLearner:
 
 def rows(n: int, multiple: bool = False) -> TrainingSet:
     targets = np.eye(2, dtype=np.float32)[np.arange(n) % 2]
-    return TrainingSet(np.zeros((n, 4), np.float32), targets, np.ones(n, np.float32), multiple, earlier=targets)
+    return TrainingSet(
+        np.zeros((n, 4), np.float32),
+        targets,
+        np.ones(n, np.float32),
+        plain_choices(multiple),
+        earlier=targets,
+    )
 
 
 @pytest.mark.parametrize("multiple", [False, True])

@@ -28,7 +28,7 @@ from prediction_validation import validation_errors
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Rows, Texts, TrainingSet, are_missing, content_bytes, missing_rows, texts_at
 from ml_backend.core.ports import Learner, predict_rows
-from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
+from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema
 from ml_backend.core.types import (
     UNREADABLE_CODES,
     Annotation,
@@ -123,7 +123,7 @@ class KindContract:
     def _training_set(self, control: ControlSchema, vectors: Floats, targets: Rows) -> TrainingSet:
         texts = texts_at([self.content_of(row).text for row in range(self._n)])
         weights = np.ones(self._n, np.float32)
-        return TrainingSet(vectors, targets, weights, multiple=takes_several_labels(control), texts=texts)
+        return TrainingSet(vectors, targets, weights, fitted_schema(control), texts=texts)
 
     def _learner(self, control: ControlSchema) -> Learner:
         return self.kind.learner(control, learner_name(control, "logistic"))

@@ -287,9 +287,11 @@ def test_a_teacher_is_asked_once_for_both_and_drafts_both(
     assert prediction.drafts[REMARK].value == (f"about {truth[task]}",)
 
 
+@pytest.mark.parametrize("learner", ["logistic", "nearest-answer"])
 def test_it_is_simulated(
-    tmp_path: Path, settings: Settings, fake_encoder: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Settings, fake_encoder: object, options: Callable[..., None], learner: str
 ) -> None:
+    options(learner=learner)
     simulation = SimulationFolder(tmp_path, settings)
     (tmp_path / "config.xml").write_text(ALONE)
     simulation.write(

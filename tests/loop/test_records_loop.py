@@ -11,7 +11,7 @@ from fake_label_studio import FakeLabelStudio, submit_labels
 from patient_records import MIXED, SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
-from schemas import first_of, only
+from schemas import ONE_CHOICE, first_of, only
 from stored_models import load_best_learner
 
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
@@ -374,13 +374,13 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
         context.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
     priors = Laat().distil(
-        DistillationData(no_labels, no_labels, context.pool.encoded_view().vectors, attributions), False, 0
+        DistillationData(no_labels, no_labels, context.pool.encoded_view().vectors, ONE_CHOICE, attributions), 0
     )
     rows = np.arange(60)
     targets = np.eye(3, dtype=np.float32)[
         [schema.controls[0].labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
     ]
     fit = Laat().fit(
-        TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), False, priors=priors), 0
+        TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), ONE_CHOICE, priors=priors), 0
     )
     assert fit.trust is not None and fit.trust > 0.8 and fit.prior == "fields"

@@ -40,7 +40,7 @@ def linear_head(override_plugins: OverridePlugins) -> None:
         def fit(self, train: TrainingSet, seed: int) -> Fit:
             raise NotImplementedError
 
-        def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
             raise NotImplementedError
 
         def predict(self, tensors: Tensors, vectors: Floats) -> Floats:

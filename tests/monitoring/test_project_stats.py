@@ -29,6 +29,7 @@ from ml_backend.core.types import (
     content_key,
 )
 from ml_backend.kinds.aggregation import aggregate_annotations
+from ml_backend.kinds.base import fit_properties
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import agreement, learner_agreement, learner_draft_share
@@ -239,8 +240,8 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     assert any_store.stats.document(5)["tasks"] == 20
     reliability = any_store.stats.reliability(5, CONTROL)
     assert reliability is not None
-    assert (reliability.teacher, reliability.labels) == (TEACHER, SCHEMA.controls[0].labels)
-    assert reliability.values.shape == (3, 3) and np.allclose(reliability.values.sum(axis=1), 1)
+    assert (reliability.teacher, reliability.control) == (TEACHER, fit_properties(SCHEMA.controls[0]))
+    assert np.allclose(reliability.values.reshape(3, 3).sum(axis=1), 1)
 
 
 def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store: Store) -> None:

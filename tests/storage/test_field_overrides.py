@@ -6,19 +6,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from migrations import migrate
+from migrations import insert, migrate
 
 from ml_backend.storage import Store
 
 AGE, CITY = {"age": {"kind": "number"}}, {"city": {"order": ["Oslo", "é"]}}
 SCORES = {"estimates": [{"yes": {"age": 3}}], "by": "hand"}
-
-
-def insert(store: Store, table_name: str, /, **row: Any) -> None:
-    """Inserts a row in a table as the table is now in the database."""
-    with store.database.begin() as connection:
-        table = sa.Table(table_name, sa.MetaData(), autoload_with=connection)
-        connection.execute(sa.insert(table), [row])
 
 
 def scores_before(store: Store) -> dict[str, Any]:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import sqlalchemy as sa
-from migrations import migrate
+from migrations import insert, migrate
 
 from ml_backend.storage import Store
-
-
-def insert(store: Store, table_name: str, /, **row: Any) -> None:
-    """Inserts a row in a table as the table is now in the database."""
-    with store.database.begin() as connection:
-        table = sa.Table(table_name, sa.MetaData(), autoload_with=connection)
-        connection.execute(sa.insert(table), [row])
 
 
 def insert_version(store: Store, project: int, number: int, *controls: str, active: bool = False) -> None:

@@ -183,7 +183,7 @@ class NearestAnswer:
             else _leave_one_out(features, earlier, is_earlier),
         )
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:

@@ -33,10 +33,10 @@ class RecordingLearner:
         self.before_fit()
         return self._learner.fit(train, seed)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         self.threads.add(threading.current_thread().name)
         self.before_distil()
-        return self._learner.distil(data, multiple, seed)
+        return self._learner.distil(data, seed)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         return self._learner.predict(tensors, vectors)

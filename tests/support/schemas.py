@@ -25,6 +25,14 @@ def fitted_choices(labels: Sequence[str], *, multiple: bool = False, **others: A
     return ChoicesSchema(name="", source="", labels=tuple(labels), multiple=multiple, **others)
 
 
+def plain_choices(multiple: bool) -> ChoicesSchema:
+    """A control with choices for a learner, which sees the number of labels in the targets."""
+    return fitted_choices((), multiple=multiple)
+
+
+ONE_CHOICE, SEVERAL_CHOICES = plain_choices(False), plain_choices(True)
+
+
 def as_choices(control: ControlSchema) -> ChoicesSchema:
     """The control, which must be one with choices."""
     assert isinstance(control, ChoicesSchema)

@@ -30,7 +30,7 @@ class NearestMeanLearner:
         held_out = self.predict(tensors, train.vectors)
         return Fit(tensors, held_out, None if train.earlier is None else held_out)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:

@@ -36,7 +36,7 @@ class PairLearner:
         """
         return self._learner.fit(replace(train, vectors=_differences(train.vectors)), seed)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """Distils the differences of the teacher's tasks and of the pool. A comparison has no label phrases."""
         pool = data.pool
         if len(pool) > MAX_DISTILLED_POOL_ROWS:  # rows are drawn before any is read, because the pool may be a view
@@ -46,8 +46,9 @@ class PairLearner:
             labels=_with_differences(data.labels),
             label_phrases=_with_differences(data.label_phrases),
             pool=_differences(pool),
+            control=data.control,
         )
-        return self._learner.distil(differences, multiple, seed)
+        return self._learner.distil(differences, seed)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, 2) probabilities of the sides, (f(x)[left] + f(-x)[right]) / 2 and (f(x)[right] + f(-x)[left]) / 2, where

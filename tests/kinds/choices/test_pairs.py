@@ -10,7 +10,7 @@ from compared_texts import PAIRS, WORDS, pair_texts, swapped
 from fake_encoder import FakeEncoder
 from hypothesis import given, settings
 from plugin_overrides import OverridePlugins
-from schemas import fitted_choices
+from schemas import ONE_CHOICE, fitted_choices
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
@@ -123,7 +123,7 @@ class RecordingLearner:
     def fit(self, train: TrainingSet, seed: int) -> Any:
         self.seen.append(train.vectors)
 
-    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Any]:
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Any]:
         self.seen += [data.labels.vectors, data.label_phrases.vectors, data.pool]
         return {}
 
@@ -137,15 +137,15 @@ def test_a_learner_is_fitted_and_distilled_on_the_differences_without_mirrored_r
     differences = [[1, -4], [0, 0]]
     targets, weights = np.eye(2, dtype=np.float32), np.ones(2, np.float32)
     pairs = PairLearner(learner)
-    pairs.fit(TrainingSet(vectors, targets, weights, multiple=False), seed=0)
+    pairs.fit(TrainingSet(vectors, targets, weights, ONE_CHOICE), seed=0)
     labels = PseudoLabels(vectors, targets, weights)
     none = PseudoLabels(vectors[:0], targets[:0], weights[:0])
-    pairs.distil(DistillationData(labels, none, vectors), False, seed=0)
+    pairs.distil(DistillationData(labels, none, vectors, ONE_CHOICE), seed=0)
     assert [seen.tolist() for seen in learner.seen] == [differences, differences, [], differences]
 
 
 def test_a_large_pool_is_distilled_from_a_sample() -> None:
     learner, pool = RecordingLearner(), np.zeros((10_500, 4), np.float32)
     none = PseudoLabels(pool[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
-    PairLearner(learner).distil(DistillationData(none, none, pool), False, seed=0)
+    PairLearner(learner).distil(DistillationData(none, none, pool, ONE_CHOICE), seed=0)
     assert learner.seen[-1].shape == (10_000, 2)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from schemas import ONE_CHOICE
 from scipy import integrate
 from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
@@ -42,7 +43,7 @@ class Table:
     def priors(self, scores: npt.NDArray[Any]) -> dict[str, dict[str, npt.NDArray[Any]]]:
         nothing = PseudoLabels(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
         attributions = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
-        return Laat().distil(DistillationData(nothing, nothing, self.pool, attributions), False, 0)
+        return Laat().distil(DistillationData(nothing, nothing, self.pool, ONE_CHOICE, attributions), 0)
 
     def train(self, rows_per_label: int, scores: npt.NDArray[Any] | None = None) -> TrainingSet:
         rows = np.concatenate(
@@ -52,7 +53,7 @@ class Table:
             ]
         )
         priors = {} if scores is None else self.priors(scores)
-        return TrainingSet(self.x[rows], self.targets[rows], np.ones(len(rows), np.float32), False, priors=priors)
+        return TrainingSet(self.x[rows], self.targets[rows], np.ones(len(rows), np.float32), ONE_CHOICE, priors=priors)
 
     def accuracy(self, train: TrainingSet) -> float:
         probabilities = Laat().predict(Laat().fit(train, 0).tensors, self.x[self.test])
@@ -149,7 +150,7 @@ def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
     table = Table()
     assert table.accuracy(table.train(50)) > 0.8
     nothing = PseudoLabels(table.x[:0], table.targets[:0], np.zeros(0, np.float32))
-    assert Laat().distil(DistillationData(nothing, nothing, table.pool), False, 0) == {}
+    assert Laat().distil(DistillationData(nothing, nothing, table.pool, ONE_CHOICE), 0) == {}
 
 
 @pytest.mark.parametrize("upside", [1, -1])
@@ -160,10 +161,10 @@ def test_with_many_columns_the_most_probable_beliefs_predict_what_all_would(upsi
     y = (x @ truth * 3 + random.normal(size=1500) * 0.5 > 0).astype(int)
     scores = np.stack([np.zeros((1, 40)), np.clip(upside * 4 * truth, -10, 10)[None]]).astype(np.float32)
     nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
-    data = DistillationData(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
+    data = DistillationData(nothing, nothing, x, ONE_CHOICE, Attributions(scores, np.ones(40, np.float32)))
     train = TrainingSet(
-        x[:200], np.eye(2, dtype=np.float32)[y[:200]], np.ones(200, np.float32), False,
-        priors=Laat().distil(data, False, 0),
+        x[:200], np.eye(2, dtype=np.float32)[y[:200]], np.ones(200, np.float32), ONE_CHOICE,
+        priors=Laat().distil(data, 0),
     )  # fmt: skip
     probabilities, trust = [], []
     for large in (1000, 20):
@@ -224,10 +225,10 @@ class WideTable:
         nothing = PseudoLabels(self.x[:0], np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
         both = np.stack([0 * scores, scores])[:, None].astype(np.float32)
         priors = learner.distil(
-            DistillationData(nothing, nothing, self.x[:1000], Attributions(both, self.width)), False, 0
+            DistillationData(nothing, nothing, self.x[:1000], ONE_CHOICE, Attributions(both, self.width)), 0
         )
         targets = np.eye(2, dtype=np.float32)[self.y[rows]]
-        train = TrainingSet(self.x[rows], targets, np.ones(len(rows), np.float32), False, priors=priors)
+        train = TrainingSet(self.x[rows], targets, np.ones(len(rows), np.float32), ONE_CHOICE, priors=priors)
         probabilities = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]
         return float(roc_auc_score(self.y[1000:], probabilities))
 

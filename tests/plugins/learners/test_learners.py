@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from schemas import ONE_CHOICE, plain_choices
 
 from ml_backend.core.arrays import Attributions, DistillationData, Fit, Floats, PseudoLabels, TrainingSet
 from ml_backend.core.ports import Learner
@@ -38,7 +39,11 @@ def blobs(n: int, c: int, multiple: bool = False, seed: int = 0, dim: int = DIM)
     vectors = targets @ centres + generator.normal(scale=0.4, size=(n, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return TrainingSet(
-        vectors.astype(np.float32), targets.astype(np.float32), np.ones(n, dtype=np.float32), multiple, None
+        vectors.astype(np.float32),
+        targets.astype(np.float32),
+        np.ones(n, dtype=np.float32),
+        plain_choices(multiple),
+        None,
     )
 
 
@@ -126,7 +131,7 @@ def test_rows_without_weight_are_as_good_as_absent(learner: Learner) -> None:
         np.vstack([train.vectors] * 2),
         np.vstack([train.targets, wrong]),
         np.repeat(np.array([1, 0], dtype=np.float32), 60),
-        False,
+        ONE_CHOICE,
     )
     probabilities = learner.predict(learner.fit(doubled, 0).tensors, train.vectors)
     assert (probabilities.argmax(axis=1) == train.targets.argmax(axis=1)).mean() > 0.9
@@ -215,5 +220,5 @@ def test_only_the_drawn_rows_of_a_large_pool_are_read(learner: Learner) -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
     labels = PseudoLabels(matrix[:30], targets, np.ones(30, np.float32))
     scores = Attributions(random.normal(size=(2, 1, 4)).astype(np.float32), np.ones(4, np.float32))
-    learner.distil(DistillationData(labels, labels, cast("Floats", pool), scores), False, 0)
+    learner.distil(DistillationData(labels, labels, cast("Floats", pool), ONE_CHOICE, scores), 0)
     assert pool.read <= 2 * MAX_POOL_ROWS < len(pool), "once, or once for each of two kinds of prior"

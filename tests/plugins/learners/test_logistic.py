@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from schemas import ONE_CHOICE, SEVERAL_CHOICES, plain_choices
 
 from ml_backend.core.arrays import Floats, TrainingSet
 from plugins.learners.calibration import CHUNK_ROWS, fit_calibration, probabilities
@@ -55,7 +56,7 @@ def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinat
 
 
 def test_held_out_probabilities_are_the_calibrated_ones_of_heads_without_the_held_out_rows() -> None:
-    fit = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0)
+    fit = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, ONE_CHOICE), 0)
     fold = split(TARGETS, False, 0)
     logits = np.empty_like(TARGETS)
     for f in range(FOLDS):
@@ -98,7 +99,7 @@ def test_heads_fitted_together_are_those_fitted_alone() -> None:
 
 def test_soft_targets_are_learnt_as_shares() -> None:
     soft = np.tile(np.array([[0.7, 0.2, 0.1]], dtype=np.float32), (60, 1))
-    fit = Logistic().fit(TrainingSet(np.ones((60, 5), np.float32), soft, np.ones(60, np.float32), False), 0)
+    fit = Logistic().fit(TrainingSet(np.ones((60, 5), np.float32), soft, np.ones(60, np.float32), ONE_CHOICE), 0)
     answer = Logistic().predict(fit.tensors, np.ones((1, 5), np.float32))
     assert answer[0].argsort().tolist() == [2, 1, 0] or np.allclose(answer, 1 / 3, atol=0.1)
 
@@ -181,7 +182,7 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_prediction_works_chunk_by_chunk() -> None:
     learner = Logistic()
-    tensors = learner.fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0).tensors
+    tensors = learner.fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, ONE_CHOICE), 0).tensors
     copies = 2 * CHUNK_ROWS // len(VECTORS) + 1
     expected = np.tile(learner.predict(tensors, VECTORS), (copies, 1))
     np.testing.assert_allclose(learner.predict(tensors, np.tile(VECTORS, (copies, 1))), expected, atol=1e-6)
@@ -203,7 +204,7 @@ def drawn(bias: list[float], multiple: bool, strength: float, n: int = 4300, dim
 @pytest.mark.parametrize("strength", [1.5, 4.0])
 def test_rare_labels_are_weighted_but_their_probabilities_are_honest(multiple: bool, strength: float) -> None:
     vectors, targets = drawn([-5.0, -2.5, 0.0] if multiple else [3.0, 1.0, 0.0], multiple, strength)
-    train = TrainingSet(vectors[:300], targets[:300], np.ones(300, np.float32), multiple)
+    train = TrainingSet(vectors[:300], targets[:300], np.ones(300, np.float32), plain_choices(multiple))
     fit = Logistic().fit(train, 0)
     answers, truth = Logistic().predict(fit.tensors, vectors[300:]), targets[300:]
     np.testing.assert_allclose(answers.mean(axis=0), truth.mean(axis=0), atol=0.06)
@@ -217,7 +218,7 @@ def test_rare_labels_are_weighted_but_their_probabilities_are_honest(multiple: b
 def test_a_label_that_always_or_never_holds_keeps_a_moderate_probability(held: float) -> None:
     targets = np.column_stack([TARGETS[:, 0], np.full(N, held, dtype=np.float32)])
     for n in (1, 5, 25, N):
-        fit = Logistic().fit(TrainingSet(VECTORS[:n], targets[:n], np.ones(n, np.float32), True), 0)
+        fit = Logistic().fit(TrainingSet(VECTORS[:n], targets[:n], np.ones(n, np.float32), SEVERAL_CHOICES), 0)
         off = np.abs(Logistic().predict(fit.tensors, VECTORS)[:, 1] - held)
         assert off.min() > 1e-4 and off.max() < (0.5 if n < 25 else 0.2)
 
@@ -225,7 +226,7 @@ def test_a_label_that_always_or_never_holds_keeps_a_moderate_probability(held: f
 def test_held_out_probabilities_of_the_earlier_targets_are_calibrated_too() -> None:
     vectors, targets = drawn([-4.0, -2.0, 0.0], True, 1.5, n=300)
     earlier = np.where(np.arange(300)[:, None] < 200, targets, np.nan).astype(np.float32)
-    fit = Logistic().fit(TrainingSet(vectors, targets, np.ones(300, np.float32), True, earlier), 0)
+    fit = Logistic().fit(TrainingSet(vectors, targets, np.ones(300, np.float32), SEVERAL_CHOICES, earlier), 0)
     assert fit.held_out_earlier is not None
     for answers, rows in ((fit.held_out, 300), (fit.held_out_earlier, 200)):
         np.testing.assert_allclose(answers[:rows].mean(axis=0), targets[:rows].mean(axis=0), atol=0.04)

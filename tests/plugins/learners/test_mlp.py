@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from schemas import ONE_CHOICE, plain_choices
 
 from ml_backend.core.arrays import Floats, TrainingSet
+from ml_backend.core.schema import takes_several_labels
 from plugins.learners import mlp
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import Laat
@@ -20,11 +22,11 @@ def rings(n: int, seed: int = 0, multiple: bool = False) -> TrainingSet:
     random = np.random.default_rng(seed)
     x = np.asarray(random.normal(size=(n, 5)).astype(np.float32) / 3, np.float32)
     y = (np.hypot(x[:, 0], x[:, 1]) > 0.4).astype(int)
-    return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), multiple)
+    return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), plain_choices(multiple))
 
 
 def loss(train: TrainingSet, probabilities: Floats) -> float:
-    return float(cross_entropy(probabilities, train.targets, train.multiple).mean())
+    return float(cross_entropy(probabilities, train.targets, takes_several_labels(train.control)).mean())
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -43,7 +45,7 @@ def test_units_add_nothing_where_labels_are_linearly_separable() -> None:
     random = np.random.default_rng(0)
     x = np.asarray(random.normal(size=(300, 5)).astype(np.float32) / 3, np.float32)
     y = (x[:, 0] + 0.3 * random.normal(size=300) > 0).astype(int)
-    train = TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(300, np.float32), False)
+    train = TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(300, np.float32), ONE_CHOICE)
     linear, fitted = Laat().fit(train, 0), Mlp().fit(train, 0)
     assert loss(train, fitted.held_out) <= loss(train, linear.held_out), "a share of none is one of the choices"
     test = np.asarray(random.normal(size=(500, 5)).astype(np.float32) / 3, np.float32)

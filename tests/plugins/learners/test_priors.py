@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from schemas import ONE_CHOICE, SEVERAL_CHOICES, plain_choices
 
 from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels, Tensors, TrainingSet
 from plugins.learners.calibration import probabilities
@@ -48,13 +49,20 @@ class World:
         none = PseudoLabels(self.vectors[:0], self.targets[:0], np.zeros(0, np.float32))
         few = PseudoLabels(self.vectors[200:220], self.targets[200:220], np.full(20, 0.8, np.float32))
         return DistillationData(
-            none if wrong_share is None else self.teacher(wrong_share), few if cues else none, self.vectors[:600]
+            none if wrong_share is None else self.teacher(wrong_share),
+            few if cues else none,
+            self.vectors[:600],
+            ONE_CHOICE,
         )
 
     def train(self, n: int, priors: dict[str, dict[str, npt.NDArray[Any]]] | None = None) -> TrainingSet:
         rows = self.random.choice(np.arange(220, 600), n, replace=False)
         return TrainingSet(
-            self.vectors[rows], self.targets[rows], np.ones(n, np.float32), self.multiple, priors=priors or {}
+            self.vectors[rows],
+            self.targets[rows],
+            np.ones(n, np.float32),
+            plain_choices(self.multiple),
+            priors=priors or {},
         )
 
     def accuracy(self, probabilities: Floats) -> float:
@@ -66,11 +74,11 @@ class World:
 @pytest.mark.parametrize("multiple", [False, True])
 def test_a_good_teacher_is_worth_many_labels(multiple: bool) -> None:
     world, learner = World(multiple=multiple), Logistic()
-    priors = learner.distil(world.data(cues=True), multiple, 0)
+    priors = learner.distil(world.data(cues=True), 0)
     assert set(priors) == {"cues", "labels", "labels and cues"}
     train = world.train(15, priors)
     taught = learner.fit(train, 0)
-    alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, multiple), 0)
+    alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, plain_choices(multiple)), 0)
     assert taught.prior and taught.prior_errors[taught.prior] < 1 and taught.prior_errors[NO_PRIOR] == 1
     assert (alone.prior, alone.prior_errors) == ("", {})
     probabilities_by_fit = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
@@ -82,9 +90,9 @@ def test_a_teacher_that_is_mostly_wrong_does_no_harm(n: int) -> None:
     harm = []
     for seed in range(4):
         world, learner = World(seed), Logistic()
-        train = world.train(n, learner.distil(world.data(wrong_share=1.0), False, 0))
+        train = world.train(n, learner.distil(world.data(wrong_share=1.0), 0))
         taught = learner.fit(train, 0)
-        alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, False), 0)
+        alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, ONE_CHOICE), 0)
         probabilities_by_fit = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
         harm.append(world.accuracy(probabilities_by_fit[1]) - world.accuracy(probabilities_by_fit[0]))
     assert np.mean(harm) < 0.01
@@ -100,18 +108,20 @@ def test_a_prior_that_is_right_only_about_how_rare_labels_are_is_left_out(n: int
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     wrong = PseudoLabels(vectors[:200], np.roll(targets[:200], 1, axis=1), np.ones(200, np.float32))
     none = PseudoLabels(vectors[:0], targets[:0], np.zeros(0, np.float32))
-    priors = Logistic().distil(DistillationData(wrong, none, vectors), True, 0)
-    train = TrainingSet(vectors[200 : 200 + n], targets[200 : 200 + n], np.ones(n, np.float32), True, priors=priors)
+    priors = Logistic().distil(DistillationData(wrong, none, vectors, ONE_CHOICE), 0)
+    train = TrainingSet(
+        vectors[200 : 200 + n], targets[200 : 200 + n], np.ones(n, np.float32), SEVERAL_CHOICES, priors=priors
+    )
     assert Logistic().fit(train, 0).prior == ""
 
 
 def test_without_data_there_is_no_prior() -> None:
-    assert Logistic().distil(World().data(wrong_share=None), False, 0) == {}
+    assert Logistic().distil(World().data(wrong_share=None), 0) == {}
 
 
 def test_the_same_data_and_seed_give_the_same_prior() -> None:
     data, learner = World().data(cues=True), Logistic()
-    first, second = learner.distil(data, False, 3), learner.distil(data, False, 3)
+    first, second = learner.distil(data, 3), learner.distil(data, 3)
     for name, parts in first.items():
         assert all(np.array_equal(array, second[name][part]) for part, array in parts.items())
 
@@ -221,7 +231,7 @@ def test_the_choice_equals_that_of_explicit_leave_one_out(n: int, multiple: bool
 def test_the_earlier_learner_is_cross_validated_with_its_own_prior() -> None:
     """An uninformative teacher replaced a good one: the gate has to see the loss."""
     world, learner = World(), Logistic()
-    train = world.train(20, learner.distil(world.data(wrong_share=0.0), False, 0))
+    train = world.train(20, learner.distil(world.data(wrong_share=0.0), 0))
     before = learner.fit(train, 0)
     after = learner.fit(replace(train, priors={}, earlier=train.targets, earlier_tensors=before.tensors), 0)
     assert before.prior == "labels" and after.prior == "" and after.held_out_earlier is not None
@@ -240,11 +250,11 @@ def test_rows_outside_the_prior_selection_mask_are_fitted_but_do_not_choose_the_
         "cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}
     }
     targets = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
-    everything = TrainingSet(x, targets, np.ones(60, np.float32), False, priors=wrong)
+    everything = TrainingSet(x, targets, np.ones(60, np.float32), ONE_CHOICE, priors=wrong)
     judged = replace(everything, prior_selection_mask=np.arange(60) < 20)
     fit = Logistic().fit(everything, seed=0), Logistic().fit(judged, seed=0)
     assert fit[0].prior_errors["cues"] < 1 < fit[1].prior_errors["cues"] or fit[0].prior != fit[1].prior
-    alone = TrainingSet(x[:20], y[:20], np.ones(20, np.float32), False, priors=wrong)
+    alone = TrainingSet(x[:20], y[:20], np.ones(20, np.float32), ONE_CHOICE, priors=wrong)
     assert fit[1].prior_errors == pytest.approx(Logistic().fit(alone, seed=0).prior_errors, rel=1e-4)
     assert not np.allclose(fit[1].tensors["weight"], Logistic().fit(alone, seed=0).tensors["weight"])
 
@@ -252,7 +262,7 @@ def test_rows_outside_the_prior_selection_mask_are_fitted_but_do_not_choose_the_
 def test_rows_without_weight_do_not_choose_the_prior() -> None:
     """In a retrospective replay, they are annotations of a later time."""
     world, learner = World(), Logistic()
-    train = world.train(60, learner.distil(world.data(cues=True), False, 0))
+    train = world.train(60, learner.distil(world.data(cues=True), 0))
     heads = {name: Head(**tensors) for name, tensors in train.priors.items()}  # type: ignore[arg-type]
     for n in (5, 15, 30):
         weights = (np.arange(60) < n).astype(np.float32)

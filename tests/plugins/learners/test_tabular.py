@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from schemas import ONE_CHOICE
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, PseudoLabels, TrainingSet
@@ -22,7 +23,7 @@ def rows(n: int, seed: int = 0, is_product: bool = False) -> TrainingSet:
     x = np.asarray(random.normal(size=(n, 6)).astype(np.float32) / 3, np.float32)
     score = 9 * x[:, 0] * x[:, 1] if is_product else 3 * x[:, 0] - 2 * x[:, 1]
     y = (score + 0.1 * random.normal(size=n) > 0).astype(int)
-    return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), False)
+    return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), ONE_CHOICE)
 
 
 def chosen(train: TrainingSet, limits: Limits | None = None) -> str:
@@ -39,7 +40,9 @@ def distillation_data(train: TrainingSet, is_right: bool) -> DistillationData:
     targets = pool.targets if is_right else np.eye(2, dtype=np.float32)[random.integers(0, 2, 400)]
     nothing = PseudoLabels(pool.vectors[:0], pool.targets[:0], pool.weights[:0])
     attributions = Attributions(np.zeros((2, 1, 6), np.float32), np.ones(6, np.float32))
-    return DistillationData(PseudoLabels(pool.vectors, targets, pool.weights), nothing, pool.vectors, attributions)
+    return DistillationData(
+        PseudoLabels(pool.vectors, targets, pool.weights), nothing, pool.vectors, ONE_CHOICE, attributions
+    )
 
 
 def test_trees_predict_what_scikit_learn_predicts() -> None:
@@ -76,7 +79,7 @@ def test_units_are_fitted_from_hundreds_of_rows_on_and_win_where_labels_are_not_
 @pytest.mark.parametrize(("right", "kind"), [(True, LABELS), (False, FIELDS)])
 def test_the_fit_starts_from_the_teachers_labels_if_the_annotators_labels_support_them(right: bool, kind: str) -> None:
     train = rows(24)
-    priors = Tabular().distil(distillation_data(train, right), False, 0)
+    priors = Tabular().distil(distillation_data(train, right), 0)
     assert {FIELDS, "labels"} <= priors.keys()
     fit = Tabular().fit(replace(train, priors=priors), 0)
     assert list(KINDS)[int(fit.tensors[KIND][0])] == kind
@@ -89,7 +92,7 @@ def test_a_prior_that_helps_goes_first_if_the_fields_have_no_scores() -> None:
     for attributions, kind in ((None, LABELS), (scored, FIELDS)):
         train = rows(24)
         data = distillation_data(train, is_right=True)
-        priors = Tabular().distil(replace(data, attributions=attributions or data.attributions), False, 0)
+        priors = Tabular().distil(replace(data, attributions=attributions or data.attributions), 0)
         assert chosen(replace(train, priors=priors), limits) == kind
 
 
@@ -111,7 +114,7 @@ def test_rows_outside_the_prior_selection_mask_do_not_choose_the_kind() -> None:
 @pytest.mark.parametrize("kind", [FIELDS, LABELS])
 def test_it_predicts_what_the_chosen_kind_predicts(kind: str) -> None:
     train = rows(24)
-    with_priors = replace(train, priors=Tabular().distil(distillation_data(train, kind == LABELS), False, 0))
+    with_priors = replace(train, priors=Tabular().distil(distillation_data(train, kind == LABELS), 0))
     fit = Tabular().fit(with_priors, 0)
     of_kind = {name: prior for name, prior in with_priors.priors.items() if (name == FIELDS) == (kind == FIELDS)}
     alone = (Laat() if kind == FIELDS else Logistic()).fit(replace(with_priors, priors=of_kind), 0)
@@ -127,7 +130,12 @@ def test_trees_that_did_not_win_are_fitted_again_only_when_the_rows_have_grown()
     for n, earlier_rows, expected in ((99, 98, False), (101, 99, True), (102, 101, False), (115, 101, True)):
         earlier = np.where(np.arange(n)[:, None] < earlier_rows, train.targets[:n], np.nan).astype(np.float32)
         now = TrainingSet(
-            train.vectors[:n], train.targets[:n], train.weights[:n], False, earlier, {**serving, KIND: np.array([0])}
+            train.vectors[:n],
+            train.targets[:n],
+            train.weights[:n],
+            ONE_CHOICE,
+            earlier,
+            {**serving, KIND: np.array([0])},
         )
         assert is_due(now, TREES, limits) == expected, (n, earlier_rows)
         if n > 100:
