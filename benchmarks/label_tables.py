@@ -15,7 +15,7 @@ from ml_backend.simulation.learning_curves import Measurement, paired_curves, re
 from ml_backend.simulation.summary import summarise
 
 SHOWN = (25, 50, 100, 200, 300, 400, 500)
-DEFAULT = ProjectSettings.model_fields["acquisition"].default
+DEFAULT = ProjectSettings().with_form_defaults("text").acquisition
 MIN_SEEDS = 5  # for a strategy in the tables
 UNGROUPED = "none"  # the name of the rows without a group
 HEAD = """\
@@ -72,7 +72,10 @@ def goals(sets: list[TextSet], initial: int) -> str:
     for text_set in sets:
         runs = read_runs(text_set.name, initial)
         seeds = _seeds(runs)
-        runs = _paired(runs, [name for name in seeds if len(seeds[name]) >= MIN_SEEDS])
+        names = [name for name in seeds if len(seeds[name]) >= MIN_SEEDS]
+        if not {DEFAULT, "random"} <= {*names}:  # too few runs yet
+            continue
+        runs = _paired(runs, names)
         strategies = summarise(runs, {})["strategies"]
         ours, chance = strategies[DEFAULT], strategies["random"]
         best = max((name for name in strategies if name != DEFAULT), key=lambda name: strategies[name]["naulc"]["mean"])

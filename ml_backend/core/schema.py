@@ -27,9 +27,9 @@ class DialogueField:
 class ObjectTag:
     """A tag that displays a part of a task, which controls label.
 
-    tag         what it displays: Text, HyperText, Paragraphs …
+    tag         the name of the tag in the XML: Text, HyperText, Paragraphs …
     value       the attribute that names fields of the task's data, such as "$text"
-    attributes  its other attributes, the names in lower case, sorted
+    attributes  the other attributes, the names in lower case, sorted
     """
 
     name: str
@@ -50,7 +50,7 @@ class InputSpec:
     lists           those that hold a list of items with titles and bodies
     pair            the fields with the left and those with the right text of a comparison, also in `fields`; () if
                     nothing is compared
-    located         the tags that display something else than the text, and in which controls label regions
+    located         the tags in whose displayed content regions have positions, see `TaskContent.displayed_values`
     """
 
     text_field: str = ""
@@ -121,9 +121,11 @@ class ControlSchema:
     conditional: bool = False
     kind: str = ""
     tag: str = ""
-    shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)  # it changes no annotation: see `sync`
-    needs_name: bool = field(default=False, repr=False)  # the same
-    object_tag: ObjectTag | None = field(default=None, repr=False, compare=False)  # `InputSpec` has what counts
+    # not in `repr`, which identifies how annotations are read (see `sync`): these change no annotation
+    shown_if: tuple[ShowCondition, ...] = field(default=(), repr=False)
+    needs_name: bool = field(default=False, repr=False)
+    # a change of the object tag changes the `InputSpec`, if it changes what is read
+    object_tag: ObjectTag | None = field(default=None, repr=False, compare=False)
 
     @property
     def always_answered(self) -> bool:
@@ -181,12 +183,17 @@ class UnlearntControl:
     """A control that is not learnt.
 
     tag   the kind of control tag, for example Choices
-    code  the reason, a key of `REASONS_NOT_LEARNT`
+    code  the reason: a key of `REASONS_NOT_LEARNT`, or the words of the kind of labels
     """
 
     name: str
     tag: str
     code: str
+
+    @property
+    def reason(self) -> str:
+        """The reason in a few words."""
+        return REASONS_NOT_LEARNT.get(self.code, self.code)
 
 
 REASONS_NOT_LEARNT = {
@@ -226,7 +233,7 @@ class ProjectSchema:
         reason if the control exists."""
         selected = tuple(control for control in self.controls if name in ("", control.name))
         if not selected:
-            reasons = [REASONS_NOT_LEARNT[control.code] for control in self.unlearnt if control.name == name]
+            reasons = [control.reason for control in self.unlearnt if control.name == name]
             reason = f" ({reasons[0]})" if reasons else ""
             names = ", ".join(repr(control.name) for control in self.controls)
             raise ApprenticeError(f"The project learns no control {name!r}{reason}: name one of {names}")

@@ -35,6 +35,22 @@ class LabelField:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueField:
+    """A property of a reply that holds anything else, whose probabilities are not needed.
+
+    name      the name of the property, which is that of its control
+    identity  digest of what is asked: a reply to another question is none to this one
+    """
+
+    name: str
+    identity: str
+
+
+ReplyFields = tuple[tuple[LabelField, ...], tuple[ValueField, ...]]
+"""The properties of a reply: those that hold labels, and the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One request to a teacher, as plain data: it can be sent now, written to a file, or sent again after a restart.
 
@@ -46,6 +62,7 @@ class Question:
     reply         the JSON schema, of an object, that the reply must satisfy
     fields        the properties of the reply that hold labels, with different names; () if no probabilities are needed
     longest       the maximum number of tokens of the reply
+    value_fields  the other properties of the reply that are about controls
     """
 
     id: str
@@ -56,6 +73,12 @@ class Question:
     examples: tuple[tuple[str, str], ...] = ()
     fields: tuple[LabelField, ...] = ()
     longest: int = 200
+    value_fields: tuple[ValueField, ...] = ()
+
+    @property
+    def reply_fields(self) -> ReplyFields:
+        """The properties of the reply that are about controls: they tell what is asked, of whatever text."""
+        return self.fields, self.value_fields
 
 
 @dataclass(frozen=True, slots=True)

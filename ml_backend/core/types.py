@@ -103,23 +103,25 @@ SYNTHETIC_FIELD = "apprentice_synthetic"
 class TaskContent:
     """The content of one task.
 
-    task     the id of the task in Label Studio
-    text     the text, or the record as `record_text` writes it; two texts that are compared are a record of them
-    key      the content key of the text, under which its vector is cached
-    fields   the short values of the task's other data, as text: each may name the task's group
-    sources  what the tags `InputSpec.located` display, as JSON, by their names
+    task    the id of the task in Label Studio
+    text    the text, or the record as `record_text` writes it; two texts that are compared are a record of them
+    key     the content key of the text, under which its vector is cached
+    fields  the short values of the task's other data, as text: each may name the task's group
+    displayed_values  the values that the tags `InputSpec.located` display, as JSON by the names of the tags, unless
+                      they are the text
     """
 
     task: int
     text: str
     key: bytes
     fields: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, Any] = field(default_factory=dict)
+    displayed_values: Mapping[str, Any] = field(default_factory=dict)
 
     def displayed(self, object_tag: str) -> Any:
-        """What the object tag with this name displays, as JSON: HTML, the messages of a dialogue, or a text. It is the
-        text unless the tag is in `sources`."""
-        return self.sources.get(object_tag, self.text)
+        """The value that the object tag with this name, one of `InputSpec.located`, displays: a text, HTML, a number,
+        the messages of a dialogue, or a record. None if the task has none, or one that is too large or cannot be
+        stored."""
+        return self.displayed_values.get(object_tag, self.text)
 
 
 def unknown_content(task: int) -> TaskContent:

@@ -7,7 +7,7 @@ targets    what the annotators say of n tasks, as `Rows`: a learner is fitted on
 predicted  what a learner, or a teacher, expects for n tasks, as `Rows`
 
 A kind is found by its entry point `kind.<name>` in the group `apprentice.plugins`, which names an instance of a
-subclass of `Kind`. No other part of Apprentice changes for a new kind.
+subclass of `Kind`. No other part of Apprentice changes for a new kind; docs/kinds.md says what a kind cannot do yet.
 `KindContract` in tests/kinds/kind_contract.py is the contract suite, to be run on any kind.
 """
 
@@ -17,6 +17,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -29,6 +30,7 @@ from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue, TaskContent
+from ml_backend.kinds import tag_attributes
 
 Schema = TypeVar("Schema", bound=ControlSchema)
 Doubles = npt.NDArray[np.float64]
@@ -82,6 +84,11 @@ class ReplyFormat:
     labels: tuple[str, ...] = ()
     multiple: bool = False
 
+    @property
+    def digest(self) -> str:
+        """The digest of `identity`."""
+        return blake2b(json.dumps(self.identity).encode(), digest_size=8).hexdigest()
+
 
 NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -94,8 +101,10 @@ class Kind(ABC, Generic[Schema]):
                      project has controls of several tags, those of the first tag come first
     default_learner  the learner if the setting `learner` names one that is not for this kind
     replies_with_labels  whether a teacher's reply consists of labels, whose probabilities are asked for
-    locates_regions  whether regions are at places of what the object tag displays. Then its HTML or its messages are
-                     stored as they are, and no annotation is read without the content of its task
+    locates_regions  whether regions have positions in the displayed content. Then the displayed content is stored, and
+                     no region is read or written without the content of its task
+    unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
+                     few words on each
     """
 
     name: ClassVar[str]
@@ -103,6 +112,7 @@ class Kind(ABC, Generic[Schema]):
     default_learner: ClassVar[str]
     replies_with_labels: ClassVar[bool] = False
     locates_regions: ClassVar[bool] = False
+    unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     # The labelling configuration
 
@@ -111,8 +121,13 @@ class Kind(ABC, Generic[Schema]):
         """The schema of a control: from its element in the XML, its name, and the name of the tag that it labels."""
 
     def schema_problem(self, control: Schema) -> str:
-        """A key of `core.schema.REASONS_NOT_LEARNT` if the control cannot be learnt, else ""."""
+        """A key of `core.schema.REASONS_NOT_LEARNT`, or a few words, if the control cannot be learnt, else ""."""
         return ""
+
+    def is_dynamic(self, element: Any) -> bool:
+        """Whether the labels of a control come from the task or from a server, so that they cannot be learnt.
+        `element`: of the control in the XML"""
+        return tag_attributes.is_dynamic(element)
 
     def learning_order(self, control: Schema) -> tuple[int, ...]:
         """A key that sorts the controls of one tag, the first to be learnt first."""
@@ -129,13 +144,14 @@ class Kind(ABC, Generic[Schema]):
         """The label in an annotation's regions for a control. Without regions, the label says whether that means
         something. Never raises: regions may be malformed.
 
-        content  of the task; without text, and only the id, if it is unknown and not `locates_regions`
+        content  of the task; only its id may be known unless `locates_regions`
         """
 
     @abstractmethod
     def write_regions(self, value: LabelValue, control: Schema, content: TaskContent) -> list[dict[str, Any]]:
-        """The `type` and the `value` of each region with which the labelling screen stores a value of a task with this
-        content. A region may have a `score` of its own. `read_label` reads the regions as the same value."""
+        """The `type` and the `value` of each region with which the labelling screen stores a value of a task. A region
+        may have a `score` of its own. `read_label` reads the regions as the same value. No region means that a value,
+        unless it is empty, does not fit the content: then there is no draft. `content`: as in `read_label`"""
 
     def bulk_import_drops(self, control: Schema) -> bool:
         """Whether Label Studio's bulk import drops the drafts of a control, so that they are written one by one."""
@@ -344,8 +360,8 @@ class Kind(ABC, Generic[Schema]):
 
     def read_replies(self, control: Schema, replies: Rows, texts: Texts) -> Rows:
         """(m, ...) the predictions of a teacher, from m replies: the probabilities of the labels, (m, c) float32, if
-        `replies_with_labels`, else (m,) objects of JSON, which may be of any form. `texts`: of the m tasks, as the
-        teacher read them"""
+        `replies_with_labels`, else (m,) objects of JSON, which may be of any form. `texts`: of the m tasks, of which
+        the teacher has read the beginning (`teacher.prompt_parts.MAX_TEXT_LENGTH`)"""
         return self.as_targets(control, [])
 
     def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:
@@ -404,5 +420,5 @@ def fit_properties(control: ControlSchema) -> dict[str, Any]:
 def learner_name(control: ControlSchema, setting: str) -> str:
     """The name of the learner plugin of a control: that of the setting `learner`, if it is for the kind of labels."""
     of_kind = kind_of(control)
-    is_suitable = of_kind.name in getattr(registry.learner(setting), "kinds", ("choices",))
+    is_suitable = of_kind.name in getattr(registry.learner(setting), "kinds", (FIRST_KIND,))
     return setting if is_suitable else of_kind.default_learner

@@ -16,9 +16,7 @@ TEXT_TAGS = ("Text", "HyperText")
 
 
 WHOLE_FIELD = re.compile(r"\$([\w.-]+)")
-"""The value of a tag that is the field with this name."""
-FIELD_IN_TEXT = re.compile(r"\$([^\W\d]\w*(?:\.\w+)*)")
-"""A field whose value stands in the text of the value of a tag."""
+"""A `value` of a tag that consists of a single field of the task, whose name is the group."""
 
 
 def read_input(tags: Sequence[Any]) -> InputSpec:
@@ -58,19 +56,14 @@ def tag_fields(tag: Any) -> list[str]:
         return []
     if whole := WHOLE_FIELD.fullmatch(value):
         return [whole[1]]
-    return FIELD_IN_TEXT.findall(value) if tag.tag in TEXT_TAGS else []
+    return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag in TEXT_TAGS else []
 
 
 def read_object_tag(tag: Any) -> ObjectTag:
     """An object tag, without the attributes that it shares with all tags."""
     attributes = {key.lower(): str(value) for key, value in tag.attr.items()}
-    rest = sorted((key, value) for key, value in attributes.items() if key not in ("name", "value"))
-    return ObjectTag(tag.name, tag.tag, str(tag.value or ""), tuple(rest))
-
-
-def displays_text(tag: ObjectTag, input_spec: InputSpec) -> bool:
-    """Whether a tag displays the text of each task as it is."""
-    return bool(input_spec.text_field) and (tag.tag, tag.value) == ("Text", f"${input_spec.text_field}")
+    own_attributes = {key: value for key, value in attributes.items() if key not in ("name", "value")}
+    return ObjectTag(tag.name, tag.tag, str(tag.value or ""), tuple(sorted(own_attributes.items())))
 
 
 def _attribute(tag: Any, name: str, default: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 from ml_backend.core import registry
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import MAX_LABELS, ControlSchema, ProjectSchema, UnlearntControl, compares_pair
-from ml_backend.kinds.base import kind_of, kinds_by_tag
-from ml_backend.kinds.tag_attributes import is_conditional, is_dynamic, is_per_region, is_required, show_conditions
-from ml_backend.label_studio.input_tags import OBJECT_TAGS, displays_text, read_input, read_object_tag, tag_fields
+from ml_backend.kinds.base import Kind, kind_of, kinds_by_tag
+from ml_backend.kinds.tag_attributes import is_conditional, is_per_region, is_required, show_conditions
+from ml_backend.label_studio.input_tags import OBJECT_TAGS, WHOLE_FIELD, read_input, read_object_tag, tag_fields
 
 Pair = tuple[tuple[str, ...], ...]
 """The fields of each side of a comparison, see `InputSpec.pair`."""
@@ -55,9 +55,8 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
     learnable, _ = _read_controls(interface, tree, "") if choices else (learnt, unlearnt)
     controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
     input_spec = replace(read_input(seen), pair=pair)
-    located = {control.object_tag for control in controls if kind_of(control).locates_regions}
-    kept = {tag.name: tag for tag in located if tag is not None and not displays_text(tag, input_spec)}
-    input_spec = replace(input_spec, located=tuple(kept[name] for name in sorted(kept)))
+    located = {control.object_tag for control in controls if control.object_tag and kind_of(control).locates_regions}
+    input_spec = replace(input_spec, located=tuple(sorted(located, key=lambda tag: tag.name)))
     return ProjectSchema(input_spec, controls, tuple(unlearnt))
 
 
@@ -126,18 +125,26 @@ def _read_control(tag: Any, element: Any) -> ControlSchema | str:
     of_kind = kinds_by_tag().get(tag.tag)
     if of_kind is None or element is None:
         return "tag"
-    if is_dynamic(element):
-        return "dynamic"
     sources = _sources(tag)
+    if code := _problem(of_kind, element, sources):
+        return code
+    control: ControlSchema = of_kind.read_schema(element, tag.name, sources[0].name)
+    control = replace(control, shown_if=show_conditions(element), object_tag=read_object_tag(sources[0]))
+    return of_kind.schema_problem(control) or control
+
+
+def _problem(of_kind: Kind[Any], element: Any, sources: Sequence[Any]) -> str:
+    """The code of the reason why a control is not learnt, whatever its labels are, "" for none. `element`: of the
+    control in the XML; `sources`: see `_sources`"""
+    if of_kind.is_dynamic(element):
+        return "dynamic"
     if not sources:
         return "source"
     if is_per_region(element):
         return "per region"
-    if not all(tag_fields(source) for source in sources):
-        return "value"
-    control: ControlSchema = of_kind.read_schema(element, tag.name, sources[0].name)
-    control = replace(control, shown_if=show_conditions(element), object_tag=read_object_tag(sources[0]))
-    return of_kind.schema_problem(control) or control
+    if of_kind.locates_regions and not WHOLE_FIELD.fullmatch(str(sources[0].value)):
+        return "value"  # Label Studio puts values into a text, in which positions would have to be guessed
+    return "" if all(tag_fields(source) for source in sources) else "value"
 
 
 def _learning_order_key(element: Any, control: ControlSchema) -> tuple[int, ...]:

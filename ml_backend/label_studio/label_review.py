@@ -92,13 +92,13 @@ def update_proposals(
         if annotation is not None and (is_expired or not is_unchanged):
             store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
+    contents = store.tasks.contents(project_row.id, list(suspected))
     for task, drafts in suspected.items():
-        if task in reviewable and task not in proposals:
+        if task in reviewable and task not in proposals and task in contents:
             _ensure_tab(client, store, project_row.id)
             check_lease()
             prediction = Prediction(task, min(draft.confidence for draft in drafts.values()), drafts)
-            contents = store.tasks.contents(project_row.id, [task])
-            rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION, contents)
+            rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION, [contents[task]])
             annotation = annotation_of[task]
             try:
                 prediction_id = client.call("POST", "api/predictions/", body=next(rows))["id"]

@@ -9,14 +9,14 @@ it, with a pause before each write. The seconds of both kinds of writes are meas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
-from ml_backend.core.types import Prediction, TaskContent
+from ml_backend.core.types import Prediction, TaskContent, unknown_content
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
@@ -56,7 +56,7 @@ class Publisher:
     """Publishes one version of one project's queue.
 
     check_lease  raises if the project's lease was lost; it is called before each write
-    contents     returns the contents of tasks, by id
+    contents     the contents of the tasks, by id, if a kind of labels needs them
     timings      the project's measured seconds, updated in place
     explores     whether `publish_head` measures the slower kind of write again (see `PublishTimings.write_kind`)
     written      number of predictions in Label Studio, also valid after a failure
@@ -67,7 +67,7 @@ class Publisher:
     schema: ProjectSchema
     version: str
     check_lease: Callable[[], None]
-    contents: Callable[[Sequence[int]], list[TaskContent]]
+    contents: Mapping[int, TaskContent]
     timings: PublishTimings
     explores: bool = False
     clock: Clock = SYSTEM_CLOCK
@@ -106,7 +106,8 @@ class Publisher:
         return True
 
     def _rows(self, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-        contents = self.contents([prediction.task for prediction in predictions])
+        tasks = (prediction.task for prediction in predictions)
+        contents = [self.contents.get(task) or unknown_content(task) for task in tasks]
         return list(write_predictions(predictions, self.schema, self.version, contents))
 
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,13 +29,13 @@ from ml_backend.core.types import (
 )
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.html_text import visible_text
-from ml_backend.label_studio.input_tags import FIELD_IN_TEXT, WHOLE_FIELD
+from ml_backend.label_studio.input_tags import WHOLE_FIELD
 from ml_backend.label_studio.object_lists import dialogue_text, list_text
 from ml_backend.label_studio.pair_records import pair_record
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
-MAX_SOURCE_CHARACTERS = 200_000  # of what a tag displays, as JSON; if it has more, no region is located in it
+MAX_DISPLAYED_CHARACTERS = 200_000  # of displayed content, as JSON; with more of it, no region has a position in it
 MAX_GROUP_FIELDS = 20  # of a task; further fields make no groups
 MAX_TABLE_VALUE_CHARACTERS = 2000  # of a value in a table
 _MAX_ID = 2**63 - 1
@@ -104,19 +105,18 @@ def _field_value(data: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _read_sources(data: Any, located: Iterable[ObjectTag]) -> dict[str, Any]:
-    """What each of the tags displays, by their names: see `TaskContent.sources`; None if it cannot be stored."""
-    if not isinstance(data, dict):
-        return {}
-    sources: dict[str, Any] = {}
+def _displayed_values(data: Any, located: Iterable[ObjectTag], text: str) -> dict[str, Any]:
+    """The value that each of the tags displays, by the name of the tag, unless it is the text of the task; None for a
+    value that cannot be stored."""
+    values: dict[str, Any] = {}
     for tag in located:
-        if whole := WHOLE_FIELD.fullmatch(tag.value):
-            source = _field_value(data, whole[1])
-        else:
-            source = FIELD_IN_TEXT.sub(lambda field: str(_field_value(data, field[1])), tag.value)
-        length = len(source) if isinstance(source, str) else len(_as_json(source) or "")
-        sources[tag.name] = storable_json(source) if length <= MAX_SOURCE_CHARACTERS else None
-    return sources
+        field_name = WHOLE_FIELD.fullmatch(tag.value)
+        value = _field_value(data, field_name[1]) if field_name and isinstance(data, dict) else None
+        length = len(value) if isinstance(value, str) else len(_as_json(value) or "")
+        stored = storable_json(value) if length <= MAX_DISPLAYED_CHARACTERS else None
+        if stored != text:
+            values[tag.name] = stored
+    return values
 
 
 def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
@@ -161,16 +161,18 @@ def read_timestamp(value: Any) -> str:
 def read_task_content(task: Any, input_spec: InputSpec) -> TaskContent | None:
     """A task with its text and the fields that may make groups, None if it has no id."""
     task_id = read_id(task.get("id")) if isinstance(task, dict) else None
-    return None if task_id is None else task_content(task_id, task, input_spec)
+    return None if task_id is None else content_of_task(task_id, task, input_spec)
 
 
-def task_content(task_id: int, task: dict[str, Any], input_spec: InputSpec) -> TaskContent:
-    """The content of a task that has this id."""
+def content_of_task(task_id: int, task: dict[str, Any], input_spec: InputSpec) -> TaskContent:
+    """The content of a task, whose id is `task_id`: see `read_task_content`."""
     text = read_text(task, input_spec)
     fields = _group_fields(task.get("data"), input_spec)
     if not text:  # the names of all fields help users to find the field that has the text
         fields = {**dict.fromkeys(_field_names(task.get("data")), ""), **fields}
-    return TaskContent(task_id, text, content_key(text), fields, _read_sources(task.get("data"), input_spec.located))
+    return TaskContent(
+        task_id, text, content_key(text), fields, _displayed_values(task.get("data"), input_spec.located, text)
+    )
 
 
 def _field_names(data: Any) -> list[str]:
@@ -294,6 +296,22 @@ def write_result(prediction: Prediction, schema: ProjectSchema, content: TaskCon
                 }
             )
     return regions
+
+
+def writable_predictions(
+    predictions: Iterable[Prediction], schema: ProjectSchema, contents: Mapping[int, TaskContent]
+) -> Iterator[Prediction]:
+    """Yields the predictions with the drafts that fit the content of their task, see `Kind.write_regions`. Leaves out
+    the predictions of tasks that are not in `contents`, because they were deleted meanwhile."""
+    controls = {control.name: control for control in schema.controls}
+    for prediction in predictions:
+        if content := contents.get(prediction.task):
+            drafts = {
+                name: draft
+                for name, draft in prediction.drafts.items()
+                if not draft.value or kind_of(controls[name]).write_regions(draft.value, controls[name], content)
+            }
+            yield replace(prediction, drafts=drafts)
 
 
 def write_predictions(

@@ -12,7 +12,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import LabelValue, TaskContent, unknown_content
 from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_labels, task_content
+from ml_backend.label_studio.serialization import content_of_task, read_labels
 
 MAX_TASKS_PER_IMPORT = 5000
 
@@ -67,7 +67,7 @@ def next_task(client: LabelStudioClient, project: int, schema: ProjectSchema) ->
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    content = task_content(int(task["id"]), task, schema.input)
+    content = content_of_task(int(task["id"]), task, schema.input)
     drafts = {name: label.value for name, label in read_labels(regions, schema, content).items()}
     return ServedTask(content, drafts, prediction.get("model_version"))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import structlog
 
 from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
-from ml_backend.core.types import ModelVersion, Prediction
+from ml_backend.core.types import ModelVersion, Prediction, TaskContent
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.publisher import Publisher, PublishTimings
+from ml_backend.label_studio.serialization import writable_predictions
 from ml_backend.label_studio.setup import restore_model_version
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.preparation import fingerprint
@@ -45,6 +46,10 @@ def publish(
     queue: Sequence[Prediction],
 ) -> None:
     """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
+    contents: Mapping[int, TaskContent] = {}
+    if any(kind_of(control).locates_regions for control in inputs.schema.controls):
+        contents = context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
+        queue = list(writable_predictions(queue, inputs.schema, contents))
     # not the fingerprint of the preparation, because the stage "rank" may have encoded more tasks
     queue_fingerprint = fingerprint(inputs, context.pool)
     timings = PublishTimings(**(inputs.project_row.publish_timings or {}))
@@ -55,7 +60,7 @@ def publish(
         inputs.schema,
         version.name,
         context.check_lease,
-        partial(context.store.tasks.contents, context.project),
+        contents,
         timings,
         explores,
         context.store.clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, InputSpec, ProjectSchema, has_ordered_labels
+from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema, has_ordered_labels
 from ml_backend.core.types import PARTLY_READABLE, shorten
 from ml_backend.kinds.base import kind_of
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
@@ -22,9 +22,7 @@ def question_sentence(schema: ProjectSchema) -> str:
     sentence = f"learns {learnt}{and_more(schema.controls, MAX_LISTED_NAMES)} over {data_fields}"
     if not schema.unlearnt:
         return sentence
-    others = [
-        f"<{control.tag} name={control.name!r}> ({REASONS_NOT_LEARNT[control.code]})" for control in schema.unlearnt
-    ]
+    others = [f"<{control.tag} name={control.name!r}> ({control.reason})" for control in schema.unlearnt]
     return f"{sentence}; not learnt: {', '.join(others[:MAX_LISTED_NAMES])}{and_more(others, MAX_LISTED_NAMES)}"
 
 
@@ -121,7 +119,7 @@ def _reason(unread: UnreadAnnotations, control: ControlSchema) -> str:
         "label": _missing_labels(unread, control),
         "parent": f"{_choices(unread)} holds other labels, and none of these was chosen",
         "shape": f"the value for {control.name!r} is no label",
-    }.get(unread.code, unread.code)
+    }.get(unread.code) or kind_of(control).unread_reasons.get(unread.code, unread.code)
 
 
 def _missing_labels(unread: UnreadAnnotations, control: ControlSchema) -> str:

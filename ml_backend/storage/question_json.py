@@ -2,7 +2,8 @@
 
 A question with one field has the form that it had before questions could have several fields, so that earlier
 questions and answers are found: its labels are under "field", "labels" and "multiple", and "named" is there if the
-field has the name of a control. With several fields, they are under "label_fields". The probabilities are {field:
+field has the name of a control. With several fields, they are under "label_fields". Parts of the reply that are no
+labels are under "value_fields", if there are any. The probabilities are {field:
 {label: probability}}; those of a single field that does not have the name of a control are {label: probability}.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.arrays import Floats
-from ml_backend.core.teacher_types import LABEL, LabelField, Question
+from ml_backend.core.teacher_types import LABEL, LabelField, Question, ValueField
 
 SINGLE_FIELD = ""
 """Stands for the control of a question with a single field that does not have its name: it may be any control."""
@@ -24,6 +25,8 @@ SINGLE_FIELD = ""
 def body_of(question: Question) -> dict[str, Any]:
     """Returns a question as JSON."""
     body = asdict(question)
+    if not question.value_fields:
+        del body["value_fields"]
     fields = body.pop("fields")
     if len(fields) > 1:
         return {**body, "label_fields": fields}
@@ -42,8 +45,10 @@ def question_of(body: Mapping[str, Any]) -> Question:
         name, labels, multiple = parts.pop("field"), parts.pop("labels"), parts.pop("multiple")
         field = {"name": name, "labels": labels, "multiple": multiple, "named": parts.pop("named", False)}
         fields = [field] if name else []
+    value_fields = tuple(ValueField(**value_field) for value_field in parts.pop("value_fields", ()))
     return Question(
         **parts,
+        value_fields=value_fields,
         examples=examples,
         fields=tuple(LabelField(**{**field, "labels": tuple(field["labels"])}) for field in fields),
     )
@@ -80,13 +85,11 @@ def by_control(stored: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return dict(stored) if has_controls else {SINGLE_FIELD: stored}
 
 
-def values_by_control(stored: Mapping[str, Any] | None, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parts of a reply whose probabilities are not stored, by the control as in `by_control`.
-
-    stored   the probabilities, None if the question needed none
-    content  the reply
-    """
-    if stored is not None and by_control(stored).keys() == {SINGLE_FIELD}:
-        return {}
-    names = content.keys() - (stored or {}).keys()
-    return {SINGLE_FIELD if name == LABEL else name: content[name] for name in sorted(names)}
+def values_of(value_fields: Sequence[Mapping[str, str]], content: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Returns the parts of a reply whose probabilities are not needed, by the name of the control and the digest of
+    what was asked. `value_fields`: those of the question, as JSON"""
+    return {
+        (value_field["name"], value_field["identity"]): content[value_field["name"]]
+        for value_field in value_fields
+        if value_field["name"] in content
+    }

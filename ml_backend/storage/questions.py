@@ -13,14 +13,22 @@ import sqlalchemy as sa
 
 from ml_backend.core.clock import Clock
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.teacher_types import Answer, LabelField, Purpose, Question
+from ml_backend.core.teacher_types import Answer, Purpose, Question, ReplyFields
 from ml_backend.kinds.base import kind_of
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls
 from ml_backend.storage.question_json import body_of, question_of, shares_json, shares_of
 from ml_backend.storage.quote_erasure import without_deleted
-from ml_backend.storage.replies import REPLY_COLUMNS, Replies, Reply, ReplyTable, is_teacher_label, reply_of
+from ml_backend.storage.replies import (
+    REPLY_COLUMNS,
+    VALUE_COLUMNS,
+    Replies,
+    Reply,
+    ReplyTable,
+    is_teacher_label,
+    reply_of,
+)
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
 from ml_backend.storage.schema import project as projects
 from ml_backend.storage.schema import question as table
@@ -181,22 +189,23 @@ class Questions:
     def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
         """Returns the labels that this teacher has given for tasks with these content keys, oldest first."""
         # sorted in Python: with ORDER BY, SQLite would read all of the teacher's answers through another index
-        columns = (table.c.answered_at, table.c.id, *REPLY_COLUMNS, table.c.content)
+        columns = (table.c.answered_at, table.c.id, *REPLY_COLUMNS, *VALUE_COLUMNS)
         query = sa.select(*columns).where(is_teacher_label(project, teacher))
         rows: list[sa.Row[Any]] = []
         with self._database.read() as connection:
             for chunk in chunks(keys, ROWS_PER_TRANSACTION):
                 rows += connection.execute(query.where(table.c.key.in_(chunk)))
-        return [reply_of(row, row.content) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))]
+        rows.sort(key=lambda row: (row.answered_at, row.id))
+        return [reply_of(row, with_values=True) for row in rows]
 
-    def keys_waiting(self, project: int, teacher: str, fields: tuple[LabelField, ...]) -> set[bytes]:
+    def keys_waiting(self, project: int, teacher: str, fields: ReplyFields) -> set[bytes]:
         """Returns the content keys of the tasks about which an unanswered question asks for exactly these fields."""
         query = sa.select(table.c.key, table.c.body).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
             table.c.state == "waiting", table.c.key.is_not(None),
         )  # fmt: skip
         with self._database.read() as connection:
-            return {key for key, body in connection.execute(query) if question_of(body).fields == fields}
+            return {key for key, body in connection.execute(query) if question_of(body).reply_fields == fields}
 
     def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
         """Counts the questions to a teacher by (purpose, state)."""

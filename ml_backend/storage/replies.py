@@ -15,10 +15,11 @@ from ml_backend.core.arrays import Floats, Ints, Mask, Rows, object_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.kinds.base import kind_of
 from ml_backend.storage.database import Database
-from ml_backend.storage.question_json import SINGLE_FIELD, by_control, values_by_control
+from ml_backend.storage.question_json import SINGLE_FIELD, by_control, values_of
 from ml_backend.storage.schema import question as table
 
 REPLY_COLUMNS = (table.c.key, table.c.shares, table.c.alone)
+VALUE_COLUMNS = (table.c.content, table.c.body["value_fields"].label("value_fields"))
 MAX_CACHED_TEACHERS = 64  # pairs of a project and a teacher
 OVERLAP_SECONDS = 5.0
 """Rows are read again from so long before the last one, because transactions may end in another order than they began.
@@ -32,18 +33,19 @@ class Reply:
     key     content key of the task's text
     shares  control -> label -> probability; the control is `SINGLE_FIELD` if the question named none
     alone   whether the teacher was shown no annotations
-    values  control -> the reply as JSON, of controls whose probabilities are not needed; the control as in `shares`
+    values  the replies as JSON about controls whose probabilities are not needed, by the name of the control and the
+            `ReplyFormat.digest` of the question
     """
 
     key: bytes
     shares: Mapping[str, Mapping[str, float]]
     alone: bool = True
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
-def reply_of(row: Any, content: Mapping[str, Any] | None) -> Reply:
-    """Returns the reply in a row with the `REPLY_COLUMNS`. `content`: the whole reply, None without the values"""
-    values = values_by_control(row.shares, content) if content else {}
+def reply_of(row: Any, *, with_values: bool) -> Reply:
+    """Returns the reply in a row with the `REPLY_COLUMNS` and, for the values, the `VALUE_COLUMNS`."""
+    values = values_of(row.value_fields or (), row.content or {}) if with_values else {}
     return Reply(row.key, by_control(row.shares or {}), row.alone, values)
 
 
@@ -55,24 +57,22 @@ class ReplyTable:
     alone   (m,) bool as in `Reply`
     groups  replies by the control as in `Reply`, and by the c labels that the question offered for it: the rows (k,)
             of the replies, ascending, and their probabilities (k, c)
-    values  the other replies by the control as in `Reply`: the rows (k,), ascending, and k replies as JSON
+    values  the other replies by control and digest as in `Reply`: the rows (k,), ascending, and k replies as JSON
     """
 
     keys: Sequence[bytes] = ()
     alone: Mask = field(default_factory=lambda: np.empty(0, np.bool_))
     groups: Mapping[tuple[str, tuple[str, ...]], tuple[Ints, Floats]] = field(default_factory=dict)
-    values: Mapping[str, tuple[Ints, Rows]] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], tuple[Ints, Rows]] = field(default_factory=dict)
 
     def contents(self, control: ControlSchema) -> tuple[Ints, Rows]:
         """Returns the replies for a control: their rows (k,), ascending, and the probabilities (k, c) of its labels,
         from questions that offered at least these, or the replies (k,) as JSON, if their probabilities were not
         needed."""
         if not kind_of(control).replies_with_labels:
-            parts = [self.values[name] for name in _names(control) if name in self.values]
-            value_rows = np.concatenate([np.empty(0, np.int64), *(part_rows for part_rows, _ in parts)])
-            values = np.concatenate([object_rows([]), *(part_values for _, part_values in parts)])
-            order = np.argsort(value_rows)
-            return value_rows[order], values[order]
+            reply_format = kind_of(control).reply_format(control)
+            no_replies = np.empty(0, np.int64), object_rows([])
+            return self.values.get((control.name, reply_format.digest), no_replies) if reply_format else no_replies
         labels = control.labels
         rows: list[Ints] = [np.empty(0, np.int64)]
         probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
@@ -119,22 +119,23 @@ class ReplyTable:
         keys = [*self.keys, *(reply.key for reply in replies)]
         return ReplyTable(keys, alone, groups, self._extended_values(replies))
 
-    def _extended_values(self, replies: Sequence[Reply]) -> dict[str, tuple[Ints, Rows]]:
+    def _extended_values(self, replies: Sequence[Reply]) -> dict[tuple[str, str], tuple[Ints, Rows]]:
         values = dict(self.values)
-        for control in dict.fromkeys(control for reply in replies for control in reply.values):
-            rows, contents = values.get(control, (np.empty(0, np.int64), np.empty(0, object)))
+        for asked in dict.fromkeys(asked for reply in replies for asked in reply.values):
+            rows, contents = values.get(asked, (np.empty(0, np.int64), np.empty(0, object)))
             new = {
-                row: reply.values[control]
+                row: reply.values[asked]
                 for row, reply in enumerate(replies, start=len(self.keys))
-                if control in reply.values
+                if asked in reply.values
             }
             all_rows = np.concatenate([rows, np.array([*new], np.int64)])
-            values[control] = all_rows, np.concatenate([contents, object_rows([*new.values()])])
+            values[asked] = all_rows, np.concatenate([contents, object_rows([*new.values()])])
         return values
 
 
 def _names(control: ControlSchema) -> tuple[str, ...]:
-    """The names of a control in replies: a reply that names no control may be for it, unless it is for another."""
+    """The names of a control with labels in replies: a reply that names no control may be for it, unless it is for
+    another."""
     return (control.name,) if control.needs_name else (control.name, SINGLE_FIELD)
 
 
@@ -174,7 +175,7 @@ class Replies:
         condition = is_teacher_label(project, teacher)
         count = sa.select(sa.func.count()).where(condition)
         query = (
-            sa.select(table.c.id, table.c.answered_at, *REPLY_COLUMNS, *([table.c.content] if with_values else []))
+            sa.select(table.c.id, table.c.answered_at, *REPLY_COLUMNS, *(VALUE_COLUMNS if with_values else ()))
             .where(condition, table.c.answered_at >= cached.last_answered_at - OVERLAP_SECONDS)
             .order_by(table.c.answered_at, table.c.id)
         )
@@ -185,7 +186,7 @@ class Replies:
             cached.question_ids.update(row.id for row in rows)
             cached.last_answered_at = max(cached.last_answered_at, rows[-1].answered_at)
             usable = [row for row in rows if row.key is not None and (with_values or row.shares is not None)]
-            replies = [reply_of(row, row.content if with_values else None) for row in usable]
+            replies = [reply_of(row, with_values=with_values) for row in usable]
             cached.replies = cached.replies.extended(replies)
         return n
 

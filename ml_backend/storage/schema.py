@@ -170,7 +170,7 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", PortableText, nullable=False),
     Column("fields", JSON, nullable=True),  # short values in the task's other data
-    Column("sources", JSON(none_as_null=True), nullable=True),  # what tags display in which regions are located
+    Column("displayed_values", JSON(none_as_null=True), nullable=True),  # of tags in which regions have positions
     Column("revision", BigInteger, nullable=False, server_default="0"),  # `tasks_revision` of the task's last change
     Index("task_key", "project", "key"),
     Index("task_revision", "project", "revision"),

@@ -20,12 +20,12 @@ from ml_backend.storage.schema import stats as table
 class StoredReliability:
     """The `Kind.reliability` of a teacher for a control.
 
-    control  the properties of the control, see `kinds.base.fit_properties`
-    values   of any shape; (k,) as they are read from the database
+    properties  those of the control on which a fit depends, see `kinds.base.fit_properties`
+    values      in the shape of the kind; as they are read from the database, (k,) row by row
     """
 
     teacher: str
-    control: Mapping[str, Any]
+    properties: Mapping[str, Any]
     values: npt.NDArray[np.float64]
 
 
@@ -54,7 +54,7 @@ class Stats:
             for control, reliability in reliabilities.items():
                 values = {
                     "project": project, "control": control, "teacher": reliability.teacher,
-                    "properties": reliability.control,
+                    "properties": reliability.properties,
                     "matrix": np.ascontiguousarray(reliability.values, "<f8").tobytes(),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])

@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml_backend.core.arrays import Ints, Mask, Texts
-from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, TaskContent, unknown_content
+from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, TaskContent
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.erasure import erase_tasks
@@ -38,7 +38,7 @@ class Tasks:
                     n_changed += self._add(connection, project_id, chunk)
                     continue
                 query = (
-                    sa.select(table.c.id, table.c.key, table.c.fields, table.c.sources)
+                    sa.select(table.c.id, table.c.key, table.c.fields, table.c.displayed_values)
                     .where(table.c.project == project_id)
                     .where(table.c.id.in_([example.task for example in chunk]))
                 )
@@ -46,7 +46,7 @@ class Tasks:
                 rows = [
                     _row(project_id, example)
                     for example in chunk
-                    if stored.get(example.task) != (example.key, example.fields, example.sources)
+                    if stored.get(example.task) != (example.key, example.fields, example.displayed_values)
                 ]
                 if rows:
                     revision = _raise_revision(connection, project_id)
@@ -151,14 +151,14 @@ class Tasks:
             rows = connection.execute(query.where(has_text).order_by(table.c.id).limit(most)).all()
         return [_content(row) for row in rows]
 
-    def contents(self, project_id: int, tasks: Sequence[int]) -> list[TaskContent]:
-        """Returns the contents of the tasks, in the order of `tasks`; without text for a task that does not exist."""
+    def contents(self, project_id: int, tasks: Sequence[int]) -> dict[int, TaskContent]:
+        """Returns the contents of those of the tasks that exist, by id."""
         contents: dict[int, TaskContent] = {}
         for chunk in chunks(tasks, ROWS_PER_TRANSACTION):
             query = _select_contents(project_id).where(table.c.id.in_(chunk))
             with self._database.read() as connection:
                 contents.update((row[0], _content(row)) for row in connection.execute(query))
-        return [contents.get(task) or unknown_content(task) for task in tasks]
+        return contents
 
     def texts_of(self, project_id: int, tasks: Ints) -> Texts:
         """Returns the texts of the tasks (n,), each of which is read when it is asked for."""
@@ -179,12 +179,12 @@ class Tasks:
 def _row(project_id: int, example: TaskContent) -> dict[str, Any]:
     return {
         "project": project_id, "id": example.task, "key": example.key, "text": example.text, "fields": example.fields,
-        "sources": example.sources or None,
+        "displayed_values": example.displayed_values or None,
     }  # fmt: skip
 
 
 def _select_contents(project_id: int) -> sa.Select[Any]:
-    columns = table.c.id, table.c.text, table.c.key, table.c.fields, table.c.sources
+    columns = table.c.id, table.c.text, table.c.key, table.c.fields, table.c.displayed_values
     return sa.select(*columns).where(table.c.project == project_id)
 
 

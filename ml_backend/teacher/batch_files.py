@@ -14,7 +14,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.teacher_types import Answer, LabelField, Question
+from ml_backend.core.teacher_types import Answer, Question, ReplyFields
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
 from ml_backend.storage.files import write_atomically
@@ -86,7 +86,7 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
         outcome = "all labels given" if remaining.count <= 0 else "no questions yet"
         return BatchExport(outcome, labelled=len(remaining.labelled_keys), max_labels=options.teacher_labels)
     fields = _present_fields(schema)
-    present = [question for question in waiting if question.purpose != "label" or question.fields in fields]
+    present = [question for question in waiting if question.purpose != "label" or question.reply_fields in fields]
     stale = len(waiting) - len(present)
     if not present:
         return BatchExport("stale", stale=stale)
@@ -168,22 +168,22 @@ def _described_controls(question: Question, controls: Sequence[ControlSchema]) -
     return [control for control in controls if control.labels == names] or controls[:1]
 
 
-def _present_fields(schema: ProjectSchema) -> list[tuple[LabelField, ...]]:
+def _present_fields(schema: ProjectSchema) -> list[ReplyFields]:
     """The fields of questions for labels that fit the present labels of the project, so that their answers are worth
     their cost. A question of a round of `apprentice evolve` asks for the labels of one control, and may be refused if
     its text is generated."""
     named = schema.names_controls
-    present = LabelPrompt(schema.controls, named=named).fields
+    present = LabelPrompt(schema.controls, named=named)
     of_rounds = [
-        fields
+        prompt
         for control in schema.controls
-        for fields in (
-            LabelPrompt([control], named=named).fields,
-            LabelPrompt([control], refusal=REFUSAL, named=named).fields,
-            LabelPrompt([control], refusal=REFUSAL).fields,  # of an earlier release
+        for prompt in (
+            LabelPrompt([control], named=named),
+            LabelPrompt([control], refusal=REFUSAL, named=named),
+            LabelPrompt([control], refusal=REFUSAL),  # of an earlier release
         )
     ]
-    return [present, *of_rounds]
+    return [prompt.reply_fields for prompt in (present, *of_rounds)]
 
 
 def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) -> str:

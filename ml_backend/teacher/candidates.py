@@ -95,7 +95,7 @@ def remaining_labels(
     labelled_keys = set.intersection(*keys) if keys else set()
     if options.teacher == registry.BATCH_TEACHER:
         prompt = prompts.LabelPrompt(schema.controls, named=schema.names_controls)
-        labelled_keys |= questions.keys_waiting(project, teacher, prompt.fields)
+        labelled_keys |= questions.keys_waiting(project, teacher, prompt.reply_fields)
     return RemainingLabels(options.teacher_labels - len(labelled_keys), list(labelled_keys))
 
 

@@ -53,7 +53,7 @@ class DistillationOrigin:
 
     plugin    the name of the learner
     space     the name of the vector space
-    control   the properties of the control that a fit depends on, see `fit_properties`
+    properties  those of the control that a fit depends on, see `fit_properties`
     taught    number of pseudo-labels: teacher labels that were distilled, and texts that the teacher wrote
     cues      number of phrases that describe labels, and of columns of records with scores
     pool      number of vectors of the pool
@@ -63,7 +63,7 @@ class DistillationOrigin:
 
     plugin: str
     space: str
-    control: Mapping[str, Any]
+    properties: Mapping[str, Any]
     taught: int
     cues: int
     pool: int
@@ -73,7 +73,7 @@ class DistillationOrigin:
     def is_due(self, old: DistillationOrigin | None, idle: bool) -> bool:
         """Whether a prior should be made of the data that this origin describes, to replace the prior of origin `old`,
         None if there is none. `idle`: the teacher has no open question."""
-        if old is None or not old.is_for(self.plugin, self.space, self.control) or self.wording != old.wording:
+        if old is None or not old.is_for(self.plugin, self.space, self.properties) or self.wording != old.wording:
             return True
         if old.taught and not self.taught and self.compared <= old.compared:
             return False  # the teacher was switched off: keeps the prior from its labels, which are still valid
@@ -81,9 +81,9 @@ class DistillationOrigin:
         has_grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return has_grown or (idle and self.taught > old.taught)
 
-    def is_for(self, plugin: str, space: str, control: Mapping[str, Any]) -> bool:
-        """Whether a learner can use the prior. `control`: as the field"""
-        return (self.plugin, self.space, self.control) == (plugin, space, control)
+    def is_for(self, plugin: str, space: str, properties: Mapping[str, Any]) -> bool:
+        """Whether the learner of a control with these properties can use the prior."""
+        return (self.plugin, self.space, self.properties) == (plugin, space, properties)
 
 
 def origin_of(project_row: ProjectRow, control: ControlSchema) -> DistillationOrigin | None:

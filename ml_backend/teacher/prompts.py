@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ml_backend.core.schema import ControlSchema, compares_pair
-from ml_backend.core.teacher_types import LABEL, LabelField, Question
+from ml_backend.core.teacher_types import LABEL, LabelField, Question, ReplyFields, ValueField
 from ml_backend.core.types import LabelValue, read_record, record_text
 from ml_backend.kinds.base import ReplyFormat, kind_of
 from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, object_schema, question_id, shortened
@@ -22,7 +22,8 @@ class LabelPrompt:
     descriptions  of the labels, by the name of the control and by label
     refusal       an answer that the teacher may give instead of a label, "" for none
     named         whether also the property of a single control has the control's name, see
-                  `ProjectSchema.names_controls`; otherwise its name is `LABEL`
+                  `ProjectSchema.names_controls`; otherwise its name is `LABEL`. A property without labels always has
+                  the control's name
     """
 
     controls: Sequence[ControlSchema]
@@ -42,7 +43,8 @@ class LabelPrompt:
         for control in self.asked_controls:
             of_control = self.descriptions.get(control.name, {})
             if reply_format := kind_of(control).reply_format(control, of_control, self.refusal):
-                formats[control.name if self.named or len(self.controls) > 1 else LABEL] = reply_format
+                is_named = self.named or len(self.controls) > 1 or not reply_format.labels
+                formats[control.name if is_named else LABEL] = reply_format
         return formats
 
     @cached_property
@@ -55,6 +57,16 @@ class LabelPrompt:
             if reply.labels
         )
 
+    @cached_property
+    def value_fields(self) -> tuple[ValueField, ...]:
+        """The other properties of the reply."""
+        return tuple(ValueField(name, reply.digest) for name, reply in self.formats.items() if not reply.labels)
+
+    @property
+    def reply_fields(self) -> ReplyFields:
+        """As `Question.reply_fields`."""
+        return self.fields, self.value_fields
+
 
 def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> Question:
     """The question for the labels of a text, with a property of the reply for each control. `key`: the text's content
@@ -65,7 +77,7 @@ def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> 
     reason to ask for a draft again.
     """
     formats = prompt.formats
-    is_unnamed = len(formats) == 1 and not prompt.named
+    is_unnamed = len(formats) == 1 and not prompt.named and not prompt.value_fields
     identity = [[name, *reply.identity] for name, reply in formats.items()]
     return Question(
         id=question_id(teacher, "label", key.hex(), *(identity[0][1:] if is_unnamed else [identity])),
@@ -74,6 +86,7 @@ def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> 
         text=_shown_text(text, prompt.controls),
         reply=object_schema({name: reply.schema for name, reply in formats.items()}),
         fields=prompt.fields,
+        value_fields=prompt.value_fields,
         longest=_max_tokens(formats),
     )
 

@@ -12,7 +12,7 @@ from label_studio_ml.model import LabelStudioMLBase
 from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.settings import Settings, load_settings, project_params
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import read_id, task_content, write_predictions
+from ml_backend.label_studio.serialization import content_of_task, read_id, write_predictions
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
@@ -102,18 +102,18 @@ class ActiveLearningBackend(LabelStudioMLBase):
             schema = read_schema(self.config or project_row.label_config, project_row.choices)
         except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
-        of_rows = {
-            row: task_content(read_id(task.get("id")) or 0, task, schema.input)
+        content_of_row = {
+            row: content
             for row, task in enumerate(tasks)
             if isinstance(task, dict)
+            and (content := content_of_task(read_id(task.get("id")) or 0, task, schema.input)).text.strip()
         }
-        readable = {row: content for row, content in of_rows.items() if content.text.strip()}
-        contents = [*readable.values()]
+        contents = [*content_of_row.values()]
         task_ids, texts = [content.task for content in contents], [content.text for content in contents]
         predictions = predictor.predict(self.project, self.config, task_ids, texts)
         results = [dict(empty) for _ in tasks]
-        written = write_predictions(predictions, schema, version, contents)
-        for row, prediction in zip(readable, written, strict=True):
+        predictions_json = write_predictions(predictions, schema, version, contents)
+        for row, prediction in zip(content_of_row, predictions_json, strict=True):
             results[row] = {name: prediction[name] for name in ("result", "score", "model_version")}
         return results
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Mask
+from ml_backend.core.arrays import Floats, Mask, Rows
 from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
@@ -116,10 +116,8 @@ class Predictor:
             loaded.version = active
             return loaded.model
 
-    def _teacher_labels(
-        self, project_row: ProjectRow, schema: ProjectSchema, texts: Sequence[str]
-    ) -> dict[str, Floats]:
-        """Returns the stored teacher labels of these texts (n, c) for each control, without asking the teacher. None
+    def _teacher_labels(self, project_row: ProjectRow, schema: ProjectSchema, texts: Sequence[str]) -> dict[str, Rows]:
+        """Returns the stored teacher labels of these texts (n, ...) for each control, without asking the teacher. None
         are returned if the project has no teacher that can be asked."""
         teacher = (project_row.teacher or {}).get("name")
         if not teacher:

@@ -11,6 +11,7 @@ import structlog
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
+from ml_backend.kinds.base import learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators, LabelSnapshot
 from ml_backend.pool import feature_space
@@ -20,7 +21,7 @@ from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
 from ml_backend.teacher.descriptions import feature_scores, label_descriptions
-from ml_backend.teacher.distillation import DistillationInput
+from ml_backend.teacher.distillation import DistillationInput, DistillationOrigin
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.project_snapshot import ProjectSnapshot, is_still_served, take_snapshot
 from ml_backend.teacher.scheduler import QuestionScheduler
@@ -52,6 +53,7 @@ class TeacherRunner:
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._idle_marks: dict[int, tuple[object, ...]] = {}  # project -> its state when there was nothing to do
         self._retry_seconds: dict[int, float] = {}  # project -> pause after the last error of its teacher
+        self._failed_origins: dict[tuple[int, str], DistillationOrigin] = {}  # of the last prior that could not be made
         self._skipped_until: dict[int, float] = {}  # project -> end of its pause after another error
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
@@ -88,6 +90,9 @@ class TeacherRunner:
         return not (self._running and self._running.is_alive())
 
     def _forget_all_but(self, projects: Collection[int]) -> None:
+        for project, control in [*self._failed_origins]:
+            if project not in projects:
+                del self._failed_origins[project, control]
         for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until):
             for project in by_project.keys() - projects:
                 del by_project[project]
@@ -175,7 +180,8 @@ class TeacherRunner:
             of_control = snapshot.with_control(control)
             distillation_input = self._distillation_input(of_control, labels)
             origin = distillation.usable_origin(store, project_row, control)
-            if distillation_input.origin.is_due(origin, idle=not questions):
+            is_due = distillation_input.origin.is_due(origin, idle=not questions)
+            if is_due and self._failed_origins.get((project_row.id, control.name)) != distillation_input.origin:
                 self._distil(of_control, distillation_input)
                 return True
         if teacher_client and questions:
@@ -216,7 +222,8 @@ class TeacherRunner:
         generated = generated_texts.pseudo_labels_of_texts(
             self._store, snapshot.encoder, project_row, control, teacher_labels, snapshot.teacher
         )
-        return distillation.collect_distillation_input(snapshot, snapshot.options.learner, teacher_labels, generated)
+        plugin = learner_name(control, snapshot.options.learner)
+        return distillation.collect_distillation_input(snapshot, plugin, teacher_labels, generated)
 
     def _adopt_descriptions(self, snapshot: ProjectSnapshot, teacher: str) -> bool:
         """Stores the teacher's descriptions of the labels, or its scores of a table's fields; False if there are no new
@@ -237,7 +244,8 @@ class TeacherRunner:
                 self._store, snapshot.project_row, distillation_input, snapshot.control, snapshot.encoder
             )
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
-        except Exception as error:  # the loop goes on with the earlier prior
+        except Exception as error:  # the loop goes on with the earlier prior, until there is more to make one of
+            self._failed_origins[(project, snapshot.control.name)] = distillation_input.origin
             self._skip_for_a_while(project, error)
 
     def _ask(self, teacher_client: TeacherClient, project_row: ProjectRow, questions: QuestionsWithKeys) -> None:

@@ -47,9 +47,9 @@ def stated_confidence(question: Question, field: LabelField, content: Mapping[st
 
 
 def _property_name(question: Question) -> str:
-    """Returns a name that no field has."""
-    name, field_names = CONFIDENCE, {field.name for field in question.fields}
-    while name in field_names:
+    """Returns a name that no control has."""
+    name, value_names = CONFIDENCE, {value_field.name for value_field in question.value_fields}
+    while name in value_names.union(field.name for field in question.fields):
         name += "_"
     return name
 

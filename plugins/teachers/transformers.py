@@ -46,11 +46,13 @@ class TransformersTeacher:
         model, tokenizer = self._load()
         is_classifier = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
-            if not question.fields and is_classifier:
+            has_other_parts = not question.fields or bool(question.value_fields)
+            if has_other_parts and is_classifier:
                 yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
                 continue
-            if not question.fields:
-                yield _generated(model, tokenizer, question)
+            written = _generated(model, tokenizer, question) if has_other_parts else None
+            if written and (not question.fields or written.content is None):
+                yield written
                 continue
             content: dict[str, Any] = {}
             shares: dict[str, Floats] = {}
@@ -61,7 +63,7 @@ class TransformersTeacher:
                     probabilities = _shares_by_likelihood(model, tokenizer, question, field, content)
                 shares[field.name] = probabilities
                 content[field.name] = _value(field, probabilities)
-            yield Answer(question.id, content, shares)
+            yield Answer(question.id, {**(written.content or {} if written else {}), **content}, shares)
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:

@@ -19,7 +19,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import task_content
+from ml_backend.label_studio.serialization import content_of_task
 from ml_backend.label_studio.testing_client import ServedTask, submit_labels
 from ml_backend.rendering.status_text import status_lines
 
@@ -73,7 +73,7 @@ def annotated_projects(admin: LabelStudioClient, backend_of_templates: Backend) 
 def annotate(project: Project) -> None:
     """Submits annotations of the first tasks, with labels of all learnt controls."""
     for task in project.tasks()[:ANNOTATIONS]:
-        content = task_content(task["id"], task, project.schema.input)
+        content = content_of_task(task["id"], task, project.schema.input)
         topic = project.truth[content.text]
         controls = enumerate(project.schema.controls)
         labels = [(control, labels_of_topic(control, place, topic)) for place, control in controls]

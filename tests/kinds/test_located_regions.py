@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import WORDS, FakeClient, FakeLabelStudio, text_about
-from located_answer_kind import LOCATED_ANSWER_PLUGINS
+from located_answer_kind import LOCATED_ANSWER, LOCATED_ANSWER_PLUGINS
 from projects import set_up
 from round_fixtures import MakeRound, active
 from simulations import SimulationFolder
 
 from ml_backend.core import registry
-from ml_backend.core.schema import ObjectTag
+from ml_backend.core.schema import ControlSchema, ObjectTag
 from ml_backend.core.settings import Settings
+from ml_backend.core.types import Draft, Prediction, TaskContent
 from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import update_proposals
-from ml_backend.label_studio.serialization import MAX_SOURCE_CHARACTERS, read_task_content
+from ml_backend.label_studio.serialization import MAX_DISPLAYED_CHARACTERS, read_task_content, writable_predictions
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.loop.round import run_round
@@ -28,6 +29,7 @@ from ml_backend.storage import Store
 from ml_backend.web.backend import bind_backend
 
 CHOICES = "".join(f'<Choice value="{label}"/>' for label in WORDS)
+TOPIC = f'<Choices name="topic" toName="shown">{CHOICES}</Choices>'
 AREA = '<TextArea name="remark" toName="shown"/>'
 HTML = '<View><HyperText name="shown" value="$text"/>{}</View>'
 LABELS = (*WORDS,)
@@ -74,7 +76,7 @@ def learnt(server: FakeLabelStudio, make_round: MakeRound, options: object, stor
 
 
 def test_html_is_stored_and_found_in_rounds(server: FakeLabelStudio, learnt: list[int], store: Store) -> None:
-    for content in store.tasks.contents(5, learnt):
+    for content in store.tasks.contents(5, learnt).values():
         html = server.tasks[content.task]["data"]["text"]
         assert (content.displayed("shown"), content.text) == (html, visible_text(html))
     assert server.current_predictions()
@@ -129,20 +131,22 @@ def test_an_export_has_it(tmp_path: Path, settings: Settings, fake_encoder: Fake
 
 
 def test_tasks_are_read_again_once_a_control_needs_what_they_display(server: FakeLabelStudio, store: Store) -> None:
-    server.label_config = HTML.format(f'<Choices name="topic" toName="shown">{CHOICES}</Choices>{AREA}')
+    server.label_config = HTML.format(TOPIC + AREA)
     tasks = [*server.tasks]
     with registry.overridden({"kind.answer": None}):
         reconcile(FakeClient(server), store, 5, interval_seconds=0, check_lease=lambda: None)
-        assert not any(content.sources for content in store.tasks.contents(5, tasks))
+        assert not any(content.displayed_values for content in store.tasks.contents(5, tasks).values())
     reconcile(FakeClient(server), store, 5, interval_seconds=0, check_lease=lambda: None)
-    assert all(content.sources for content in store.tasks.contents(5, tasks))
+    assert all(content.displayed_values for content in store.tasks.contents(5, tasks).values())
 
 
 @pytest.mark.parametrize(
     "tag, data, displayed",
     [
         ('<Text name="shown" value="$text"/>', {"text": " as it is \r\n"}, None),
-        ('<Text name="shown" value="By $author.name: $text"/>', {"text": "b", "author": {"name": "a"}}, "By a: b"),
+        ('<Text name="shown" value="$text"/><HyperText name="h" value="$text"/>', {"text": "<i>x</i>"}, "<i>x</i>"),
+        ('<Text name="shown" value="$text"/>', {"text": "x" * 25_000}, "x" * 25_000),
+        ('<Text name="shown" value="$text"/>', {"text": 5}, 5),
         ('<HyperText name="shown" value="$page.html"/>', {"page": {"html": "<i>x</i>"}}, "<i>x</i>"),
         ('<HyperText name="shown" value="$text"/>', {"text": "<i>x\0y\ud800</i>"}, "<i>x y?</i>"),
         ('<Paragraphs name="shown" value="$d"/>', {"d": [{"author": "A", "text": " x "}]},
@@ -155,7 +159,7 @@ def test_what_a_tag_displays_is_read_as_it_is(tag: str, data: dict[str, Any], di
     schema = read_schema(f"<View>{tag}{AREA}</View>")
     content = read_task_content({"id": 1, "data": data}, schema.input)
     assert content is not None
-    assert content.sources == ({} if displayed is None else {"shown": displayed})
+    assert content.displayed_values == ({} if displayed is None else {"shown": displayed})
     assert content.displayed("shown") == (data.get("text") if displayed is None else displayed)
 
 
@@ -164,9 +168,9 @@ def test_what_is_too_large_or_nested_too_deeply_is_not_kept() -> None:
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    for value in ("<p>" + "x" * MAX_SOURCE_CHARACTERS, deep, [deep, "x" * MAX_SOURCE_CHARACTERS]):
+    for value in ("<p>" + "x" * MAX_DISPLAYED_CHARACTERS, deep, [deep, "x" * MAX_DISPLAYED_CHARACTERS]):
         content = read_task_content({"id": 1, "data": {"text": value}}, schema.input)
-        assert content is not None and content.sources == {"shown": None}
+        assert content is not None and content.displayed_values == {"shown": None}
 
 
 def test_the_schema_names_the_object_tag_and_its_attributes() -> None:
@@ -174,7 +178,39 @@ def test_the_schema_names_the_object_tag_and_its_attributes() -> None:
     assert control.object_tag == ObjectTag("shown", "Paragraphs", "$d", (("textkey", "message"),))
 
 
+def test_nothing_is_learnt_of_positions_in_a_text_that_label_studio_composes() -> None:
+    composed = f'<View><Text name="shown" value="By $author: $text"/>{TOPIC}{AREA}</View>'
+    [unlearnt] = read_schema(composed).unlearnt
+    assert (unlearnt.name, unlearnt.code) == ("remark", "value")
+
+
 def test_only_the_tags_that_are_needed_are_kept() -> None:
-    both = HTML.format(f'<Choices name="topic" toName="shown">{CHOICES}</Choices>')
-    assert read_schema(both).input.located == ()
+    assert read_schema(HTML.format(TOPIC)).input.located == ()
     assert [tag.name for tag in read_schema(HTML.format(AREA)).input.located] == ["shown"]
+
+
+def test_a_draft_that_does_not_fit_the_content_is_neither_published_nor_counted(
+    server: FakeLabelStudio, learnt: list[int], store: Store, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfitting = next(row["task"] for row in server.current_predictions() if row["result"])
+    write_regions = LOCATED_ANSWER.write_regions
+
+    def write_fitting_regions(value: Any, control: ControlSchema, content: TaskContent) -> list[dict[str, Any]]:
+        return [] if content.task == unfitting else write_regions(value, control, content)
+
+    monkeypatch.setattr(LOCATED_ANSWER, "write_regions", write_fitting_regions)
+    server.annotate_with(learnt[50], remark(50))
+    run_round(make_round(server))
+    drafts = {published.task: published.drafts for published in store.published_drafts.of(5, active(store).name)}
+    rows = {row["task"]: row["result"] for row in server.current_predictions()}
+    assert (drafts[unfitting], rows[unfitting]) == ({}, [])
+    assert all(drafts[task] and rows[task] for task in drafts.keys() - {unfitting})
+
+
+def test_a_task_that_is_deleted_while_the_queue_is_made_is_not_published(
+    server: FakeLabelStudio, learnt: list[int], store: Store
+) -> None:
+    schema = read_schema(server.label_config)
+    queue = [Prediction(task, 0.5, {"remark": Draft(("about fruit",), 0.9, "learner")}) for task in (learnt[0], 999)]
+    written = writable_predictions(queue, schema, store.tasks.contents(5, [learnt[0], 999]))
+    assert [prediction.task for prediction in written] == [learnt[0]]

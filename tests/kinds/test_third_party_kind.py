@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from answer_kind import NearestAnswer
+from answer_kind import AnswerKind, NearestAnswer
 from fake_encoder import FakeEncoder, install_plugins
 from fake_label_studio import SINGLE, WORDS, Body, FakeLabelStudio, text_about
 from located_answer_kind import LOCATED_ANSWER_PLUGINS, LocatedAnswerKind
@@ -29,17 +30,20 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.kinds.base import fitted_schema, kinds_by_tag
+from ml_backend.core.types import Label, TaskContent, content_key
+from ml_backend.kinds.base import ReplyFormat, fitted_schema, kinds_by_tag
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model, project_model, training_sample
 from ml_backend.model.fitted_model import TrainingSnapshot
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.project_text import question_sentence
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.simulation_report import write_report
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Reply, ReplyTable, Store
+from ml_backend.teacher.prompts import LabelPrompt, label_question
 from ml_backend.web.predictor import Predictor
 
 LABEL, REMARK = "topic", "remark"
@@ -50,6 +54,7 @@ REMARK_AS_CHOICES = (
 )
 ALONE = f'<View><Text name="text" value="$text"/>{TEXT_AREA}'
 LABELS = (*WORDS,)
+TOO_LONG = {"text": ["a word " * 10]}
 
 
 def label_of(text: str) -> str:
@@ -274,6 +279,11 @@ def test_a_teacher_is_asked_once_for_both_and_drafts_both(
     questions = [question for question in teacher.asked if question.purpose == "label"]
     assert {tuple(question.reply["required"]) for question in questions} == {(LABEL, REMARK)}
     assert len({question.text for question in questions}) == len(questions)
+    priors = store.projects.require(5).distillations
+    assert {name: prior["made_of"]["plugin"] for name, prior in priors.items()} == {
+        LABEL: "logistic",
+        REMARK: "nearest-answer",
+    }
     harness.round()
     remarks = drafts(server, REMARK)
     assert remarks and all(remark == f"about {truth[task]}" for task, remark in remarks.items())
@@ -350,23 +360,60 @@ def test_its_learner_reads_records_as_text(
 
 
 def test_replies_for_a_control_that_was_of_another_kind_are_not_read() -> None:
+    answer = ControlSchema(LABEL, "text", kind="answer", tag="TextArea")
+    answer_digest = LocatedAnswerKind().reply_format(answer).digest
     replies = ReplyTable().extended(
-        [Reply(b"labelled", {LABEL: {"fruit": 0.9, "metal": 0.1}}), Reply(b"answered", {}, values={LABEL: "a pear"})]
+        [
+            Reply(b"labelled", {LABEL: {"fruit": 0.9, "metal": 0.1}}),
+            Reply(b"answered", {}, values={(LABEL, answer_digest): "a pear"}),
+        ]
     )
     choices = ChoicesSchema(LABEL, "text", ("fruit", "metal"))
-    answer = ControlSchema(LABEL, "text", kind="answer", tag="TextArea")
     assert [rows.tolist() for rows in (replies.contents(choices)[0], replies.contents(answer)[0])] == [[0], [1]]
     assert replies.contents(answer)[1].tolist() == ["a pear"]
     assert (replies.keys_for(choices), replies.keys_for(answer)) == ({b"labelled"}, {b"answered"})
 
 
-def test_replies_with_and_without_the_name_of_the_control_are_read_together() -> None:
-    replies = ReplyTable().extended(
-        [Reply(b"a", {}, values={"": "unnamed"}), Reply(b"b", {}, values={REMARK: "named"})]
-    )
+class LongAnswerKind(LocatedAnswerKind):
+    """Asks another question than the kind of `answer_kind`."""
+
+    def reply_format(self, control: ControlSchema, *_: Any, **__: Any) -> ReplyFormat:
+        return replace(super().reply_format(control), identity=["long text"])
+
+
+def reply(store: Store, *controls: ControlSchema) -> bytes:
+    """Asks about a text and stores a reply that repeats the names of the controls. Returns the key of the text."""
+    text = f"a text for {[control.name for control in controls]}"
+    question = label_question(LabelPrompt(controls), content_key(text), text, "scripted")
+    store.questions.add(5, "scripted", [(question, content_key(text))])
+    answer = Answer(question.id, {control.name: control.name for control in controls}, None)
+    assert store.questions.store_answer(5, answer, [])
+    return content_key(text)
+
+
+def test_a_reply_counts_for_the_control_that_was_asked_about_alone(any_store: Store) -> None:
+    label, remark = (ControlSchema(name, "text", kind="answer", tag="TextArea") for name in ("label", "remark"))
+    both, first, second = reply(any_store, label, remark), reply(any_store, label), reply(any_store, remark)
+    for control, key in ((label, first), (remark, second)):
+        for replies in (
+            any_store.questions.cached_replies(5, "scripted", control),
+            ReplyTable().extended(any_store.questions.replies(5, "scripted", {both, first, second})),
+        ):
+            rows, values = replies.contents(control)
+            assert [replies.keys[row] for row in rows] == [both, key] and {*values} == {control.name}
+            assert replies.keys_for(control) == {both, key}
+
+
+def test_a_reply_to_another_question_about_a_control_does_not_count(any_store: Store) -> None:
     control = ControlSchema(REMARK, "text", kind="answer", tag="TextArea")
-    rows, values = replies.contents(control)
-    assert (rows.tolist(), values.tolist(), replies.keys_for(control)) == ([0, 1], ["unnamed", "named"], {b"a", b"b"})
+    earlier = reply(any_store, control)
+    earlier_fields = LabelPrompt([control]).reply_fields
+    with registry.overridden({"kind.answer": LongAnswerKind()}):
+        assert not any_store.questions.cached_replies(5, "scripted", control).keys_for(control)
+        later = reply(any_store, control, ControlSchema("other", "text", kind="answer", tag="TextArea"))
+        assert any_store.questions.cached_replies(5, "scripted", control).keys_for(control) == {later}
+        assert LabelPrompt([control]).reply_fields != earlier_fields
+    assert any_store.questions.cached_replies(5, "scripted", control).keys_for(control) == {earlier}
 
 
 def test_a_control_that_becomes_one_of_another_kind_starts_again(
@@ -396,6 +443,40 @@ def test_without_its_package_its_control_is_not_learnt_and_the_others_go_on(
         run_round(make_round(server))
         assert {name: control.learner for name, control in active(store).controls.items()} == {LABEL: 2}
         assert "remark" in remarks_text(active(store).remarks)
+
+
+class ExplainingKind(AnswerKind):
+    """Learns prefilled texts, and says why it cannot learn some controls and labels."""
+
+    unread_reasons: ClassVar = {"too long": "the answer is too long"}
+
+    def is_dynamic(self, element: Any) -> bool:
+        return False
+
+    def schema_problem(self, control: ControlSchema) -> str:
+        return "it has no name that is short" if len(control.name) > 10 else ""
+
+    def read_label(self, regions: Sequence[Mapping[str, Any]], control: ControlSchema, content: TaskContent) -> Label:
+        label = super().read_label(regions, control, content)
+        return Label((), "too long") if label.value and len(label.value[0]) > 50 else label
+
+
+def test_a_kind_says_in_its_own_words_what_it_cannot_learn(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    prefilled = BOTH.replace("<TextArea", '<TextArea value="$draft"')
+    assert [(control.name, control.code) for control in read_schema(prefilled).unlearnt] == [(REMARK, "dynamic")]
+    with registry.overridden({"kind.answer": ExplainingKind()}):
+        assert [control.name for control in read_schema(prefilled).controls] == [LABEL, REMARK]
+        long_name = BOTH.replace(REMARK, "a name of many letters")
+        assert "it has no name that is short" in question_sentence(read_schema(long_name))
+        server.label_config = prefilled
+        truth = add_tasks(server, 20)
+        for task in [*truth][:4]:
+            server.annotate_with(task, [*result("fruit", (LABEL,)), {**result("x", (REMARK,))[0], "value": TOO_LONG}])
+        run_round(make_round(server))
+        lines = [text for _, text in status_lines(read_status(store, 5), REMARK)]
+        assert any("the answer is too long" in line for line in lines), lines
 
 
 BROKEN = f"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
@@ -11,7 +11,7 @@ from schemas import by_control
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
-from ml_backend.core.types import Draft, Prediction, TaskContent, unknown_content
+from ml_backend.core.types import Draft, Prediction
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, Publisher, PublishTimings, delete_version_predictions
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
@@ -19,10 +19,6 @@ ROW = ("POST", "api/predictions/")
 SWITCH = ("PATCH", "api/projects/5")
 
 Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
-
-
-def contents_of(tasks: Sequence[int]) -> list[TaskContent]:
-    return [unknown_content(task) for task in tasks]
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def publish(server: FakeLabelStudio, single: ProjectSchema, clock: ManualClock) 
             Prediction(task, place / n, by_control(Draft(("fruit",), 0.9, "learner")))
             for place, task in enumerate(tasks)
         ]
-        return Publisher(client, 5, single, "v1", check_lease, contents_of, pace, clock=clock), client, queue
+        return Publisher(client, 5, single, "v1", check_lease, {}, pace, clock=clock), client, queue
 
     return make
 

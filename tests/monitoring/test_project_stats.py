@@ -240,7 +240,7 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     assert any_store.stats.document(5)["tasks"] == 20
     reliability = any_store.stats.reliability(5, CONTROL)
     assert reliability is not None
-    assert (reliability.teacher, reliability.control) == (TEACHER, fit_properties(SCHEMA.controls[0]))
+    assert (reliability.teacher, reliability.properties) == (TEACHER, fit_properties(SCHEMA.controls[0]))
     assert np.allclose(reliability.values.reshape(3, 3).sum(axis=1), 1)
 
 

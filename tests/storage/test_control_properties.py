@@ -40,7 +40,7 @@ def test_a_prior_and_a_reliability_of_an_earlier_release_are_of_the_same_control
     insert(any_store, "distillation", project=5, control="c", file="f", sha256="s", number=1, made_of=made_of)
     migrate(any_store, "head")
     reliability = any_store.stats.reliability(5, "c")
-    assert reliability is not None and reliability.control == fit_properties(control)
+    assert reliability is not None and reliability.properties == fit_properties(control)
     assert reliability.values.tolist() == [0, 1, 2, 3]
     origin = origin_of(any_store.projects.require(5), control)
     assert origin is not None and origin.is_for("logistic", "fake", fit_properties(control))
@@ -50,7 +50,7 @@ def test_a_prior_and_a_reliability_of_an_earlier_release_are_of_the_same_control
     migrate(any_store, "head")
     assert origin_of(any_store.projects.require(5), control) == origin
     reliability = any_store.stats.reliability(5, "c")
-    assert reliability is not None and reliability.control["labels"] == [*control.labels]
+    assert reliability is not None and reliability.properties["labels"] == [*control.labels]
 
 
 def test_a_prior_of_a_release_that_did_not_store_whether_several_labels_hold_is_made_anew(any_store: Store) -> None:

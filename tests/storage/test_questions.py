@@ -163,8 +163,10 @@ def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store:
     any_store.questions.add(5, TEACHER, [(question(5, "describe"), None)])
     any_store.questions.store_answer(5, answer(1), [0.0])
     any_store.questions.store_answer(5, Answer("q2", None, None, (), "dropped"), [])
-    assert any_store.questions.keys_waiting(5, TEACHER, (FIELD,)) == {key(3)}
-    assert not any_store.questions.keys_waiting(5, TEACHER, (LabelField("label", LABELS[:1]),)), "the question differs"
+    assert any_store.questions.keys_waiting(5, TEACHER, ((FIELD,), ())) == {key(3)}
+    assert not any_store.questions.keys_waiting(5, TEACHER, ((LabelField("label", LABELS[:1]),), ())), (
+        "the question differs"
+    )
     assert [question.id for question in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
 
 

@@ -72,8 +72,8 @@ def test_a_question_with_several_fields_and_its_answer_are_read_as_they_were_sto
     asked = asking("both", TOPIC, TONE, examples=(("plum", '{"topic": "fruit"}'),))
     any_store.questions.add(5, TEACHER, [(asked, key(1))])
     assert any_store.questions.waiting(5) == [asked]
-    assert any_store.questions.keys_waiting(5, TEACHER, (TOPIC, TONE)) == {key(1)}
-    assert not any_store.questions.keys_waiting(5, TEACHER, (TOPIC,))
+    assert any_store.questions.keys_waiting(5, TEACHER, ((TOPIC, TONE), ())) == {key(1)}
+    assert not any_store.questions.keys_waiting(5, TEACHER, ((TOPIC,), ()))
     answer_both(any_store, "both", key(1))
     stored = any_store.questions.answers(5, ["both"])["both"]
     assert stored.content == CONTENT and stored.shares is not None
@@ -85,7 +85,7 @@ def test_a_question_with_several_fields_and_its_answer_are_read_as_they_were_sto
 def test_questions_and_answers_of_earlier_releases_are_read(any_store: Store) -> None:
     add_earlier_rows(any_store)
     assert any_store.questions.waiting(5) == [EARLIER_QUESTION]
-    assert any_store.questions.keys_waiting(5, TEACHER, (SINGLE,)) == {key(1)}
+    assert any_store.questions.keys_waiting(5, TEACHER, ((SINGLE,), ())) == {key(1)}
     stored = any_store.questions.answers(5, ["answered"])["answered"]
     assert stored.shares is not None and stored.shares["label"].tolist() == [0.75, 0.25]
     assert any_store.questions.store_answer(5, Answer("earlier", {"label": "fruit"}, {"label": shares(1, 0)}), [])
@@ -133,7 +133,7 @@ def test_a_reply_for_a_control_with_the_name_label_counts_for_no_other(any_store
     asked = asking("named", LabelField("label", ("Yes", "No"), named=True))
     any_store.questions.add(5, TEACHER, [(asked, key(1))])
     assert any_store.questions.waiting(5) == [asked]
-    assert not any_store.questions.keys_waiting(5, TEACHER, (LabelField("label", ("Yes", "No")),))
+    assert not any_store.questions.keys_waiting(5, TEACHER, ((LabelField("label", ("Yes", "No")),), ()))
     assert any_store.questions.store_answer(5, Answer("named", {"label": "Yes"}, {"label": shares(0.75, 0.25)}), [])
     stored = any_store.questions.answers(5, ["named"])["named"]
     assert stored.shares is not None and stored.shares["label"].tolist() == [0.75, 0.25]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from projects import set_up
 from schemas import by_control
 
-from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key, unknown_content
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.storage import Store, schema
 
 
@@ -59,19 +59,19 @@ def test_the_revision_grows_only_when_something_changes(any_store: Store) -> Non
     assert revision(any_store, 6) == others
 
 
-def test_contents_come_in_the_order_asked_for_as_they_were_put(any_store: Store) -> None:
-    sources = {"page": "<b>one</b>", "dialogue": [{"author": "A", "text": "ü \U0001f600"}], "table": {"age": 1.5}}
-    contents = [TaskContent(1, "one", content_key("one"), {"region": "north"}, sources), example(2, "two")]
+def test_contents_come_back_as_they_were_put(any_store: Store) -> None:
+    displayed = {"page": "<b>one</b>", "dialogue": [{"author": "A", "text": "ü \U0001f600"}], "table": {"age": 1.5}}
+    contents = [TaskContent(1, "one", content_key("one"), {"region": "north"}, displayed), example(2, "two")]
     any_store.tasks.put(5, contents)
-    assert any_store.tasks.contents(5, [2, 9, 1]) == [contents[1], unknown_content(9), contents[0]]
+    assert any_store.tasks.contents(5, [2, 9, 1]) == {1: contents[0], 2: contents[1]}
 
 
 def test_a_change_of_what_a_tag_displays_alone_is_stored(any_store: Store) -> None:
     any_store.projects.ensure(5)
     for page in ("<b>one</b>", "<i>one</i>"):
-        changed = TaskContent(1, "one", content_key("one"), sources={"page": page})
+        changed = TaskContent(1, "one", content_key("one"), displayed_values={"page": page})
         assert [any_store.tasks.put(5, [changed]) for _ in range(2)] == [1, 0]
-        assert any_store.tasks.contents(5, [1]) == [changed]
+        assert any_store.tasks.contents(5, [1]) == {1: changed}
 
 
 def test_the_values_of_a_field_are_read_and_a_changed_value_raises_the_revision(any_store: Store) -> None:

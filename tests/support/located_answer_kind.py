@@ -18,11 +18,11 @@ class LocatedAnswerKind(AnswerKind):
     locates_regions = True
 
     def read_label(self, regions: Sequence[Mapping[str, Any]], control: ControlSchema, content: TaskContent) -> Label:
-        assert_has_source(content, control)
+        assert_is_displayed(content, control)
         return super().read_label(regions, control, content)
 
     def write_regions(self, value: LabelValue, control: ControlSchema, content: TaskContent) -> list[dict[str, Any]]:
-        assert_has_source(content, control)
+        assert_is_displayed(content, control)
         return super().write_regions(value, control, content)
 
     def read_replies(self, control: ControlSchema, replies: Rows, texts: Texts) -> Rows:
@@ -35,7 +35,7 @@ LOCATED_ANSWER = LocatedAnswerKind()
 LOCATED_ANSWER_PLUGINS = {**ANSWER_PLUGINS, "kind.answer": LOCATED_ANSWER}
 
 
-def assert_has_source(content: TaskContent, control: ControlSchema) -> None:
+def assert_is_displayed(content: TaskContent, control: ControlSchema) -> None:
     """Fails unless the text of a task is what is read of the HTML, of the text or of the record that is displayed."""
     displayed = content.displayed(control.source)
     assert control.object_tag is not None and control.object_tag.name == control.source

@@ -24,6 +24,7 @@ from ml_backend.storage import Store
 from ml_backend.teacher import distillation, teacher_labels
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.loaded_project import LoadedProject
+from ml_backend.worker.teacher_runner import MAX_RETRY_SECONDS
 
 
 def fitted_and_judging(logistic: RecordingLearner, store: Store) -> tuple[set[int], set[int]]:
@@ -329,3 +330,22 @@ def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
     for _ in range(3):
         teacher_harness.step()
     assert runs == [1] and first_of(store.projects.ensure(5).distillations) is None
+
+
+def test_a_teacher_is_asked_on_if_no_prior_can_be_made_of_its_labels(
+    teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner
+) -> None:
+    runs = []
+
+    def fail() -> None:
+        runs.append(1)
+        raise ZeroDivisionError("the text of a task")
+
+    logistic.before_distil = fail
+    prior, asked = first_of(store.projects.ensure(5).distillations), []
+    for _ in range(12):
+        teacher_harness.step()
+        teacher_harness.clock.sleep(MAX_RETRY_SECONDS)
+        asked.append(len(teacher_harness.teacher.asked))
+    assert len(runs) >= 2, "with more labels, it is tried again"
+    assert asked[-1] >= 20 and first_of(store.projects.ensure(5).distillations) == prior

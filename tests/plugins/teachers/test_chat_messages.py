@@ -25,7 +25,8 @@ from scripted_server import (
     question,
 )
 
-from plugins.teachers import chat_messages
+from ml_backend.core.teacher_types import ValueField
+from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.chat_completions import call, expected_tokens
 from plugins.teachers.chat_messages import body, combine, quoted, read
 
@@ -273,3 +274,13 @@ def test_the_tokens_of_a_request_are_expected_by_its_bytes_and_of_all_its_replie
     assert long - short == 900
     assert expected_tokens(body(question(), "m", samples=5, rejected=("max_tokens",)))[1] == 5 * 40
     assert expected_tokens(body(question(text="\ud800"), "m", rejected=("response_format",)))[0] > 0
+
+
+def test_a_control_with_the_name_of_the_stated_confidence_is_not_read_as_one() -> None:
+    properties = {"label": {"type": "string"}, "confidence": {"type": "number"}}
+    asked = question(reply={**SCHEMA, "properties": properties}, value_fields=(ValueField("confidence", "a digest"),))
+    extended = stated_confidence.with_confidence(asked)
+    assert [*extended.reply["properties"]] == ["label", "confidence", "confidence_"]
+    content = {"label": "card_lost", "confidence": 7, "confidence_": 0.75}
+    assert stated_confidence.stated_confidence(extended, asked.fields[0], content) == 0.75
+    assert stated_confidence.without_confidence(asked, content) == {"label": "card_lost", "confidence": 7}

@@ -30,8 +30,9 @@ from transformers import (
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import LabelField, Question, TeacherOptions
+from ml_backend.core.teacher_types import Answer, LabelField, Question, TeacherOptions, ValueField
 from ml_backend.core.types import label_words
+from plugins.teachers import transformers as transformers_teacher
 from plugins.teachers.chat_messages import DATA, quoted
 from plugins.teachers.transformers import TransformersTeacher
 
@@ -242,3 +243,30 @@ def test_a_model_that_cannot_be_loaded_names_the_setting(model: str) -> None:
     with pytest.raises(TeacherUnavailableError, match="teacher_model") as error:
         list(TransformersTeacher(TeacherOptions(model=model)).answer([question()]))
     assert error.value.fatal
+
+
+def mixed_question() -> Question:
+    """A question for a label and a text."""
+    asked = question()
+    reply = {**asked.reply, "properties": {**asked.reply["properties"], "remark": {"type": "string"}}}
+    return replace(asked, reply=reply, value_fields=(ValueField("remark", "a digest"),))
+
+
+def test_a_label_is_scored_and_the_other_part_of_the_reply_is_written(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, alone = mixed_question(), question()
+    other_label = asked.fields[0].labels[-1]
+    written = Answer(asked.id, {"label": other_label, "remark": "a remark"}, None)
+    monkeypatch.setattr(transformers_teacher, "_generated", lambda *_: written)
+    teacher = TransformersTeacher(TeacherOptions(model=str(causal)))
+    [answer], [label_alone] = teacher.answer([asked]), teacher.answer([alone])
+    assert label_alone.content is not None and answer.content == {**label_alone.content, "remark": "a remark"}
+    assert answer.shares is not None and only_shares(answer).tolist() == only_shares(label_alone).tolist()
+
+
+def test_without_the_part_that_is_written_there_is_no_answer(causal: Path, tmp_path: Path) -> None:
+    [answer] = TransformersTeacher(TeacherOptions(model=str(causal))).answer([mixed_question()])
+    assert answer.content is None and answer.problem, "a model with random weights writes no JSON"
+    [refused] = classifier(tmp_path, [*question().fields[0].labels]).answer([mixed_question()])
+    assert refused.content is None and "writes no texts" in refused.problem

@@ -26,13 +26,16 @@ def upgrade() -> None:
     op.add_column("confusion", sa.Column("properties", sa.JSON(), nullable=False, server_default="{}"))
     connection = op.get_bind()
     for row in connection.execute(sa.select(CONFUSION)).all():
-        is_pair = not row.multiple and row.labels == ["left", "right"]  # those of the only control with sides
+        # a <Choices> with these labels is taken for a comparison; its reliability is not used until the next round
+        is_pair = not row.multiple and row.labels == ["left", "right"]
         properties = {"labels": row.labels, "multiple": bool(row.multiple), "antisymmetric": is_pair}
         _set(connection, CONFUSION, row, properties={"kind": "choices", **properties} if row.labels else {})
     for row in connection.execute(sa.select(DISTILLATION)).all():
         if row.made_of and "labels" in row.made_of:
             properties = {name: row.made_of.pop(name, default) for name, default in OF_CHOICES.items()}
-            _set(connection, DISTILLATION, row, made_of={**row.made_of, "control": {"kind": "choices", **properties}})
+            _set(
+                connection, DISTILLATION, row, made_of={**row.made_of, "properties": {"kind": "choices", **properties}}
+            )
     with op.batch_alter_table("confusion") as table:
         table.drop_column("labels")
         table.drop_column("multiple")
@@ -47,9 +50,9 @@ def downgrade() -> None:
         labels, multiple = row.properties.get("labels", ()), row.properties.get("multiple", False)
         _set(connection, CONFUSION, row, labels=list(labels), multiple=multiple)
     for row in connection.execute(sa.select(DISTILLATION)).all():
-        if row.made_of and "control" in row.made_of:
-            control = row.made_of.pop("control")
-            properties = {name: control.get(name, default) for name, default in OF_CHOICES.items()}
+        if row.made_of and "properties" in row.made_of:
+            properties = row.made_of.pop("properties")
+            properties = {name: properties.get(name, default) for name, default in OF_CHOICES.items()}
             _set(connection, DISTILLATION, row, made_of={**row.made_of, **properties})
     with op.batch_alter_table("confusion") as table:
         table.drop_column("properties")
