@@ -47,5 +47,7 @@ def _print_status(status: Status, control: str) -> None:
     from ml_backend.rendering.status_text import status_lines
 
     out.print(f"[bold]Project {status.project}[/]")
-    for name, sentence in status_lines(status, control):
-        out.print(f"  {name:<{NAME_COLUMN_WIDTH}}{escape(sentence)}", highlight=False)
+    lines = status_lines(status, control)
+    width = max(NAME_COLUMN_WIDTH, *(len(name) + 1 for name, _ in lines))
+    for name, sentence in lines:
+        out.print(escape(f"  {name:<{width}}{sentence}"), highlight=False)

@@ -57,6 +57,7 @@ def report(
     """Show the learner's errors: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
     from dataclasses import asdict
 
+    from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.rendering.evolution_text import report_lines
     from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
     from ml_backend.teacher.project_context import load_project_context
@@ -66,15 +67,24 @@ def report(
     controls = context.schema.selected_controls(control)
     if as_json:
         require_one_control(controls)
+    problems = []
     for shown in controls:
         of_control = context.with_control(shown)
         print_control_name(shown, controls)
-        analysis = analyse_errors(of_control, load_serving_learner(of_control))
+        try:
+            analysis = analyse_errors(of_control, load_serving_learner(of_control))
+        except ApprenticeError as error:  # the other controls may have learners
+            problems.append(error)
+            if len(controls) > 1:
+                out.print(str(error), highlight=False, markup=False)
+            continue
         if as_json:
             typer.echo(json.dumps(asdict(analysis), indent=2, ensure_ascii=False))
             return
         for line in report_lines(analysis):
             out.print(line, highlight=False, markup=False)
+    if len(problems) == len(controls):
+        raise problems[0] if len(controls) == 1 else typer.Exit(1)
 
 
 def evolve(

@@ -84,5 +84,11 @@ def rollback(
     from ml_backend.loop.rollback import roll_back
     from ml_backend.rendering.rollback_text import rollback_sentence
 
-    held = roll_back(open_store(read_settings(data_dir=data_dir)), project, to, control)
+    store = open_store(read_settings(data_dir=data_dir))
+    held_before = store.projects.require(project).pinned
+    held = roll_back(store, project, to, control)
+    if held is None and not (control in held_before if control else held_before):
+        of_control = f" of {control}" if control else ""
+        out.print(f"Project {project}: no learner{of_control} was held.", markup=False)
+        return
     out.print(f"Project {project}: {rollback_sentence(project, held, control)}.", markup=False)

@@ -200,6 +200,7 @@ REASONS_NOT_LEARNT = {
     "tag": "controls with this tag are not",
     "name": "another control has the same name",
     "source": "it labels none of the tags that are read",
+    "two sources": "it does not label two of the tags that are read",
     "value": "what it labels is not in the tasks",
     "dynamic": "its labels come from the task or a server",
     "per region": "it is asked for each region",

@@ -150,10 +150,11 @@ class SettingProblem:
     """Why a value of a project's extra params is ignored, or all of them. `rendering.settings_text` words it.
 
     name    the setting, "" if the extra params are not an object
-    detail  of an unknown setting the most similar name, "" if none is similar; of an invalid value the error message
+    detail  of an unknown setting the most similar name, "" if none is similar; of an invalid value the error message;
+            the name of a control that is not learnt
     """
 
-    code: Literal["not an object", "unknown", "invalid"]
+    code: Literal["not an object", "unknown", "invalid", "no control"]
     name: str = ""
     detail: str = ""
 
@@ -282,10 +283,16 @@ class Settings(BaseSettings):
         try:
             return ProjectSettings.model_validate(values), tuple(problems)
         except ValidationError as error:
-            invalid = {str(item["loc"][0]): _without_prefix(item["msg"]) for item in error.errors()}
+            invalid = {str(item["loc"][0]): _message(item) for item in error.errors()}
             valid = {name: value for name, value in overrides.items() if name not in invalid}
             problems += [SettingProblem("invalid", name, message) for name, message in invalid.items()]
             return ProjectSettings.model_validate({**self.defaults.model_dump(), **valid}), tuple(problems)
+
+
+def _message(item: Any) -> str:
+    """The message of an error of pydantic, after the name of the part of the value that it is about."""
+    part = "".join(f"{name!r}: " for name in item["loc"][1:2])
+    return part + _without_prefix(item["msg"])
 
 
 def _without_prefix(message: str) -> str:

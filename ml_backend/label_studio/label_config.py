@@ -11,7 +11,14 @@ from typing import Any
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import UnsupportedConfigError
-from ml_backend.core.schema import MAX_LABELS, ControlSchema, ProjectSchema, UnlearntControl, compares_pair
+from ml_backend.core.schema import (
+    MAX_LABELS,
+    REASONS_NOT_LEARNT,
+    ControlSchema,
+    ProjectSchema,
+    UnlearntControl,
+    compares_pair,
+)
 from ml_backend.kinds.base import Kind, kind_of, kinds_by_tag
 from ml_backend.kinds.tag_attributes import is_conditional, is_per_region, is_required, show_conditions
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, WHOLE_FIELD, read_input, read_object_tag, tag_fields
@@ -24,6 +31,7 @@ PROBLEMS = {
     "name": "{control} has the name of another control: give each control a name of its own",
     "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
     "source": "{control} does not point at {sources} (toName)",
+    "two sources": "{control} does not point at {sources} (toName)",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
     "few labels": "{control} has too few labels to learn from",
@@ -139,7 +147,7 @@ def _problem(of_kind: Kind[Any], element: Any, sources: Sequence[Any]) -> str:
     if of_kind.is_dynamic(element):
         return "dynamic"
     if not sources:
-        return "source"
+        return "source" if _source_count(element.tag) == 1 else "two sources"
     if is_per_region(element):
         return "per region"
     if of_kind.locates_regions and not WHOLE_FIELD.fullmatch(str(sources[0].value)):
@@ -166,6 +174,8 @@ def _refusal(tag_by_name: Mapping[str, Any], unlearnt: Sequence[UnlearntControl]
                 source=" or ".join(f"<{source.tag} name={source.name!r}>" for source in sources),
                 sources=f"two of {_tag_list(TEXT_SOURCES)}" if needs_two else f"a {_tag_list(OBJECT_TAGS)}",
             )
+        if control.code not in REASONS_NOT_LEARNT:
+            return f"<{control.tag} name={control.name!r}> cannot be learnt: {control.reason}"
     if choices:
         names = ", ".join(repr(control.name) for control in unlearnt if control.tag in kinds_by_tag())
         return (

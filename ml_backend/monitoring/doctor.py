@@ -18,6 +18,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, PublishTimings
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.health_check import is_answering
+from ml_backend.monitoring.status import last_error, settings_problems
 from ml_backend.monitoring.text_sample import check_first_tasks
 from ml_backend.storage import ProjectRow, Store, read_credentials
 from ml_backend.teacher import health
@@ -70,6 +71,7 @@ class Code(StrEnum):
     WEBHOOK_EXISTS = "webhook exists"  # has_secret
     OTHER_SAMPLING = "other sampling"  # sampling
     NOT_PUBLISHED = "not published"
+    ROUND_FAILED = "round failed"  # error
     OTHER_MODEL_VERSION = "other model version"  # model_version, published
     SERVES_PUBLISHED = "serves published"  # published
     SETTINGS_PROBLEMS = "settings problems"  # problems
@@ -125,6 +127,8 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
             continue
         if client is not None:
             yield from _guarded(Subject.PROJECT, lambda: _project(client, settings, store, row), row.id)  # noqa: B023
+        if round_error := last_error(store, row.id):
+            yield Finding("wrong", Subject.PROJECT, Code.ROUND_FAILED, {"error": round_error}, row.id)
         if codes := store.unusable_tasks.codes(row.id):
             yield Finding("notice", Subject.PROJECT, Code.SET_ASIDE, {"codes": codes}, row.id)
         yield from _guarded(Subject.TEACHER, lambda: _teacher(settings, store, row), row.id)  # noqa: B023
@@ -208,8 +212,7 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, projec
         yield finding("wrong", Code.OTHER_MODEL_VERSION, model_version=connection.model_version, published=published)
     elif published:
         yield finding("good", Code.SERVES_PUBLISHED, published=published)
-    _, problems = settings.for_project(project_row.extra_params)
-    if problems:
+    if problems := settings_problems(settings, project_row, schema):
         yield finding("wrong", Code.SETTINGS_PROBLEMS, problems=problems)
     timings = PublishTimings(**(project_row.publish_timings or {}))
     code = publishing_code(timings, schema)

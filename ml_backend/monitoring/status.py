@@ -137,7 +137,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     n_tasks = (
         stats["tasks"] if stats.get("tasks_revision") == project_row.tasks_revision else store.tasks.count(project)
     )
-    successful_rounds, rounds = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
+    successful_rounds = store.versions.last_rounds(project, failed=False)
     progress = project_row.progress or {}
     if not store.jobs.workers():
         problem = problem or Problem("no worker")
@@ -155,12 +155,12 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         running=job.running,
         waiting=job.waiting,
         last_round=_last_round(store, successful_rounds[0]) if successful_rounds else None,
-        last_error=rounds[0].error if rounds and job.failures else None,
+        last_error=last_error(store, project),
         read=progress.get("read"),
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         remarks=active.remarks if active else (),
-        settings_problems=settings.for_project(project_row.extra_params)[1] if settings else (),
+        settings_problems=settings_problems(settings, project_row, schema) if settings else (),
         saved=TimeSaved(**stats["saved"]) if stats else None,
         acquisition=active.acquisition if active else "",
         set_aside=store.unusable_tasks.codes(project),
@@ -180,6 +180,22 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         else {},
         texts=texts,
     )
+
+
+def last_error(store: Store, project: int) -> str | None:
+    """The error of the last round, None if that round succeeded or there was none."""
+    rounds = store.versions.last_rounds(project)
+    return rounds[0].error if rounds and store.jobs.state(project).failures else None
+
+
+def settings_problems(
+    settings: Settings, project_row: ProjectRow, schema: ProjectSchema | None
+) -> tuple[SettingProblem, ...]:
+    """The problems of a project's own settings. `schema`: None if it is not known yet"""
+    options, problems = settings.for_project(project_row.extra_params)
+    learnt = {control.name for control in schema.controls} if schema else options.control_weights.keys()
+    unknown = (name for name in options.control_weights if name not in learnt)
+    return (*problems, *(SettingProblem("no control", "control_weights", name) for name in unknown))
 
 
 def _held(project_row: ProjectRow, schema: ProjectSchema | None) -> dict[str, int]:

@@ -120,6 +120,7 @@ TEXTS: dict[Code | TeacherCode, Callable[[Values], str | Iterable[str]]] = {
     Code.OTHER_SAMPLING: lambda values: (
         f"sampling is {values['sampling']!r}, so the queue is not followed: {values['reconnect']} again"
     ),
+    Code.ROUND_FAILED: lambda values: f"the last round failed: {values['error']}",
     Code.NOT_PUBLISHED: lambda _: "no queue has been published yet: `apprentice status` shows the first round",
     Code.OTHER_MODEL_VERSION: lambda values: (
         f"serves {values['model_version']!r}, not {values['published']!r}: {values['reconnect']} again"

@@ -17,13 +17,13 @@ MAX_CHOICE_LETTERS = 40
 
 def question_sentence(schema: ProjectSchema) -> str:
     """Names the controls that are learnt, and those that are not, each with its reason."""
-    learnt = ", ".join(_learnt_control(control) for control in schema.controls[:MAX_LISTED_NAMES])
+    learnt = ", ".join(map(_learnt_control, schema.controls))
     data_fields = ", ".join(f"${name}" for name in schema.input.data)
-    sentence = f"learns {learnt}{and_more(schema.controls, MAX_LISTED_NAMES)} over {data_fields}"
+    sentence = f"learns {learnt} over {data_fields}"
     if not schema.unlearnt:
         return sentence
     others = [f"<{control.tag} name={control.name!r}> ({control.reason})" for control in schema.unlearnt]
-    return f"{sentence}; not learnt: {', '.join(others[:MAX_LISTED_NAMES])}{and_more(others, MAX_LISTED_NAMES)}"
+    return f"{sentence}; not learnt: {', '.join(others)}"
 
 
 def _learnt_control(control: ControlSchema) -> str:
@@ -114,7 +114,9 @@ def _annotations_are(n: int) -> str:
 def _reason(unread: UnreadAnnotations, control: ControlSchema) -> str:
     belong = "it belongs" if unread.answers == 1 else "they belong"
     return {
-        "empty": f"nothing was chosen for {control.name!r}",
+        "empty": f"they have no label for {control.name!r}"
+        if unread.answers > 1
+        else f"it has no label for {control.name!r}",
         "control": f"{belong} to no control of the configuration (from_name is not {control.name!r})",
         "label": _missing_labels(unread, control),
         "parent": f"{_choices(unread)} holds other labels, and none of these was chosen",

@@ -16,4 +16,6 @@ def settings_problems_text(problems: Sequence[SettingProblem]) -> str:
             parts.append(f"extra params: there is no setting {problem.name!r}{suggestion}")
     if invalid := [f"{problem.name}: {problem.detail}" for problem in problems if problem.code == "invalid"]:
         parts.append(f"extra params: {'; '.join(invalid)}")
+    if unlearnt := [problem.detail for problem in problems if problem.code == "no control"]:
+        parts.append(f"control_weights names no control that is learnt: {', '.join(map(repr, unlearnt))}")
     return "; ".join(parts)

@@ -10,7 +10,7 @@ from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import project_text
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more, control_option
-from ml_backend.rendering.monitor_text import MAX_NAME_LETTERS, monitor_lines
+from ml_backend.rendering.monitor_text import monitor_lines
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.settings_text import settings_problems_text
 from ml_backend.rendering.teacher_report_text import report_lines, teacher_lines
@@ -19,13 +19,14 @@ from ml_backend.teacher.evolution.analysis_prompt import source_text
 SECONDS_PER_MINUTE = 60.0
 
 
-def _check_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
-    """Names the annotations of a control that are not learnt from, and says why."""
+def _check_lines(status: Status, control: str, *, in_detail: bool) -> Iterator[tuple[str, str]]:
+    """Names the annotations of a control that are not learnt from, and says why; `in_detail`, also those of which this
+    is to be expected."""
     coverage = status.controls[control].coverage
     if status.schema is None or coverage is None:
         return
     [schema] = status.schema.selected_controls(control)
-    unread = coverage.unexpected_unread(schema, status.schema)
+    unread = coverage.unread if in_detail else coverage.unexpected_unread(schema, status.schema)
     yield from (("not used", sentence) for sentence in project_text.unused_sentences(unread, schema))
     if status.controls[control].learner is None and coverage.lacks_second_label:
         yield "learner", project_text.no_learner_sentence(coverage)
@@ -58,7 +59,7 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     yield "labelled", project_text.progress_sentence(coverage) if coverage else counts
     yield from _input_lines(status)
     for name in [control] if control else controls:
-        for line, sentence in _check_lines(status, name):
+        for line, sentence in _check_lines(status, name, in_detail=bool(control)):
             yield line, sentence if control else f"{name}: {sentence}"
     version = status.active_version or "none yet: drafts come from the teacher"
     yield "active version", version + _held_text(status)
@@ -69,11 +70,11 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
         yield from _control_lines(controls[control], status.score_name(control), option)
     else:
         for name, of_control in controls.items():
-            yield name[:MAX_NAME_LETTERS], control_sentence(of_control, status.score_name(name))
+            yield name, control_sentence(of_control, status.score_name(name))
         yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
     if status.saved and (sentence := time_saved_sentence(status.saved)):
         yield "time", sentence
-    yield from _work_lines(status)
+    yield from _work_lines(status, control)
 
 
 def _held_text(status: Status) -> str:
@@ -97,8 +98,8 @@ def _input_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema.input))
 
 
-def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
-    """The last round, what is under way, and problems."""
+def _work_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
+    """The last round, what is under way, and problems. `control`: the only one whose remarks are shown, "" for all"""
     if last_round := status.last_round:
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())
         age, seconds = last_round["age_seconds"], last_round["seconds"]
@@ -113,12 +114,13 @@ def _work_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "set aside", set_aside_sentence(status.set_aside)
     if status.settings_problems:
         yield "settings", settings_problems_text(status.settings_problems)
-    if status.remarks:
-        yield "note", remarks_text(status.remarks)
+    remarks = [remark for remark in status.remarks if control in ("", remark.values.get("control", control))]
+    if remarks:
+        yield "note", remarks_text(remarks)
     if status.last_error:
         yield "last error", status.last_error
-    if status.problem:
-        yield "problem", problem_sentence(status.problem)
+    if status.problem and (sentence := problem_sentence(status.problem)) != status.last_error:
+        yield "problem", sentence
 
 
 def _control_lines(status: ControlStatus, score_name: str, option: str) -> Iterator[tuple[str, str]]:

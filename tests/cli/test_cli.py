@@ -176,6 +176,43 @@ def test_versions_name_the_earlier_learner_of_a_control_and_the_controls_that_ar
     assert store.projects.ensure(5).pinned == {}
 
 
+def test_ending_a_rollback_that_there_is_not_says_so(run: Run, two_rounds: FakeLabelStudio) -> None:
+    for option in ((), ("--control", "label")):
+        result = run("rollback", "--project", "5", "--to", "latest", *option)
+        assert result.exit_code == 0 and "was held" in result.stdout
+
+
+def test_report_goes_on_after_a_control_without_a_learner(
+    run: Run, make_round: Callable[..., RoundContext], options: object, store: Store
+) -> None:
+    server = FakeLabelStudio(label_config=TWO_CONTROLS)
+    set_up(store, 5, connection={"ml": 1})
+    learn_both_controls(server, lambda: run_round(make_round(server)))
+    added = '<Choices name="added" toName="text"><Choice value="x"/><Choice value="y"/><Choice value="z"/></Choices>'
+    server.label_config = TWO_CONTROLS.replace("<Choices", f"{added}<Choices", 1)
+    run_round(make_round(server))
+    result = run("report", "--project", "5")
+    assert result.exit_code == 0
+    sections = [line for line in result.stdout.splitlines() if line in (LABEL, MOOD, "added")]
+    assert {*sections} == {LABEL, MOOD, "added"}
+    without = result.stdout.index("The control 'added' of project 5 has no learner yet")
+    assert any(result.stdout.index(f"\n{name}\n") > without for name in sections if name != "added")
+    alone = run("report", "--project", "5", "--control", "added")
+    assert alone.exit_code != 0 and "'added'" in str(alone.exception)
+
+
+def test_status_shows_the_whole_names_of_controls_as_they_are(run: Run, store: Store) -> None:
+    names = ["expresses_opinion_1", "expresses_opinion_2", "[bold]b"]
+    choices = "".join(
+        f'<Choices name="{name}" toName="text"><Choice value="x"/><Choice value="y"/></Choices>' for name in names
+    )
+    set_up(store, 5, label_config=f'<View><Text name="text" value="$text"/>{choices}</View>', connection={"ml": 1})
+    lines = run("status", "--project", "5").stdout.splitlines()
+    for name in names:
+        [line] = [line for line in lines if line.startswith(f"  {name} ")]
+        assert line[22:].startswith("0 labelled")
+
+
 STARS_TAG = '<Rating name="stars" toName="text"/></View>'
 STARS = f'<View><Text name="text" value="$text"/>{STARS_TAG}'
 

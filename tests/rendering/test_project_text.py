@@ -20,9 +20,10 @@ from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.coverage import UnreadAnnotations
 from ml_backend.monitoring.doctor import Finding, Subject
-from ml_backend.monitoring.status import read_status
+from ml_backend.monitoring.status import read_status, settings_problems
 from ml_backend.rendering.doctor_text import finding_sentences
 from ml_backend.rendering.project_text import question_sentence, unused_sentences
+from ml_backend.rendering.settings_text import settings_problems_text
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 
@@ -253,11 +254,11 @@ def test_a_control_that_may_be_left_empty_beside_others_is_no_problem(
     server.annotate_with(task, region(["personal"], "flag") if is_beside_others else [])
     run_round(make_round(server))
     remarks = [text for name, text in status_lines(read_status(store, 5)) if name == "not used"]
-    assert ["nothing was chosen for 'label'" in text for text in remarks] == [True] * is_remarked
+    assert ["it has no label for 'label'" in text for text in remarks] == [True] * is_remarked
     schema = read_schema(server.label_config)
     findings = doctor.check_tasks_and_annotations(store, FakeClient(server), store.projects.ensure(5), schema)
     sentences = [text for finding in findings for text in finding_sentences(finding)]
-    found = [text for text in sentences if "nothing was chosen for 'label'" in text]
+    found = [text for text in sentences if "it has no label for 'label'" in text]
     assert [text.startswith("label: ") for text in found] == [is_beside_others] * is_remarked
     coverage = read_status(store, 5).controls["label"].coverage
     assert coverage and [unread.code for unread in coverage.unread] == ["empty"], "it is counted all the same"
@@ -357,3 +358,27 @@ def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row()
     findings = [Finding("good", Subject.PROJECT, code, {"timings": timings}, 5) for code in codes]
     [tree], [flat] = map(finding_sentences, findings)
     assert "tree of choices" in tree and "by bulk import" in flat
+
+
+def test_a_weight_of_a_control_that_is_not_learnt_is_reported(store: Store, settings: Settings) -> None:
+    set_up(store, 5, label_config=FLAGGED, extra_params={"control_weights": {"flag": 2, "flagg": 2}})
+    for found in (
+        dict(status_lines(read_status(store, 5, settings)))["settings"],
+        settings_problems_text(settings_problems(settings, store.projects.require(5), read_schema(FLAGGED))),
+    ):
+        assert found == "control_weights names no control that is learnt: 'flagg'"
+
+
+def test_an_error_in_a_weight_names_the_control(settings: Settings) -> None:
+    _, problems = settings.for_project({"control_weights": {"flag": -1}})
+    assert settings_problems_text(problems).startswith("extra params: control_weights: 'flag': Input should be greater")
+
+
+def test_the_details_of_a_control_count_its_empty_annotations(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    server.label_config = FLAGGED
+    server.annotate_with(next(iter(add_labelled_tasks(server, 10))), region(["personal"], "flag"))
+    run_round(make_round(server))
+    details = [text for name, text in status_lines(read_status(store, 5), "label") if name == "not used"]
+    assert details == ["1 annotation is not used: it has no label for 'label', e.g. task 1"]

@@ -67,6 +67,8 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def schema_problem(self, control: ChoicesSchema) -> str:
         if len(control.labels) > MAX_LABELS:
             return "many labels"
+        if control.tag == "Rating" and not control.labels:
+            return "its maxRating is not a whole number above 0"
         return "few labels" if len(control.labels) < (1 if control.multiple else 2) else ""
 
     def learning_order(self, control: ChoicesSchema) -> tuple[int, ...]:
@@ -196,9 +198,9 @@ class ChoicesKind(Kind[ChoicesSchema]):
     def cold_start(
         self, control: ChoicesSchema, drafter: Drafter, texts: Sequence[str], vectors: Floats
     ) -> Floats | None:
-        """None for comparisons, because the names of their sides mean nothing. If several labels may hold, a draft has
-        at most `MAX_COLD_START_LABELS`: names that are alike would all be drafted."""
-        if control.antisymmetric:
+        """None for comparisons and ratings, because the names of sides and numbers mean nothing. If several labels may
+        hold, a draft has at most `MAX_COLD_START_LABELS`: names that are alike would all be drafted."""
+        if control.antisymmetric or control.ordered:
             return None
         predicted = drafter.draft(texts, vectors, control)
         if control.multiple and len(control.labels) > MAX_COLD_START_LABELS:
@@ -244,7 +246,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
     ) -> dict[str, float]:
         """Labels with an order also have a closeness; their accuracy is the share of exactly right drafts."""
         measure = group_metrics if in_group else simulation_metrics
-        metrics = measure(predicted, targets, control.multiple)
+        metrics = measure(predicted, scoring.decide(predicted, control), targets, control.multiple)
         if control.ordered:
             scores = self.scores(control, predicted, targets)
             metrics |= {"accuracy": float((scores == 1).mean()), self.score_name(control): float(scores.mean())}
@@ -255,8 +257,9 @@ class ChoicesKind(Kind[ChoicesSchema]):
         return LabelMasks(scoring.decide(predicted, control), annotated, ~annotated & (targets >= 0.5))
 
     def label_scores(self, control: ChoicesSchema, predicted: Floats, targets: Floats) -> dict[str, tuple[float, int]]:
-        occurs = (decide_labels(predicted, control.multiple) | decide_labels(targets, control.multiple)).any(axis=0)
-        scores, support = f1_scores(predicted, targets, control.multiple)
+        drafted = scoring.decide(predicted, control)
+        occurs = (drafted | decide_labels(targets, control.multiple)).any(axis=0)
+        scores, support = f1_scores(drafted.astype(np.float32), targets, control.multiple)
         labels = np.array(control.labels)[occurs].tolist()
         return dict(zip(labels, zip(scores.tolist(), support.tolist(), strict=True), strict=True))
 

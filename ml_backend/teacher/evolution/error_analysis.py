@@ -78,17 +78,19 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
     """Loads the serving learner of the control. Raises ApprenticeError if there is none, or if the labels have changed
     since."""
     store, project = context.store, context.project_row.id
+    several = len(context.schema.controls) > 1
+    subject = f"The control {context.control.name!r} of project {project}" if several else f"Project {project}"
     served, problem = load_best(store, store.versions.active(project), context.pool.space)
     model = models_of(served).get(context.control.name)
     if model is None and problem is not None:
         raise ApprenticeError(
-            f"Project {project} has no learner that can serve: `apprentice status --project {project}` says why. Wait "
-            "for the next round"
+            f"{subject} has no learner that can serve: `apprentice status --project {project}` says why. Wait for the "
+            "next round"
         )
     if model is None:
         raise ApprenticeError(
-            f"Project {project} has no learner yet: annotate tasks with at least two different labels, and wait for "
-            "the next round"
+            f"{subject} has no learner yet: annotate tasks with at least two different labels, and wait for the next "
+            "round"
         )
     if not model.snapshot.is_for(context.control):
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")

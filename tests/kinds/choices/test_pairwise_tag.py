@@ -107,3 +107,9 @@ def test_a_comparison_that_the_setting_leaves_out_makes_no_pairs() -> None:
     config = CONFIG.replace("</View>", f"{choices}</View>")
     assert [control.name for control in read_schema(config).controls] == ["c", "pw"]
     assert read_schema(config, "c").input.pair == ()
+
+
+def test_a_comparison_of_one_text_is_not_learnt() -> None:
+    choices = '<Choices name="c" toName="a"><Choice value="x"/><Choice value="y"/></Choices>'
+    schema = read_schema(f'<View><Text name="a" value="$a"/><Pairwise name="better" toName="a"/>{choices}</View>')
+    assert [control.reason for control in schema.unlearnt] == ["it does not label two of the tags that are read"]

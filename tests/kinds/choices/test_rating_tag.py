@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_encoder import FakeEncoder
 from prediction_validation import validation_errors
 from schemas import as_choices, by_control, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import Draft, Prediction, unknown_content
+from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
+from plugins.teachers.similarity import Similarity
 
 
 def config(rest: str = "") -> str:
@@ -28,8 +31,6 @@ def region(rating: Any) -> dict[str, Any]:
         ("", 5),
         ('maxRating="7"', 7),
         ('maxrating="3"', 3),
-        ('maxRating="many"', 5),
-        ('maxRating="-2"', 5),
         ('maxRating="99999999999999999999"', 100),
     ],
 )
@@ -39,9 +40,15 @@ def test_the_labels_are_the_numbers_of_the_stars_in_their_order(rest: str, count
     assert control.ordered and not control.multiple and control.tag == "Rating"
 
 
-@pytest.mark.parametrize("max_rating", [0, 1])
-def test_a_rating_of_one_star_cannot_be_learnt(max_rating: int) -> None:
+def test_a_rating_of_one_star_cannot_be_learnt() -> None:
     with pytest.raises(UnsupportedConfigError, match="too few labels"):
+        read_schema(config('maxRating="1"'))
+
+
+@pytest.mark.parametrize("max_rating", ["many", "-2", "0", "3.5"])
+def test_a_rating_whose_drafts_label_studio_would_refuse_is_not_learnt(max_rating: str) -> None:
+    """Measured on Label Studio 1.23: it refuses all drafts of such a control, or those of a number that it has not."""
+    with pytest.raises(UnsupportedConfigError, match="'stars'> cannot be learnt: its maxRating is not a whole number"):
         read_schema(config(f'maxRating="{max_rating}"'))
 
 
@@ -77,3 +84,12 @@ def test_a_draft_is_written_as_label_studio_stores_a_rating() -> None:
     assert (drafted["type"], drafted["value"]) == ("rating", {"rating": 4})
     assert read_only([drafted], schema) == (("4",), "")
     assert validation_errors(config(), [drafted]) == []
+
+
+def test_numbers_are_not_drafted_from_their_names() -> None:
+    [control] = read_schema(config()).controls
+    texts = ["five stars", "one star"]
+    assert (
+        kind_of(control).cold_start(control, Similarity(FakeEncoder().encode), texts, FakeEncoder().encode(texts))
+        is None
+    )

@@ -11,6 +11,7 @@ from schemas import choices_control
 from ml_backend.core.arrays import Floats
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.evaluation.metrics import decide_labels, is_correct
+from ml_backend.kinds.choices.kind import CHOICES
 from ml_backend.kinds.choices.scoring import EXACTLY_RIGHT, decide, expected_errors, row_scorer, structure_metrics
 
 
@@ -87,3 +88,20 @@ def test_a_rating_has_the_share_of_exactly_right_drafts_among_its_metrics() -> N
     targets = np.array([[1, 0, 0], [0, 0, 1], [0, 0.5, 0.5], [0, 0, 1]], np.float32)
     assert structure_metrics(probabilities, targets, stars(3))[EXACTLY_RIGHT] == 0.75
     assert EXACTLY_RIGHT not in structure_metrics(probabilities, targets, choices_control("abc"))
+
+
+@given(data=st.data(), c=st.integers(2, 5))
+def test_the_f1_of_each_rating_is_that_of_the_drafts(data: st.DataObject, c: int) -> None:
+    probabilities, targets = rows(data, c)
+    control = stars(c)
+    drafts = decide(probabilities, control).argmax(axis=1).tolist()
+    annotated = targets.argmax(axis=1).tolist()
+    expected = {}
+    for place, label in enumerate(control.labels):
+        hits = sum(first == second == place for first, second in zip(drafts, annotated, strict=True))
+        if total := drafts.count(place) + annotated.count(place):
+            expected[label] = (2 * hits / total, annotated.count(place))
+    scores = CHOICES.label_scores(control, probabilities, targets)
+    assert {label: (pytest.approx(f1), support) for label, (f1, support) in scores.items()} == expected
+    metrics = CHOICES.simulation_metrics(control, probabilities, targets)
+    assert metrics["macro_f1"] == pytest.approx(np.mean([f1 for f1, _ in expected.values()]))

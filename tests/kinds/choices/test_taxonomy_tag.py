@@ -140,3 +140,9 @@ def test_the_highest_number_of_labels_is_read(rest: str, limit: int) -> None:
 def test_a_taxonomy_that_cannot_be_learnt_is_refused_with_a_reason(rest: str, tree: str, message: str) -> None:
     with pytest.raises(UnsupportedConfigError, match=message):
         read_schema(config(rest, tree))
+
+
+def test_a_label_whose_name_is_like_a_path_keeps_a_name_of_its_own() -> None:
+    tree = '<Choice value="A"><Choice value="B"/><Choice value="C"/></Choice><Choice value="A > B"/>'
+    control = as_choices(read_schema(config(tree=tree)).controls[0])
+    assert len({*control.labels}) == len(control.labels) == 4

@@ -34,12 +34,16 @@ def read_choices(element: Any, *, nested: bool) -> list[Choice]:
     for choice in _choices_in(element, nested, (), ()):
         choice_by_path.setdefault(choice.path, choice)
     counts = Counter(choice.name for choice in choice_by_path.values())
-    return [
-        choice
-        if counts[choice.name] == 1
-        else Choice(f"{choice.name} ({LABEL_PATH_SEPARATOR.join(path)})", path, choice.hint, choice.is_parent)
-        for path, choice in choice_by_path.items()
-    ]
+    names = {name for name, count in counts.items() if count == 1}
+    choices = []
+    for path, choice in choice_by_path.items():
+        name = choice.name
+        if counts[name] > 1:
+            while name in names or name == choice.name:
+                name = f"{name} ({LABEL_PATH_SEPARATOR.join(path)})"
+            names.add(name)
+        choices.append(Choice(name, path, choice.hint, choice.is_parent))
+    return choices
 
 
 def hints_of(choices: list[Choice]) -> tuple[str, ...]:

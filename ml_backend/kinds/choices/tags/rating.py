@@ -1,7 +1,8 @@
 """<Rating>: its labels are the numbers from 1 to `maxRating`, in their order.
 
 Observed in the labelling screen of Label Studio 1.23: it stores {"rating": 4}; a rating that is taken back leaves no
-region. The API also accepts 0 as a rating, which is no label here.
+region. The API also accepts 0 as a rating, which is no label here. With a `maxRating` that is not a whole number, the
+server refuses all drafts, so that such a control has no labels.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ MAX_RATING = 100
 
 
 def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
-    text = attribute(element, "maxRating").strip()
-    max_rating = int(text[:9]) if text.isascii() and text.isdigit() else DEFAULT_MAX_RATING
+    text = attribute(element, "maxRating").strip() or str(DEFAULT_MAX_RATING)
+    max_rating = int(text[:9]) if text.isascii() and text.isdigit() else 0
     return ChoicesSchema(
         name=name,
         source=source,
