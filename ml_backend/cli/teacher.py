@@ -219,7 +219,8 @@ def cues(
     if not controls:
         is_pair = any(map(compares_pair, schema.selected_controls(control)))
         problem = "compares texts: its labels are the two sides, which have no cues" if is_pair else "has no labels"
-        raise ApprenticeError(f"Project {project} {problem}")
+        subject = f"The control {control!r} of project {project}" if control else f"Project {project}"
+        raise ApprenticeError(f"{subject} {problem}")
     if not (as_json or file or edit):
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
         n_useless_replies = outcomes["malformed"] + outcomes["refused"]

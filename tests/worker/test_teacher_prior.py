@@ -315,16 +315,22 @@ def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_mor
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 
-def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
-    teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner, options: Callable[..., None]
-) -> None:
+def fail_to_distil(learner: RecordingLearner) -> list[int]:
+    """Makes each distillation fail. Returns a list that gets an item for each of them."""
     runs = []
 
     def fail() -> None:
         runs.append(1)
         raise ZeroDivisionError("the text of a task")
 
-    logistic.before_distil = fail
+    learner.before_distil = fail
+    return runs
+
+
+def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
+    teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner, options: Callable[..., None]
+) -> None:
+    runs = fail_to_distil(logistic)
     options(teacher=registry.EMBEDDED_TEACHER)
     set_up(store, 5, distillation=None)
     for _ in range(3):
@@ -335,13 +341,7 @@ def test_a_project_whose_distillation_fails_is_paused_and_no_other_project(
 def test_a_teacher_is_asked_on_if_no_prior_can_be_made_of_its_labels(
     teacher_harness: TeacherHarness, store: Store, logistic: RecordingLearner
 ) -> None:
-    runs = []
-
-    def fail() -> None:
-        runs.append(1)
-        raise ZeroDivisionError("the text of a task")
-
-    logistic.before_distil = fail
+    runs = fail_to_distil(logistic)
     prior, asked = first_of(store.projects.ensure(5).distillations), []
     for _ in range(12):
         teacher_harness.step()
