@@ -1,4 +1,4 @@
-"""The learner's accuracy on each group of the tasks, and the share of each label."""
+"""The learner's mean score on each group of the tasks, and the share of each label."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
 
+Doubles = npt.NDArray[np.float64]
 MIN_ROWS_TO_COMPARE = 10
 """Rows from which a group is compared with the others: below, one answer moves its accuracy by more than ten points."""
 PERMUTATIONS = 2000
@@ -20,8 +21,8 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class GroupMetrics:
-    """The accuracy of each group by its name, worst first. Groups with fewer than `MIN_ROWS_TO_COMPARE` rows come last
-    and are not compared.
+    """The accuracy, or another mean score, of each group by its name, worst first. Groups with fewer than
+    `MIN_ROWS_TO_COMPARE` rows come last and are not compared.
 
     best     the compared group with the highest accuracy, None with fewer than two compared groups
     gap      best minus worst accuracy of the compared groups, or None
@@ -34,32 +35,40 @@ class GroupMetrics:
     p_value: float | None
 
 
-def metrics_by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
-    """The metrics of each group, from whether each row (n,) is right and the name of its group (n,).
+def metrics_by_group(scores: Doubles, group: npt.NDArray[np.str_]) -> GroupMetrics:
+    """The metrics of each group, from the score of each row (n,) in [0, 1] and the name of its group (n,).
 
     One group is always the worst, and of many small groups the worst looks bad by luck. So the gap comes with a
-    permutation test, in which luck has the same effect: the right answers are shuffled among all rows of the compared
+    permutation test, in which luck has the same effect: the scores are shuffled among all rows of the compared
     groups, and the gap between the best and the worst is measured again (Good, "Permutation, Parametric and Bootstrap
     Tests of Hypotheses", 2005). Deterministic. The result holds for the given rows: if acquisition chose them, for hard
     ones.
     """
     names, group_index = np.unique(group, return_inverse=True)
     sizes = np.bincount(group_index, minlength=len(names))
-    hits = np.bincount(group_index[is_right], minlength=len(names))
+    sums = np.asarray(np.bincount(group_index, scores, minlength=len(names)), np.float64)
     is_compared = sizes >= MIN_ROWS_TO_COMPARE
-    order = np.lexsort((hits / np.maximum(sizes, 1), ~is_compared))
-    estimates = {str(names[i]): wilson_interval(int(hits[i]), int(sizes[i]), EstimateSource.GROUP) for i in order}
+    order = np.lexsort((sums / np.maximum(sizes, 1), ~is_compared))
+    estimates = {str(names[i]): wilson_interval(float(sums[i]), int(sizes[i]), EstimateSource.GROUP) for i in order}
     accuracy = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     if is_compared.sum() < 2:
         return GroupMetrics(accuracy, None, None, None)
-    gap, p_value = _permutation_test(hits[is_compared], sizes[is_compared])
+    gap, p_value = _permutation_test(scores[is_compared[group_index]], sums[is_compared], sizes[is_compared])
     return GroupMetrics(accuracy, str(names[order[int(is_compared.sum()) - 1]]), gap, p_value)
 
 
-def _permutation_test(hits: Ints, sizes: Ints) -> tuple[float, float]:
-    """The gap between the best and the worst group, and the share of permutations with at least that gap."""
-    permuted_hits = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(hits.sum()), size=PERMUTATIONS)
-    gap, permuted_gaps = np.ptp(hits / sizes), np.ptp(permuted_hits / sizes, axis=1)
+def _permutation_test(scores: Doubles, sums: Doubles, sizes: Ints) -> tuple[float, float]:
+    """The gap between the best and the worst group, and the share of permutations with at least that gap.
+
+    scores (n,) of all rows of the k groups; sums, sizes (k,) of the groups
+    """
+    random = np.random.default_rng(0)
+    if np.isin(scores, (0, 1)).all():  # the number of right rows in each group has a known distribution
+        permuted_sums = random.multivariate_hypergeometric(sizes, int(sums.sum()), size=PERMUTATIONS)
+    else:
+        starts = np.cumsum(sizes) - sizes
+        permuted_sums = np.stack([np.add.reduceat(random.permutation(scores), starts) for _ in range(PERMUTATIONS)])
+    gap, permuted_gaps = np.ptp(sums / sizes), np.ptp(permuted_sums / sizes, axis=1)
     return float(gap), (1 + int((permuted_gaps >= gap - 1e-12).sum())) / (1 + PERMUTATIONS)
 
 

@@ -369,7 +369,7 @@ class Kind(ABC, Generic[Schema]):
 
         is_trusted  whether a teacher counts as right until annotators contradict it
 
-        Returns (c, k) numbers for the c labels of the control, or (k,) without labels; `expected` knows their meaning.
+        Returns float64 numbers of any shape; `expected` knows their meaning.
         """
         return np.zeros(0)
 

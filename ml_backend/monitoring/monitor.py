@@ -24,7 +24,7 @@ from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.base import Doubles, kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
@@ -193,7 +193,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         "balance": {label: asdict(share) for label, share in balance.items()}
         if n_audited >= MIN_ANSWERS_FOR_ACCURACY
         else {},
-        "groups": _group_accuracy(score(held_out, train.targets) == 1, monitor_input),
+        "groups": _group_scores(score(held_out, train.targets), monitor_input),
         "stopping": {
             "verdict": advise_on_stopping(stable, gains),
             "kappa": stable.mean if stable else None,
@@ -211,10 +211,10 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     }
 
 
-def _group_accuracy(is_right: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
+def _group_scores(scores: Doubles, monitor_input: MonitorInput) -> dict[str, Any]:
     """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`. `missing` says why no task has a
     group: no task has such a field, or the encoder leaves it out, for a reason of `RecordEncoder.left_out`."""
-    metrics = asdict(metrics_by_group(is_right, monitor_input.groups))
+    metrics = asdict(metrics_by_group(scores, monitor_input.groups))
     missing = None
     if (monitor_input.groups == NO_GROUP).all():
         reason = monitor_input.left_out

@@ -404,5 +404,5 @@ confusion = _control_table(
     "confusion",
     Column("teacher", PortableText, nullable=False),
     Column("properties", JSON, nullable=False),  # of the control, on which a fit depends
-    Column("matrix", LargeBinary, nullable=False),  # float64, row by row
+    Column("matrix", LargeBinary, nullable=False),  # a tensor of float64, as safetensors
 )

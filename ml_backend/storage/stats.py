@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from safetensors.numpy import load, save
 
 from ml_backend.storage.database import Database
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import confusion as confusion_table
 from ml_backend.storage.schema import stats as table
+
+VALUES = "values"
+"""The name of the tensor in the column `matrix`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class StoredReliability:
     """The `Kind.reliability` of a teacher for a control.
 
     properties  those of the control on which a fit depends, see `kinds.base.fit_properties`
-    values      in the shape of the kind; as they are read from the database, (k,) row by row
+    values      in the shape of the kind
     """
 
     teacher: str
@@ -55,7 +59,7 @@ class Stats:
                 values = {
                     "project": project, "control": control, "teacher": reliability.teacher,
                     "properties": reliability.properties,
-                    "matrix": np.ascontiguousarray(reliability.values, "<f8").tobytes(),
+                    "matrix": save({VALUES: np.ascontiguousarray(reliability.values)}),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
 
@@ -77,4 +81,4 @@ class Stats:
             row = connection.execute(query).first()
         if row is None:
             return None
-        return StoredReliability(row.teacher, row.properties, np.frombuffer(row.matrix, "<f8"))
+        return StoredReliability(row.teacher, row.properties, load(row.matrix)[VALUES])

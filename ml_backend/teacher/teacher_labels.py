@@ -146,7 +146,7 @@ def expected_labels_of_texts(
         predicted = _predicted(replies, control, reply_rows, texts_at([texts[i] for i in labelled]))
         stored = store.stats.reliability(project, control.name)
         if stored and (stored.teacher, stored.properties) == (teacher, fit_properties(control)):
-            reliability = stored.values.reshape(len(control.labels), -1) if control.labels else stored.values
+            reliability = stored.values
         else:  # no round has compared the teacher with the annotators yet
             reliability = of_kind.reliability(control, predicted[:0], out[:0], is_trusted=False)
         out[labelled] = of_kind.expected(control, predicted, reliability)

@@ -65,9 +65,23 @@ def test_the_chance_is_that_of_all_ways_to_deal_out_the_right_answers(monkeypatc
     assert metrics.p_value == pytest.approx(np.mean(np.array(gaps) >= 0.75 - 1e-9), abs=0.04)
 
 
+def test_the_chance_of_a_gap_between_mean_scores_is_that_of_all_ways_to_deal_out_the_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_metrics, "MIN_ROWS_TO_COMPARE", 3)
+    scores = np.array([0.9, 1.0, 0.7, 0.75, 0.2, 0.4, 0.8, 0.0])
+    metrics = metrics_by_group(scores, np.array([*"aaaabbbb"]))
+    means = {name: estimate.value for name, estimate in metrics.accuracy.items()}
+    assert means == {"b": pytest.approx(0.35), "a": pytest.approx(0.8375)} and [*means] == ["b", "a"]
+    gaps = [
+        abs(scores[list(rows)].mean() - np.delete(scores, rows).mean()) for rows in combinations(range(len(scores)), 4)
+    ]
+    assert metrics.p_value == pytest.approx(np.mean(np.array(gaps) >= 0.4875 - 1e-9), abs=0.02)
+
+
 def test_groups_that_are_alike_are_seldom_said_to_differ(rng: np.random.Generator) -> None:
     group = np.repeat(list("abcdefgh"), 15)
-    chances = [metrics_by_group(rng.random(120) < 0.7, group).p_value for _ in range(200)]
+    chances = [metrics_by_group((rng.random(120) < 0.7).astype(np.float64), group).p_value for _ in range(200)]
     assert np.mean([chance is not None and chance < ALPHA for chance in chances]) < 0.1
 
 

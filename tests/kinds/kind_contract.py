@@ -406,9 +406,6 @@ class KindContract:
             drafts = self.kind.drafts(control, self.kind.expected(control, predicted, reliability))
             confidences.append([draft[1] for draft in drafts if draft])
         assert sum(confidences[0]) <= sum(confidences[1])
-        restored = np.frombuffer(np.ascontiguousarray(doubted, "<f8").tobytes(), "<f8")
-        restored = restored.reshape(len(control.labels), -1) if control.labels else restored
-        assert restored.shape == doubted.shape, "as it comes back from the database"
 
 
 def _is_plain(value: Any) -> bool:

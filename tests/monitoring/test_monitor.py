@@ -74,7 +74,7 @@ def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., 
     monitor_input = read_input()
     result = json.loads(json.dumps(run_monitor(monitor_input)))
     is_right = is_correct(monitor_input.held_out, monitor_input.train.targets, False)
-    expected = asdict(metrics_by_group(is_right, monitor_input.groups))
+    expected = asdict(metrics_by_group(is_right.astype(np.float64), monitor_input.groups))
     assert result["groups"] == {"by": "cluster", **json.loads(json.dumps(expected)), "missing": None}
     assert (result["version"], result["labelled"]) == (monitor_input.version, 30)
     assert result["stopping"]["verdict"] == "too early"

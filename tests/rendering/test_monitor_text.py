@@ -68,7 +68,7 @@ def test_the_worst_group_is_compared_with_the_best() -> None:
 
 
 def test_groups_count_exact_matches_where_a_score_is_no_share_of_right_drafts() -> None:
-    assert "25% of 40 exactly right" in groups_sentence(groups(), "closeness")
+    assert "25% on 40 tasks" in groups_sentence(groups(), "closeness")
 
 
 def test_without_groups_the_reason_is_given() -> None:

@@ -41,12 +41,13 @@ def test_a_prior_and_a_reliability_of_an_earlier_release_are_of_the_same_control
     migrate(any_store, "head")
     reliability = any_store.stats.reliability(5, "c")
     assert reliability is not None and reliability.properties == fit_properties(control)
-    assert reliability.values.tolist() == [0, 1, 2, 3]
+    assert reliability.values.tolist() == [[0, 1], [2, 3]]
     origin = origin_of(any_store.projects.require(5), control)
     assert origin is not None and origin.is_for("logistic", "fake", fit_properties(control))
     assert (origin.taught, origin.wording) == (3, "w")
     migrate(any_store, "0022", down=True)
-    assert stored(any_store, "confusion")["multiple"] == control.multiple
+    restored = stored(any_store, "confusion")
+    assert (restored["multiple"], bytes(restored["matrix"])) == (control.multiple, MATRIX)
     migrate(any_store, "head")
     assert origin_of(any_store.projects.require(5), control) == origin
     reliability = any_store.stats.reliability(5, "c")

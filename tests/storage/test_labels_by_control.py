@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from migrations import migrate
@@ -14,6 +15,7 @@ from ml_backend.storage import PublishedDraft, Store
 TEXT = '<Text name="text" value="$text"/>'
 CHOICE = '<Choice value="a"/><Choice value="b"/>'
 HIDDEN = 'visibleWhen="choice-selected"'
+MATRIX = np.eye(2, dtype="<f8").tobytes()
 ACCURACY: dict[str, Any] = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 20, "source": "audit sample", "details": {}}
 
 
@@ -176,13 +178,13 @@ def test_a_store_that_is_taken_back_keeps_what_people_wrote_for_the_learnt_contr
     insert(
         any_store,
         "confusion",
-        {**confusion, "control": "mood", "matrix": b"mood"},
-        {**confusion, "control": "topic", "matrix": b"topic"},
+        {**confusion, "control": "mood", "matrix": bytes(32)},
+        {**confusion, "control": "topic", "matrix": MATRIX},
     )
     migrate(any_store, "0017", down=True)
     with any_store.database.read() as connection:
         matrices = connection.execute(sa.text("SELECT project, matrix FROM confusion")).all()
-    assert [(number, bytes(matrix)) for number, matrix in matrices] == [(5, b"topic")]
+    assert [(number, bytes(matrix)) for number, matrix in matrices] == [(5, MATRIX)]
     migrate(any_store, "head")
     row = any_store.projects.require(5)
     assert row.label_descriptions == {"topic": described}

@@ -45,7 +45,7 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
         out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")
     for name, share in clusters[:MAX_LISTED]:
         typical_text = f", like: {quoted_text(text)}" if (text := analysis.about.get(name)) else ""
-        out.append(f"  {name}: {_share_right(share, analysis.score_name)}{typical_text}")
+        out.append(f"  {name}: {_score(share, analysis.score_name)}{typical_text}")
     if analysis.groups:
         out += _groups(analysis.group_by, analysis.groups, analysis.score_name)
     return out
@@ -65,7 +65,7 @@ def quoted_text(text: str) -> str:
 
 def _groups(field: str, groups: GroupMetrics, score_name: str) -> list[str]:
     shares = list(groups.accuracy.items())[:MAX_LISTED]
-    listed = [f"  {name}: {_share_right(share, score_name)}" for name, share in shares]
+    listed = [f"  {name}: {_score(share, score_name)}" for name, share in shares]
     return [
         f"By {field}, the worst first ({group_summary(groups, score_name)}):",
         *listed,
@@ -80,7 +80,7 @@ def group_summary(groups: GroupMetrics, score_name: str = ACCURACY) -> str:
     worst, accuracy = next(iter(groups.accuracy.items()))
     significance = "more than chance" if groups.p_value < ALPHA else "which chance alone can explain"
     return (
-        f"worst is {worst} with {_share_right(accuracy, score_name)}, "
+        f"worst is {worst} with {_score(accuracy, score_name)}, "
         f"{100 * groups.gap:.0f} points behind {groups.best}, {significance} (p = {groups.p_value:.2g})"
     )
 
@@ -100,14 +100,8 @@ def source_text(estimate: Estimate) -> str:
 def _score(score: Estimate, score_name: str) -> str:
     """The mean score of n tasks, which is the share of right drafts if its name is ACCURACY."""
     if score_name == ACCURACY:
-        return _share_right(score, score_name)
+        return f"{score.value:.0%} of {score.n} right {_interval(score)}"
     return f"{score.value:.0%} on {score.n} tasks {_interval(score)}"
-
-
-def _share_right(share: Estimate, score_name: str) -> str:
-    """The share of drafts with the full score. If a score can also lie between 0 and 1, these are exactly right."""
-    right = "right" if score_name == ACCURACY else "exactly right"
-    return f"{share.value:.0%} of {share.n} {right} {_interval(share)}"
 
 
 def _interval(estimate: Estimate) -> str:

@@ -1,12 +1,15 @@
 """The properties of a control on which a prior and a teacher's reliability depend, as one document for any kind.
 
-Until now, they were the labels of choices, whether several may hold, and whether they are the sides of a pair.
+Until now, they were the labels of choices, whether several may hold, and whether they are the sides of a pair; and a
+reliability was a matrix with a row for each label, stored row by row. Now it has a shape of its own.
 """
 
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from alembic import op
+from safetensors.numpy import load, save
 
 revision = "0023"
 down_revision = "0022"
@@ -18,7 +21,7 @@ DISTILLATION = sa.table(
 )
 CONFUSION = sa.table(
     "confusion", sa.column("project"), sa.column("control"), sa.column("labels", sa.JSON()), sa.column("multiple"),
-    sa.column("properties", sa.JSON()),
+    sa.column("properties", sa.JSON()), sa.column("matrix", sa.LargeBinary()),
 )  # fmt: skip
 
 
@@ -29,7 +32,14 @@ def upgrade() -> None:
         # a <Choices> with these labels is taken for a comparison; its reliability is not used until the next round
         is_pair = not row.multiple and row.labels == ["left", "right"]
         properties = {"labels": row.labels, "multiple": bool(row.multiple), "antisymmetric": is_pair}
-        _set(connection, CONFUSION, row, properties={"kind": "choices", **properties} if row.labels else {})
+        values = np.frombuffer(row.matrix, "<f8").reshape(len(row.labels) or 1, -1)
+        _set(
+            connection,
+            CONFUSION,
+            row,
+            properties={"kind": "choices", **properties} if row.labels else {},
+            matrix=save({"values": values}),
+        )
     for row in connection.execute(sa.select(DISTILLATION)).all():
         if row.made_of and "labels" in row.made_of:
             properties = {name: row.made_of.pop(name, default) for name, default in OF_CHOICES.items()}
@@ -48,7 +58,8 @@ def downgrade() -> None:
     connection = op.get_bind()
     for row in connection.execute(sa.select(CONFUSION)).all():
         labels, multiple = row.properties.get("labels", ()), row.properties.get("multiple", False)
-        _set(connection, CONFUSION, row, labels=list(labels), multiple=multiple)
+        matrix = load(row.matrix)["values"].astype("<f8").tobytes()
+        _set(connection, CONFUSION, row, labels=list(labels), multiple=multiple, matrix=matrix)
     for row in connection.execute(sa.select(DISTILLATION)).all():
         if row.made_of and "properties" in row.made_of:
             properties = row.made_of.pop("properties")
