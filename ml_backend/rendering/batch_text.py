@@ -14,7 +14,7 @@ OUTCOMES = {
     "failed": "without a reply, which go on waiting",
     "known": "known already",
     "unknown": "to questions that nobody asked here",
-    "unreadable": "unreadable",
+    "unreadable": "unreadable (not the JSON of a reply)",
     "repeated": "repeated",
     "question": "questions, not replies: import the file with the replies",
 }

@@ -31,9 +31,10 @@ def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
     stored = stored or {}
     if stored != protocol:
         changes = [
-            f"{name.replace('_', ' ')}: {json.dumps(stored[name])}, now {json.dumps(value)}"
+            change
             for name, value in protocol.items()
-            if name in stored and stored[name] != value
+            if name in stored
+            for change in _changes(name.replace("_", " "), stored[name], value)
         ]
         raise ApprenticeError(
             f"{folder} holds another simulation ({'; '.join(changes) or f'{PROTOCOL} does not say which'}): choose "
@@ -41,6 +42,17 @@ def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
         )
     with readable_errors(folder):
         write_json(folder / PROTOCOL, protocol)
+
+
+def _changes(name: str, before: Any, now: Any) -> Iterator[str]:
+    """Names the values that are others than before; of values by control, those of each control."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for control in sorted(before.keys() | now.keys()):
+            yield from _changes(f"{name} of {control!r}", before.get(control), now.get(control))
+    elif isinstance(before, dict) or isinstance(now, dict):
+        yield f"{name}: for other controls"
+    elif before != now:
+        yield f"{name}: {json.dumps(before)}, now {json.dumps(now)}"
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, settings: Setti
     assert code == 0
     assert output.startswith(
         "1 answered, 1 of no use and dropped, 1 without a reply, which go on waiting, 1 to questions that nobody asked "
-        "here, 1 unreadable, 1 repeated."
+        "here, 1 unreadable (not the JSON of a reply), 1 repeated."
     )
     assert "1 time: The model refused to reply." in output and "500" in output
     waiting = {question.id for question in store.questions.waiting(5)}

@@ -21,6 +21,7 @@ from ml_backend.rendering.simulation_report import write_report
 from ml_backend.simulation import replay
 from ml_backend.simulation.controls import MIN_LABELLED_TASKS, over_controls
 from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.run_directory import prepare_folder
 
 MOODS = list(MOOD_WORDS)
 
@@ -243,3 +244,11 @@ def test_a_metric_over_controls_is_the_mean_and_the_weakest_class_the_lowest() -
         (0, "macro_f1"): 0.625, (0, "worst_class_f1"): 0.25, (0, "seconds"): 2.0,
     }  # fmt: skip
     assert {measurement.control for measurement in joint} == {""}
+
+
+def test_a_folder_of_another_simulation_names_what_differs_in_each_control(tmp_path: Path) -> None:
+    earlier = {"labels": {"why": 2, "stars": 5}, "several_labels": {"why": False}, "budget": 40}
+    prepare_folder(tmp_path, earlier)
+    with pytest.raises(ApprenticeError) as error:
+        prepare_folder(tmp_path, {"labels": {"why": 3, "stars": 5}, "several_labels": False, "budget": 40})
+    assert "(labels of 'why': 2, now 3; several labels: for other controls)" in str(error.value)
