@@ -72,10 +72,7 @@ def goals(sets: list[TextSet], initial: int) -> str:
     for text_set in sets:
         runs = read_runs(text_set.name, initial)
         seeds = _seeds(runs)
-        names = [name for name in seeds if len(seeds[name]) >= MIN_SEEDS]
-        if not {DEFAULT, "random"} <= {*names}:  # too few runs yet
-            continue
-        runs = _paired(runs, names)
+        runs = _paired(runs, [name for name in seeds if len(seeds[name]) >= MIN_SEEDS])
         strategies = summarise(runs, {})["strategies"]
         ours, chance = strategies[DEFAULT], strategies["random"]
         best = max((name for name in strategies if name != DEFAULT), key=lambda name: strategies[name]["naulc"]["mean"])

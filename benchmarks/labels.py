@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import SETS, Row, TextSet, one_hot
-from benchmarks.label_tables import DEFAULT, document, runs_of
+from benchmarks.data import CACHE, SETS, Row, TextSet, one_hot
+from benchmarks.label_tables import DEFAULT, MIN_SEEDS, document, runs_of
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
@@ -153,6 +153,9 @@ def main() -> None:
                 run(SETS[name](), options.strategies, options.seeds, BATCH)
                 cold_start = [strategy for strategy in COLD_START if strategy in options.strategies]
                 run(SETS[name](), cold_start, options.seeds, 0)
+    if options.seeds < MIN_SEEDS:
+        print(f"The runs are in {CACHE}; a table takes at least {MIN_SEEDS} seeds", file=sys.stderr)
+        return
     text = document([SETS[name]() for name in options.sets], list(PEERS), BATCH)
     print(text)
     if options.save:
