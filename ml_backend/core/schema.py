@@ -202,6 +202,7 @@ REASONS_NOT_LEARNT = {
     "source": "it labels none of the tags that are read",
     "two sources": "it does not label two of the tags that are read",
     "value": "what it labels is not in the tasks",
+    "composed": "it marks positions in a text that Label Studio composes",
     "dynamic": "its labels come from the task or a server",
     "per region": "it is asked for each region",
     "few labels": "it has too few labels",

@@ -38,12 +38,12 @@ class LabelField:
 class ValueField:
     """A property of a reply that holds anything else, whose probabilities are not needed.
 
-    name      the name of the property, which is that of its control
-    identity  digest of what is asked: a reply to another question is none to this one
+    name    the name of the property, which is that of its control
+    digest  identifies the question about the control: a reply to another question does not answer it
     """
 
     name: str
-    identity: str
+    digest: str
 
 
 ReplyFields = tuple[tuple[LabelField, ...], tuple[ValueField, ...]]
@@ -77,7 +77,7 @@ class Question:
 
     @property
     def reply_fields(self) -> ReplyFields:
-        """The properties of the reply that are about controls: they tell what is asked, of whatever text."""
+        """The properties of the reply that are about controls. Questions about other texts have the same."""
         return self.fields, self.value_fields
 
 

@@ -33,6 +33,7 @@ PROBLEMS = {
     "source": "{control} does not point at {sources} (toName)",
     "two sources": "{control} does not point at {sources} (toName)",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
+    "composed": "{source} must display a single value of the task, such as $text: {control} marks positions",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
     "few labels": "{control} has too few labels to learn from",
     "many labels": f"{{control}} has more than {MAX_LABELS} labels: leave out the deepest ones",
@@ -151,7 +152,7 @@ def _problem(of_kind: Kind[Any], element: Any, sources: Sequence[Any]) -> str:
     if is_per_region(element):
         return "per region"
     if of_kind.locates_regions and not WHOLE_FIELD.fullmatch(str(sources[0].value)):
-        return "value"  # Label Studio puts values into a text, in which positions would have to be guessed
+        return "composed"
     return "" if all(tag_fields(source) for source in sources) else "value"
 
 

@@ -19,7 +19,7 @@ from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, Draft, Prediction
 from ml_backend.kinds.base import FIRST_KIND
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import write_predictions
+from ml_backend.label_studio.serialization import writable_predictions, write_predictions
 from ml_backend.storage import ProjectRow, Proposal, Store
 from ml_backend.storage.columns import label_value
 
@@ -68,7 +68,7 @@ def update_proposals(
 
     Raises LabelStudioError.
     """
-    suspected = _suspected_errors(schema, project_row, max_proposals)
+    suspected = _suspected_errors(store, schema, project_row, max_proposals)
     proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:
         return
@@ -94,7 +94,7 @@ def update_proposals(
             reviewable.discard(task)
     contents = store.tasks.contents(project_row.id, list(suspected))
     for task, drafts in suspected.items():
-        if task in reviewable and task not in proposals and task in contents:
+        if task in reviewable and task not in proposals:
             _ensure_tab(client, store, project_row.id)
             check_lease()
             prediction = Prediction(task, min(draft.confidence for draft in drafts.values()), drafts)
@@ -110,9 +110,10 @@ def update_proposals(
 
 
 def _suspected_errors(
-    schema: ProjectSchema, project_row: ProjectRow, max_proposals: int
-) -> dict[int, dict[str, Draft]]:
-    """The labels that the learners find more likely, by task and control."""
+    store: Store, schema: ProjectSchema, project_row: ProjectRow, max_proposals: int
+) -> dict[int, Mapping[str, Draft]]:
+    """The labels that the learners find more likely, by task and control; without deleted tasks, and without labels
+    that do not fit the content of their task."""
     suspected: dict[int, dict[str, Draft]] = defaultdict(dict)
     for control in schema.controls:
         result = project_row.monitor_results.get(control.name, {})
@@ -121,7 +122,10 @@ def _suspected_errors(
         for error in result.get("second_look", ())[:max_proposals]:
             draft = Draft(label_value(error["instead"]), error["confidence"], "learner")
             suspected[int(error["task"])][control.name] = draft
-    return suspected
+    contents = store.tasks.contents(project_row.id, list(suspected))
+    predictions = (Prediction(task, 0.0, drafts) for task, drafts in suspected.items())
+    writable = writable_predictions(predictions, schema, contents)
+    return {prediction.task: prediction.drafts for prediction in writable if prediction.drafts}
 
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:

@@ -38,6 +38,21 @@ def store_version(context: RoundContext, version: ModelVersion, new_model: Proje
         raise
 
 
+def writable_queue(context: RoundContext, inputs: RoundInputs, queue: Sequence[Prediction]) -> Sequence[Prediction]:
+    """The queue with the drafts that fit the content of their task, without tasks that were deleted meanwhile."""
+    contents = _needed_contents(context, inputs, queue)
+    return list(writable_predictions(queue, inputs.schema, contents)) if contents else queue
+
+
+def _needed_contents(
+    context: RoundContext, inputs: RoundInputs, queue: Sequence[Prediction]
+) -> Mapping[int, TaskContent]:
+    """The contents of the tasks of a queue, by id; {} if no kind of label needs them."""
+    if not any(kind_of(control).locates_regions for control in inputs.schema.controls):
+        return {}
+    return context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
+
+
 def publish(
     context: RoundContext,
     inputs: RoundInputs,
@@ -46,10 +61,6 @@ def publish(
     queue: Sequence[Prediction],
 ) -> None:
     """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
-    contents: Mapping[int, TaskContent] = {}
-    if any(kind_of(control).locates_regions for control in inputs.schema.controls):
-        contents = context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
-        queue = list(writable_predictions(queue, inputs.schema, contents))
     # not the fingerprint of the preparation, because the stage "rank" may have encoded more tasks
     queue_fingerprint = fingerprint(inputs, context.pool)
     timings = PublishTimings(**(inputs.project_row.publish_timings or {}))
@@ -60,7 +71,7 @@ def publish(
         inputs.schema,
         version.name,
         context.check_lease,
-        contents,
+        _needed_contents(context, inputs, queue),
         timings,
         explores,
         context.store.clock,

@@ -11,7 +11,7 @@ from ml_backend.core.types import ModelVersion
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.preparation import has_changed, prepare
-from ml_backend.loop.publication import propose_reviews, publish, store_version, update_stats
+from ml_backend.loop.publication import propose_reviews, publish, store_version, update_stats, writable_queue
 from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.loop.training import assess, train
 from ml_backend.storage import RoundRow
@@ -51,7 +51,8 @@ def run_round(context: RoundContext) -> RoundRow | None:
         models = assess(context, inputs, candidates, number)
 
     with context.stage("rank"):
-        queue = rank(store, context.pool, RankingContext.of(context, inputs, models.model, number, name))
+        ranking_context = RankingContext.of(context, inputs, models.model, number, name)
+        queue = writable_queue(context, inputs, rank(store, context.pool, ranking_context))
 
     with context.stage("publish"):
         version = ModelVersion(

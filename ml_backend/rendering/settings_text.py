@@ -17,5 +17,5 @@ def settings_problems_text(problems: Sequence[SettingProblem]) -> str:
     if invalid := [f"{problem.name}: {problem.detail}" for problem in problems if problem.code == "invalid"]:
         parts.append(f"extra params: {'; '.join(invalid)}")
     if unlearnt := [problem.detail for problem in problems if problem.code == "no control"]:
-        parts.append(f"control_weights names no control that is learnt: {', '.join(map(repr, unlearnt))}")
+        parts.append(f"control_weights: no control {' or '.join(map(repr, unlearnt))} is learnt")
     return "; ".join(parts)

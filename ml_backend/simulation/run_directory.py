@@ -20,6 +20,10 @@ FILE_MODE = 0o644  # readable by other users, as curves.csv is
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
+BY_CONTROL = ("labels", "several labels", "control weights")
+"""The entries of a protocol that may have a value for each control."""
+
+
 def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
     """Makes the folder, or checks that it has the same `protocol`, which is JSON. Raises ApprenticeError if it has
     another one."""
@@ -46,13 +50,16 @@ def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
 
 def _changes(name: str, before: Any, now: Any) -> Iterator[str]:
     """Names the values that are others than before; of values by control, those of each control."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for control in sorted(before.keys() | now.keys()):
-            yield from _changes(f"{name} of {control!r}", before.get(control), now.get(control))
-    elif isinstance(before, dict) or isinstance(now, dict):
-        yield f"{name}: for other controls"
-    elif before != now:
+    if before == now:
+        return
+    if name not in BY_CONTROL or not (isinstance(before, dict) or isinstance(now, dict)):
         yield f"{name}: {json.dumps(before)}, now {json.dumps(now)}"
+    elif isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys():
+        for control, value in now.items():
+            if before[control] != value:
+                yield f"{name} of {control!r}: {json.dumps(before[control])}, now {json.dumps(value)}"
+    else:
+        yield f"{name}: for other controls"
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def values_of(value_fields: Sequence[Mapping[str, str]], content: Mapping[str, A
     """Returns the parts of a reply whose probabilities are not needed, by the name of the control and the digest of
     what was asked. `value_fields`: those of the question, as JSON"""
     return {
-        (value_field["name"], value_field["identity"]): content[value_field["name"]]
+        (value_field["name"], value_field["digest"]): content[value_field["name"]]
         for value_field in value_fields
         if value_field["name"] in content
     }

@@ -121,15 +121,15 @@ class ReplyTable:
 
     def _extended_values(self, replies: Sequence[Reply]) -> dict[tuple[str, str], tuple[Ints, Rows]]:
         values = dict(self.values)
-        for asked in dict.fromkeys(asked for reply in replies for asked in reply.values):
-            rows, contents = values.get(asked, (np.empty(0, np.int64), np.empty(0, object)))
+        for control_digest in dict.fromkeys(control_digest for reply in replies for control_digest in reply.values):
+            rows, contents = values.get(control_digest, (np.empty(0, np.int64), np.empty(0, object)))
             new = {
-                row: reply.values[asked]
+                row: reply.values[control_digest]
                 for row, reply in enumerate(replies, start=len(self.keys))
-                if asked in reply.values
+                if control_digest in reply.values
             }
             all_rows = np.concatenate([rows, np.array([*new], np.int64)])
-            values[asked] = all_rows, np.concatenate([contents, object_rows([*new.values()])])
+            values[control_digest] = all_rows, np.concatenate([contents, object_rows([*new.values()])])
         return values
 
 

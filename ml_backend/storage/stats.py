@@ -59,7 +59,7 @@ class Stats:
                 values = {
                     "project": project, "control": control, "teacher": reliability.teacher,
                     "properties": reliability.properties,
-                    "matrix": save({VALUES: np.ascontiguousarray(reliability.values)}),
+                    "matrix": save({VALUES: np.array(reliability.values, "<f8", order="C")}),
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
 

@@ -21,7 +21,7 @@ from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
 from ml_backend.teacher.descriptions import feature_scores, label_descriptions
-from ml_backend.teacher.distillation import DistillationInput, DistillationOrigin
+from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.project_snapshot import ProjectSnapshot, is_still_served, take_snapshot
 from ml_backend.teacher.scheduler import QuestionScheduler
@@ -53,7 +53,7 @@ class TeacherRunner:
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._idle_marks: dict[int, tuple[object, ...]] = {}  # project -> its state when there was nothing to do
         self._retry_seconds: dict[int, float] = {}  # project -> pause after the last error of its teacher
-        self._failed_origins: dict[tuple[int, str], DistillationOrigin] = {}  # of the last prior that could not be made
+        self._not_distilled_until: dict[tuple[int, str], float] = {}  # by project and control, after an error
         self._skipped_until: dict[int, float] = {}  # project -> end of its pause after another error
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
@@ -90,9 +90,9 @@ class TeacherRunner:
         return not (self._running and self._running.is_alive())
 
     def _forget_all_but(self, projects: Collection[int]) -> None:
-        for project, control in [*self._failed_origins]:
+        for project, control in [*self._not_distilled_until]:
             if project not in projects:
-                del self._failed_origins[project, control]
+                del self._not_distilled_until[project, control]
         for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until):
             for project in by_project.keys() - projects:
                 del by_project[project]
@@ -146,10 +146,15 @@ class TeacherRunner:
 
     def _skip_for_a_while(self, project: int, error: Exception) -> None:
         """Logs an error and pauses the project, so that the error affects no other project and not the worker."""
+        self._skipped_until[project] = self._clock.monotonic() + self._log_failure(project, error)
+
+    @staticmethod
+    def _log_failure(project: int, error: Exception) -> float:
+        """Logs an error; returns the seconds after which the work is tried again."""
         # an ApprenticeError means a wrong setting, which somebody may correct soon
         pause = UNANSWERED_PAUSE_SECONDS if isinstance(error, ApprenticeError) else MAX_RETRY_SECONDS
         log.error("work with the teacher failed", project=project, error=type(error).__name__, retry_in=pause)
-        self._skipped_until[project] = self._clock.monotonic() + pause
+        return pause
 
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
@@ -176,18 +181,22 @@ class TeacherRunner:
             if problem or not questions:
                 self._report(project_row, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
+        is_postponed = False
         for control in snapshot.schema.controls:
             of_control = snapshot.with_control(control)
             distillation_input = self._distillation_input(of_control, labels)
             origin = distillation.usable_origin(store, project_row, control)
-            is_due = distillation_input.origin.is_due(origin, idle=not questions)
-            if is_due and self._failed_origins.get((project_row.id, control.name)) != distillation_input.origin:
+            if not distillation_input.origin.is_due(origin, idle=not questions):
+                continue
+            if self._clock.monotonic() >= self._not_distilled_until.get((project_row.id, control.name), 0.0):
                 self._distil(of_control, distillation_input)
                 return True
+            is_postponed = True
         if teacher_client and questions:
             self._ask_or_store(snapshot, teacher_client, questions)
             return True
-        self._idle_marks[project_row.id] = snapshot.change_marker
+        if not is_postponed:
+            self._idle_marks[project_row.id] = snapshot.change_marker
         return False
 
     def _ask_or_store(
@@ -244,9 +253,9 @@ class TeacherRunner:
                 self._store, snapshot.project_row, distillation_input, snapshot.control, snapshot.encoder
             )
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
-        except Exception as error:  # the loop goes on with the earlier prior, until there is more to make one of
-            self._failed_origins[(project, snapshot.control.name)] = distillation_input.origin
-            self._skip_for_a_while(project, error)
+        except Exception as error:  # the loop goes on with the earlier prior, and the teacher is asked meanwhile
+            pause = self._log_failure(project, error)
+            self._not_distilled_until[(project, snapshot.control.name)] = self._clock.monotonic() + pause
 
     def _ask(self, teacher_client: TeacherClient, project_row: ProjectRow, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""

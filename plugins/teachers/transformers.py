@@ -50,9 +50,9 @@ class TransformersTeacher:
             if has_other_parts and is_classifier:
                 yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
                 continue
-            written = _generated(model, tokenizer, question) if has_other_parts else None
-            if written and (not question.fields or written.content is None):
-                yield written
+            generated = _generated(model, tokenizer, question) if has_other_parts else None
+            if generated and (not question.fields or generated.content is None):
+                yield generated
                 continue
             content: dict[str, Any] = {}
             shares: dict[str, Floats] = {}
@@ -63,7 +63,7 @@ class TransformersTeacher:
                     probabilities = _shares_by_likelihood(model, tokenizer, question, field, content)
                 shares[field.name] = probabilities
                 content[field.name] = _value(field, probabilities)
-            yield Answer(question.id, {**(written.content or {} if written else {}), **content}, shares)
+            yield Answer(question.id, {**(generated.content or {} if generated else {}), **content}, shares)
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
@@ -150,16 +150,21 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
+def _with_room(model: Any, prompt: list[int], n_tokens: int) -> list[int]:
+    """Returns the prompt with room for so many tokens after it. A prompt that is too long loses its beginning, and
+    keeps the text."""
+    max_positions = getattr(model.config, "max_position_embeddings", 0) or 0
+    return prompt[-max(1, max_positions - n_tokens) :] if max_positions else prompt
+
+
 def _log_likelihoods(model: Any, tokenizer: Any, prompt: list[int], answers: Sequence[str]) -> np.ndarray[Any, Any]:
     """Returns the log-probability (m,) of each answer after the prompt, which is processed once."""
     import copy
 
     import torch
 
-    max_positions = getattr(model.config, "max_position_embeddings", 0) or 0
     answer_tokens = [tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
-    if max_positions:  # a prompt that is too long loses its beginning, and keeps the text
-        prompt = prompt[-max(1, max_positions - max(map(len, answer_tokens))) :]
+    prompt = _with_room(model, prompt, max(map(len, answer_tokens)))
     with torch.no_grad():
         output = model(torch.tensor([prompt]), use_cache=True)
         first_log_probabilities = torch.log_softmax(output.logits[0, -1].float(), dim=-1)
@@ -219,7 +224,7 @@ def _generated(model: Any, tokenizer: Any, question: Question) -> Answer:
     question's schema."""
     import torch
 
-    prompt = _prompt(tokenizer, question, "{")
+    prompt = _with_room(model, _prompt(tokenizer, question, "{"), question.longest)
     with torch.no_grad():
         ids = model.generate(
             torch.tensor([prompt]),

@@ -176,6 +176,16 @@ def test_versions_name_the_earlier_learner_of_a_control_and_the_controls_that_ar
     assert store.projects.ensure(5).pinned == {}
 
 
+def test_a_failed_round_is_told_once_by_status_and_as_wrong_by_doctor(
+    run: Run, two_rounds: FakeLabelStudio, store: Store
+) -> None:
+    fail_once(store, "Label Studio kept 2 of 12 predictions")
+    assert run("status", "--project", "5").stdout.count("kept 2 of 12 predictions") == 1
+    result = run("doctor", "--project", "5")
+    assert result.exit_code == 1
+    assert "the last round failed: Label Studio kept 2 of 12 predictions" in result.stdout
+
+
 def test_ending_a_rollback_that_there_is_not_says_so(run: Run, two_rounds: FakeLabelStudio) -> None:
     for option in ((), ("--control", "label")):
         result = run("rollback", "--project", "5", "--to", "latest", *option)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fake_encoder import FakeEncoder
 from fake_label_studio import WORDS, FakeClient, FakeLabelStudio, text_about
 from located_answer_kind import LOCATED_ANSWER, LOCATED_ANSWER_PLUGINS
@@ -26,6 +27,7 @@ from ml_backend.label_studio.sync import reconcile
 from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
+from ml_backend.storage.schema import version as version_table
 from ml_backend.web.backend import bind_backend
 
 CHOICES = "".join(f'<Choice value="{label}"/>' for label in WORDS)
@@ -97,13 +99,22 @@ def test_an_event_has_the_content_or_asks_for_a_reconciliation(
     assert len(read_skip.annotations) == 1 and not read_skip.incomplete
 
 
-def test_a_proposal_for_a_second_look_has_it(server: FakeLabelStudio, learnt: list[int], store: Store) -> None:
+def test_a_proposal_for_a_second_look_has_it(
+    server: FakeLabelStudio, learnt: list[int], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = {"task": learnt[0], "instead": ["something else"], "confidence": 0.9}
     store.monitor.put(5, "remark", {"kind": "answer", "second_look": [error]})
     set_up(store, 5, connection={"ml": 1})
     client, schema = FakeClient(server), read_schema(server.label_config)
     update_proposals(client, store, schema, store.projects.ensure(5), max_proposals=3)
     assert [*store.reviews.proposals(5)] == [learnt[0]]
+    monkeypatch.setattr(LOCATED_ANSWER, "write_regions", lambda *_: [])
+    update_proposals(client, store, schema, store.projects.ensure(5), max_proposals=3)
+    assert not store.reviews.proposals(5), "it does not fit the content"
+    monkeypatch.undo()
+    store.monitor.put(5, "remark", {"kind": "answer", "second_look": [{**error, "task": 999}]})
+    update_proposals(client, store, schema, store.projects.ensure(5), max_proposals=3)
+    assert not store.reviews.proposals(5), "the task was deleted"
 
 
 def test_predict_has_it(
@@ -181,7 +192,7 @@ def test_the_schema_names_the_object_tag_and_its_attributes() -> None:
 def test_nothing_is_learnt_of_positions_in_a_text_that_label_studio_composes() -> None:
     composed = f'<View><Text name="shown" value="By $author: $text"/>{TOPIC}{AREA}</View>'
     [unlearnt] = read_schema(composed).unlearnt
-    assert (unlearnt.name, unlearnt.code) == ("remark", "value")
+    assert (unlearnt.name, unlearnt.code) == ("remark", "composed")
 
 
 def test_only_the_tags_that_are_needed_are_kept() -> None:
@@ -205,6 +216,24 @@ def test_a_draft_that_does_not_fit_the_content_is_neither_published_nor_counted(
     rows = {row["task"]: row["result"] for row in server.current_predictions()}
     assert (drafts[unfitting], rows[unfitting]) == ({}, [])
     assert all(drafts[task] and rows[task] for task in drafts.keys() - {unfitting})
+
+
+def test_a_deleted_task_is_not_counted_in_the_rows_of_a_version(
+    server: FakeLabelStudio, learnt: list[int], store: Store, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = server.current_predictions()[0]["task"]
+    contents = store.tasks.contents
+    monkeypatch.setattr(
+        store.tasks, "contents", lambda project, tasks: contents(project, [task for task in tasks if task != deleted])
+    )
+    server.annotate_with(learnt[50], remark(50))
+    run_round(make_round(server))
+    published = store.published_drafts.of(5, active(store).name)
+    assert deleted not in {draft.task for draft in published}
+    with store.database.read() as connection:
+        of_version = version_table.c.number == active(store).number
+        rows = connection.execute(sa.select(version_table.c.rows).where(of_version)).scalar_one()
+    assert rows == len(published) == len(server.current_predictions())
 
 
 def test_a_task_that_is_deleted_while_the_queue_is_made_is_not_published(

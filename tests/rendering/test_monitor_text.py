@@ -67,7 +67,7 @@ def test_the_worst_group_is_compared_with_the_best() -> None:
     assert "nothing to compare" in groups_sentence(groups(best=None, gap=None, p_value=None))
 
 
-def test_groups_count_exact_matches_where_a_score_is_no_share_of_right_drafts() -> None:
+def test_groups_have_a_mean_score_where_it_is_no_share_of_right_drafts() -> None:
     assert "25% on 40 tasks" in groups_sentence(groups(), "closeness")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from schemas import chosen
 from statements import read_all_annotations
 
 from ml_backend.core.settings import Settings, load_settings
+from ml_backend.core.types import Remark
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import PublishTimings
 from ml_backend.label_studio.webhooks import read_event, store_event
@@ -20,7 +22,7 @@ from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.coverage import UnreadAnnotations
 from ml_backend.monitoring.doctor import Finding, Subject
-from ml_backend.monitoring.status import read_status, settings_problems
+from ml_backend.monitoring.status import Problem, read_status, settings_problems
 from ml_backend.rendering.doctor_text import finding_sentences
 from ml_backend.rendering.project_text import question_sentence, unused_sentences
 from ml_backend.rendering.settings_text import settings_problems_text
@@ -366,7 +368,7 @@ def test_a_weight_of_a_control_that_is_not_learnt_is_reported(store: Store, sett
         dict(status_lines(read_status(store, 5, settings)))["settings"],
         settings_problems_text(settings_problems(settings, store.projects.require(5), read_schema(FLAGGED))),
     ):
-        assert found == "control_weights names no control that is learnt: 'flagg'"
+        assert found == "control_weights: no control 'flagg' is learnt"
 
 
 def test_an_error_in_a_weight_names_the_control(settings: Settings) -> None:
@@ -382,3 +384,18 @@ def test_the_details_of_a_control_count_its_empty_annotations(
     run_round(make_round(server))
     details = [text for name, text in status_lines(read_status(store, 5), "label") if name == "not used"]
     assert details == ["1 annotation is not used: it has no label for 'label', e.g. task 1"]
+
+
+def test_the_details_of_a_control_have_its_remarks_and_an_error_is_said_once(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    server.label_config = FLAGGED
+    add_labelled_tasks(server, 10)
+    run_round(make_round(server))
+    remarks = tuple(Remark("first learner", {"control": name}) for name in ("label", "flag"))
+    status = replace(read_status(store, 5), remarks=(*remarks, Remark("text", {"text": "of all"})))
+    notes = {control: dict(status_lines(status, control))["note"] for control in ("", "label")}
+    assert notes[""].count("first learner") == 2
+    assert notes["label"] == "label: first learner on these labels; of all"
+    failing = replace(status, problem=Problem("unreadable", {"error": "it is no XML"}), last_error="it is no XML")
+    assert [text for _, text in status_lines(failing)].count("it is no XML") == 1

@@ -247,8 +247,9 @@ def test_a_metric_over_controls_is_the_mean_and_the_weakest_class_the_lowest() -
 
 
 def test_a_folder_of_another_simulation_names_what_differs_in_each_control(tmp_path: Path) -> None:
-    earlier = {"labels": {"why": 2, "stars": 5}, "several_labels": {"why": False}, "budget": 40}
+    earlier = {"labels": {"why": 2, "stars": 5}, "several_labels": {"why": False}, "groups": {"a": {"tasks": 1}}}
     prepare_folder(tmp_path, earlier)
+    now = {"labels": {"why": 3, "stars": 5}, "several_labels": {"other": False}, "groups": {"a": {"tasks": 2}}}
     with pytest.raises(ApprenticeError) as error:
-        prepare_folder(tmp_path, {"labels": {"why": 3, "stars": 5}, "several_labels": False, "budget": 40})
-    assert "(labels of 'why': 2, now 3; several labels: for other controls)" in str(error.value)
+        prepare_folder(tmp_path, now)
+    assert "(labels of 'why': 2, now 3; several labels: for other controls; groups: {" in str(error.value)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from migrations import insert, migrate
 
 from ml_backend.core.schema import ChoicesSchema
+from ml_backend.core.types import TaskContent, content_key
 from ml_backend.kinds.base import fit_properties
 from ml_backend.storage import Store
 from ml_backend.teacher.distillation import origin_of
@@ -62,3 +63,15 @@ def test_a_prior_of_a_release_that_did_not_store_whether_several_labels_hold_is_
     migrate(any_store, "head")
     origin = origin_of(any_store.projects.require(5), CONTROLS[0])
     assert origin is not None and not origin.is_for("logistic", "fake", fit_properties(CONTROLS[0]))
+
+
+def test_tasks_whose_displayed_values_a_store_loses_are_read_again(any_store: Store) -> None:
+    for project in (5, 6):
+        any_store.projects.ensure(project)
+        any_store.synchronisation.begin_reconciliation(project)
+        any_store.synchronisation.record_reconciliation(project, {}, "2026-11-30T00:00:00.000000Z", "a signature")
+        displayed = {"page": "<b>one</b>"} if project == 5 else {}
+        any_store.tasks.put(project, [TaskContent(1, "one", content_key("one"), displayed_values=displayed)])
+    migrate(any_store, "0021", down=True)
+    migrate(any_store, "head")
+    assert [row.read_under for row in any_store.projects.all()] == ["", "a signature"]

@@ -156,7 +156,7 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
     assert not any(line.startswith("Clusters") for line in alone)
 
 
-def test_a_score_that_is_no_share_is_worded_as_a_mean_and_groups_count_exact_matches(
+def test_a_score_that_is_no_share_is_worded_as_a_mean_for_groups_too(
     context: ProjectContext,
 ) -> None:
     analysis = analyse_errors(context, load_serving_learner(context))

@@ -93,7 +93,7 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
             "round"
         )
     if not model.snapshot.is_for(context.control):
-        raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
+        raise ApprenticeError(f"{subject} has other labels now: wait for the next round")
     return model
 
 

@@ -270,3 +270,19 @@ def test_without_the_part_that_is_written_there_is_no_answer(causal: Path, tmp_p
     assert answer.content is None and answer.problem, "a model with random weights writes no JSON"
     [refused] = classifier(tmp_path, [*question().fields[0].labels]).answer([mixed_question()])
     assert refused.content is None and "writes no texts" in refused.problem
+
+
+def test_a_long_text_leaves_room_for_the_part_that_is_written(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = TransformersTeacher(TeacherOptions(model=str(causal)))
+    model, _ = teacher._load()
+    monkeypatch.setattr(model.config, "max_position_embeddings", 100)
+    lengths: list[int] = []
+    generate = model.generate
+
+    def record(ids: torch.Tensor, **rest: Any) -> Any:
+        lengths.append(ids.shape[1] + rest["max_new_tokens"])
+        return generate(ids, **rest)
+
+    monkeypatch.setattr(model, "generate", record)
+    [_] = teacher.answer([replace(mixed_question(), text="word " * 500)])
+    assert lengths == [100]
