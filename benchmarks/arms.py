@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import TextSet
+from benchmarks.data import ONE_CHOICE, TextSet
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors, TrainingSet
-from ml_backend.core.schema import ChoicesSchema, ProjectSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions, label_phrases
 
 BUDGETS = (50, 100, 200, 385)
@@ -36,9 +36,7 @@ class Bench:
     def distil(self, rows: Ints, targets: Floats, cues: PseudoLabels | None = None) -> Priors:
         """Returns the priors from the teacher's labels `targets` of rows, and from cues (see `cues`), if any."""
         taught = PseudoLabels(self.x[rows], targets, np.ones(len(rows), np.float32))
-        return self.learner.distil(
-            DistillationData(taught, cues or self.nothing, self.x, ChoicesSchema("", "")), seed=0
-        )
+        return self.learner.distil(DistillationData(taught, cues or self.nothing, self.x, ONE_CHOICE), seed=0)
 
     def named(self) -> Priors:
         """Returns the priors of a project without a teacher, distilled from the names of the labels."""
@@ -53,7 +51,7 @@ class Bench:
     def fit(self, rows: Ints, priors: Priors, seed: int, targets: Floats | None = None) -> float:
         """Fits a learner on the gold labels, or on `targets`. Returns the accuracy on the test rows in percent."""
         t = self.one_hot[self.y[rows]] if targets is None else targets
-        train = TrainingSet(self.x[rows], t, np.ones(len(rows), np.float32), ChoicesSchema("", ""), priors=priors)
+        train = TrainingSet(self.x[rows], t, np.ones(len(rows), np.float32), ONE_CHOICE, priors=priors)
         return self.right(self.learner.fit(train, seed).tensors)
 
     def right(self, tensors: Tensors) -> float:

@@ -22,6 +22,8 @@ from ml_backend.demo.texts import load_questions
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CACHE = Path(os.environ.get("APPRENTICE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
+ONE_CHOICE = ChoicesSchema("", "")
+"""The control of a learner that sees the number of labels in the targets."""
 TEST_SHARE = 0.3
 """For sets without a split. The test rows are drawn at random with a fixed seed."""
 

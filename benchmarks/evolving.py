@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.arms import Bench, spread, table
-from benchmarks.data import SETS, Row
+from benchmarks.data import ONE_CHOICE, SETS, Row
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints, Tensors
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
@@ -146,7 +145,7 @@ def _run(
     pool = LabelledPool(bench.x[places], targets, [""] * len(places), [rows[row].text for row in places])
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
     named = distillation.pseudo_labels_of_names(control, registry.encoder("minilm"))
-    names = distillation.distil_names(named, "logistic", pool.vectors, ChoicesSchema("", ""), seed=seed)
+    names = distillation.distil_names(named, "logistic", pool.vectors, ONE_CHOICE, seed=seed)
     learner = _fitted(bench, pool, labelled, names)
     yield 0, (0.0, bench.right(learner.tensors))
     with open_simulated_teacher(arm, settings, plan, pool, teacher) as simulated_teacher:

@@ -27,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.arms import table
+from benchmarks.data import ONE_CHOICE
 from benchmarks.tables import TABLES, record_set, scored
 from ml_backend.core.arrays import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.schema import ChoicesSchema
 from plugins.encoders.feature_types import BOOLEAN, numbers
 from plugins.encoders.tabular import TabularEncoder
 from plugins.encoders.value_parsing import value_name
@@ -111,9 +111,9 @@ def taught(
         nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
         attributions = Attributions(np.stack([0 * scores, scores]).astype(np.float32), t.width)
         learner = make()
-        priors = learner.distil(DistillationData(nothing, nothing, x, ChoicesSchema("", ""), attributions), seed)
+        priors = learner.distil(DistillationData(nothing, nothing, x, ONE_CHOICE, attributions), seed)
         one_hot = np.eye(2, dtype=np.float32)[t.pool_y[rows]]
-        train = TrainingSet(x[rows], one_hot, np.ones(len(rows), np.float32), ChoicesSchema("", ""), priors=priors)
+        train = TrainingSet(x[rows], one_hot, np.ones(len(rows), np.float32), ONE_CHOICE, priors=priors)
         return learner.predict(learner.fit(train, seed).tensors, test_x)[:, 1]
 
     return arm

@@ -21,11 +21,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.arms import table
+from benchmarks.data import ONE_CHOICE
 from benchmarks.laat import Table
 from benchmarks.tables import TABLES
 from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.base import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
@@ -64,7 +64,7 @@ def simulated(t: Table, seeds: int) -> Curves:
                 nothing,
                 nothing,
                 x,
-                ChoicesSchema("", ""),
+                ONE_CHOICE,
                 Attributions(np.stack([0 * t.scores, has_scores * t.scores]), t.width),
             ),
             0,

@@ -27,10 +27,11 @@ import httpx
 import numpy as np
 from pydantic import SecretStr
 
+from benchmarks.data import ONE_CHOICE
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.arrays import TrainingSet
-from ml_backend.core.schema import ChoicesSchema, ProjectSchema
+from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import content_key
 from ml_backend.demo.run import backend_process
@@ -100,7 +101,7 @@ def refit(table: Table) -> None:
     targets = np.eye(6, dtype=np.float32)[(vectors[:, :6] * 3 + generator.normal(size=(500, 6)) * 0.2).argmax(axis=1)]
     learner = registry.learner("logistic")
     for name, earlier in (("fit, 5 folds", None), ("fit, 5 folds and the earlier learner's 5", targets)):
-        train = TrainingSet(vectors, targets, np.ones(500, np.float32), ChoicesSchema("", ""), earlier)
+        train = TrainingSet(vectors, targets, np.ones(500, np.float32), ONE_CHOICE, earlier)
         learner.fit(train, 0)
         seconds = [_timed(lambda: learner.fit(train, 0)) for _ in range(20)]  # noqa: B023
         table.add(

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from pydantic import SecretStr
 
+from benchmarks.data import ONE_CHOICE
 from benchmarks.loop import LoopBench, Table, _timed, encoded_share, floor, loop, parser, teacher_at_work, until
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import record_text
 from ml_backend.demo.run import backend_process
@@ -72,8 +72,8 @@ def refit(table: Table, rows: list[dict[str, Any]], labels: list[str], features:
     targets = np.eye(2, dtype=np.float32)[[int(label == "yes") for label in labels]]
     nothing = PseudoLabels(x[:0], targets[:0], np.empty(0, np.float32))
     learner = registry.learner("tabular")
-    priors = learner.distil(DistillationData(nothing, nothing, x, ChoicesSchema("", ""), attributions), 0)
-    train = TrainingSet(x[:REFIT], targets[:REFIT], np.ones(REFIT, np.float32), ChoicesSchema("", ""), priors=priors)
+    priors = learner.distil(DistillationData(nothing, nothing, x, ONE_CHOICE, attributions), 0)
+    train = TrainingSet(x[:REFIT], targets[:REFIT], np.ones(REFIT, np.float32), ONE_CHOICE, priors=priors)
     learner.fit(train, 0)
     took = statistics.median(_timed(lambda: learner.fit(train, 0)) for _ in range(20))
     name = f"refit on {REFIT} labels, {encoder.dim} columns, median of 20"

@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.arms import BUDGETS, LABELS_PER_CLASS, Bench, Priors, spread, table
-from benchmarks.data import DATA, SETS
+from benchmarks.data import DATA, ONE_CHOICE, SETS
 from benchmarks.evolving import evolving
 from benchmarks.live_teacher import live
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool, TrainingSet
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
@@ -253,9 +252,7 @@ def calls(seeds: int) -> Iterator[str]:
     accuracies: dict[str, dict[int, list[float]]] = {}
     for seed in range(seeds):
         human = np.random.default_rng([seed, 100]).choice(free, 100, replace=False)
-        train = TrainingSet(
-            bench.x[human], bench.one_hot[bench.y[human]], np.ones(100, np.float32), ChoicesSchema("", "")
-        )
+        train = TrainingSet(bench.x[human], bench.one_hot[bench.y[human]], np.ones(100, np.float32), ONE_CHOICE)
         probabilities = bench.learner.predict(bench.learner.fit(train, seed).tensors, bench.x[rows])
         unsure = 1 - probabilities.max(axis=1)
         predictions = ChoicePredictions(probabilities, multiple=False)

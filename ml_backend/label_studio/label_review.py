@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
@@ -68,7 +69,13 @@ def update_proposals(
 
     Raises LabelStudioError.
     """
-    suspected = _suspected_errors(store, schema, project_row, max_proposals)
+    suspected = _suspected_errors(schema, project_row, max_proposals)
+    contents = store.tasks.contents(project_row.id, list(suspected))
+    suspected = {
+        prediction.task: replace(prediction, score=min(draft.confidence for draft in prediction.drafts.values()))
+        for prediction in writable_predictions(suspected.values(), schema, contents)
+        if prediction.drafts
+    }
     proposals = store.reviews.proposals(project_row.id)
     if not suspected and not proposals:
         return
@@ -81,7 +88,7 @@ def update_proposals(
             (annotation.id, annotation.updated_at) == (proposal.annotation, proposal.updated_at)
         )
         is_expired = store.clock.now() - proposal.proposed_at > EXPIRY_SECONDS
-        is_current = task in suspected and {*suspected[task]} == {*proposal.controls}
+        is_current = task in suspected and {*suspected[task].drafts} == {*proposal.controls}
         if is_unchanged and not is_expired and is_current:
             continue
         check_lease()
@@ -92,28 +99,23 @@ def update_proposals(
         if annotation is not None and (is_expired or not is_unchanged):
             store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
-    contents = store.tasks.contents(project_row.id, list(suspected))
-    for task, drafts in suspected.items():
+    for task, prediction in suspected.items():
         if task in reviewable and task not in proposals:
             _ensure_tab(client, store, project_row.id)
             check_lease()
-            prediction = Prediction(task, min(draft.confidence for draft in drafts.values()), drafts)
             rows = write_predictions([prediction], schema, SECOND_LOOK_VERSION, [contents[task]])
             annotation = annotation_of[task]
             try:
                 prediction_id = client.call("POST", "api/predictions/", body=next(rows))["id"]
                 change, now = (annotation.id, annotation.updated_at), store.clock.now()
-                proposal = Proposal(task, prediction_id, *change, now, tuple(drafts))
+                proposal = Proposal(task, prediction_id, *change, now, tuple(prediction.drafts))
                 store.reviews.propose(project_row.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
                 store.reviews.mark_reviewed(project_row.id, annotation.id, annotation.updated_at)
 
 
-def _suspected_errors(
-    store: Store, schema: ProjectSchema, project_row: ProjectRow, max_proposals: int
-) -> dict[int, Mapping[str, Draft]]:
-    """The labels that the learners find more likely, by task and control; without deleted tasks, and without labels
-    that do not fit the content of their task."""
+def _suspected_errors(schema: ProjectSchema, project_row: ProjectRow, max_proposals: int) -> dict[int, Prediction]:
+    """For each task, a prediction of the labels that the learners find more likely."""
     suspected: dict[int, dict[str, Draft]] = defaultdict(dict)
     for control in schema.controls:
         result = project_row.monitor_results.get(control.name, {})
@@ -122,10 +124,7 @@ def _suspected_errors(
         for error in result.get("second_look", ())[:max_proposals]:
             draft = Draft(label_value(error["instead"]), error["confidence"], "learner")
             suspected[int(error["task"])][control.name] = draft
-    contents = store.tasks.contents(project_row.id, list(suspected))
-    predictions = (Prediction(task, 0.0, drafts) for task, drafts in suspected.items())
-    writable = writable_predictions(predictions, schema, contents)
-    return {prediction.task: prediction.drafts for prediction in writable if prediction.drafts}
+    return {task: Prediction(task, 0.0, drafts) for task, drafts in suspected.items()}
 
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:

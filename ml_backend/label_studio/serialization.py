@@ -223,7 +223,7 @@ def read_annotation(
     cancelled = annotation.get("was_cancelled") is True
     content = contents.get(task)
     if content is None:
-        if not cancelled and any(kind_of(control).locates_regions for control in schema.controls):
+        if schema.input.located and not cancelled:
             return None
         content = unknown_content(task)
     labels = {} if cancelled else read_labels(annotation.get("result"), schema, content)

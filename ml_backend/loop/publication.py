@@ -9,7 +9,6 @@ import structlog
 
 from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
 from ml_backend.core.types import ModelVersion, Prediction, TaskContent
-from ml_backend.kinds.base import kind_of
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.publisher import Publisher, PublishTimings
 from ml_backend.label_studio.serialization import writable_predictions
@@ -38,19 +37,15 @@ def store_version(context: RoundContext, version: ModelVersion, new_model: Proje
         raise
 
 
-def writable_queue(context: RoundContext, inputs: RoundInputs, queue: Sequence[Prediction]) -> Sequence[Prediction]:
-    """The queue with the drafts that fit the content of their task, without tasks that were deleted meanwhile."""
-    contents = _needed_contents(context, inputs, queue)
-    return list(writable_predictions(queue, inputs.schema, contents)) if contents else queue
-
-
-def _needed_contents(
+def writable_queue(
     context: RoundContext, inputs: RoundInputs, queue: Sequence[Prediction]
-) -> Mapping[int, TaskContent]:
-    """The contents of the tasks of a queue, by id; {} if no kind of label needs them."""
-    if not any(kind_of(control).locates_regions for control in inputs.schema.controls):
-        return {}
-    return context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
+) -> tuple[Sequence[Prediction], Mapping[int, TaskContent]]:
+    """The queue with the drafts that fit the content of their task, without tasks that were deleted meanwhile, and the
+    contents by task id; the same queue and {} if no kind of label needs contents."""
+    if not inputs.schema.input.located:
+        return queue, {}
+    contents = context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
+    return list(writable_predictions(queue, inputs.schema, contents)), contents
 
 
 def publish(
@@ -59,8 +54,10 @@ def publish(
     version: ModelVersion,
     model: ProjectModel | None,
     queue: Sequence[Prediction],
+    contents: Mapping[int, TaskContent],
 ) -> None:
-    """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
+    """Publishes the queue of a stored version, the head first, and stores the counts of the project. `contents`: see
+    `writable_queue`"""
     # not the fingerprint of the preparation, because the stage "rank" may have encoded more tasks
     queue_fingerprint = fingerprint(inputs, context.pool)
     timings = PublishTimings(**(inputs.project_row.publish_timings or {}))
@@ -71,7 +68,7 @@ def publish(
         inputs.schema,
         version.name,
         context.check_lease,
-        _needed_contents(context, inputs, queue),
+        contents,
         timings,
         explores,
         context.store.clock,

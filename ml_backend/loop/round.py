@@ -52,7 +52,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
 
     with context.stage("rank"):
         ranking_context = RankingContext.of(context, inputs, models.model, number, name)
-        queue = writable_queue(context, inputs, rank(store, context.pool, ranking_context))
+        queue, contents = writable_queue(context, inputs, rank(store, context.pool, ranking_context))
 
     with context.stage("publish"):
         version = ModelVersion(
@@ -67,7 +67,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
             acquisition=inputs.options.acquisition,
         )
         store_version(context, version, models.model if models.is_new else None, len(queue))
-        publish(context, inputs, version, models.model, queue)
+        publish(context, inputs, version, models.model, queue, contents)
     round_row = RoundRow(version.name, started_at, store.clock.now(), context.stages)
     propose_reviews(context, inputs)
     return round_row

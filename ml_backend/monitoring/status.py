@@ -194,10 +194,10 @@ def settings_problems(
     """The problems of a project's own settings. `schema`: None if it is not known yet"""
     options, problems = settings.for_project(project_row.extra_params)
     # the weights of the installation are for all projects, whose controls differ
-    is_own = "control_weights" in (project_row.extra_params or {})
-    weighted = options.control_weights if is_own and schema else {}
-    learnt = {control.name for control in schema.controls} if schema else set()
-    unknown = (name for name in weighted if name not in learnt)
+    if schema is None or "control_weights" not in (project_row.extra_params or {}):
+        return problems
+    learnt = {control.name for control in schema.controls}
+    unknown = (name for name in options.control_weights if name not in learnt)
     return (*problems, *(SettingProblem("no control", "control_weights", name) for name in unknown))
 
 

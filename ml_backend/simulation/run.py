@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_backend import __version__
 from ml_backend.core import registry
-from ml_backend.core.arrays import TrainingSet, are_missing, texts_at
+from ml_backend.core.arrays import TrainingSet, are_missing
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, takes_several_labels
 from ml_backend.core.settings import Settings
@@ -240,8 +240,7 @@ class Simulator:
         seconds of a round."""
         targets = self._tasks.targets[control.name]
         rows = np.flatnonzero(~are_missing(targets))[:2]
-        texts = texts_at([self._tasks.texts[row] for row in rows])
-        weights = np.ones(len(rows), np.float32)
+        texts, weights = self._tasks.texts_of(rows), np.ones(len(rows), np.float32)
         train = TrainingSet(self._tasks.vectors[rows], targets[rows], weights, fitted_schema(control), texts=texts)
         kind_of(control).learner(control, learner_name(control, self._plan.options.learner)).fit(train, seed=0)
 

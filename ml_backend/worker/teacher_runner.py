@@ -53,7 +53,7 @@ class TeacherRunner:
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._idle_marks: dict[int, tuple[object, ...]] = {}  # project -> its state when there was nothing to do
         self._retry_seconds: dict[int, float] = {}  # project -> pause after the last error of its teacher
-        self._not_distilled_until: dict[tuple[int, str], float] = {}  # by project and control, after an error
+        self._not_distilled_until: dict[int, dict[str, float]] = {}  # by project and control, after an error
         self._skipped_until: dict[int, float] = {}  # project -> end of its pause after another error
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
@@ -90,10 +90,7 @@ class TeacherRunner:
         return not (self._running and self._running.is_alive())
 
     def _forget_all_but(self, projects: Collection[int]) -> None:
-        for project, control in [*self._not_distilled_until]:
-            if project not in projects:
-                del self._not_distilled_until[project, control]
-        for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until):
+        for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until, self._not_distilled_until):
             for project in by_project.keys() - projects:
                 del by_project[project]
         self._scheduler.forget_all_but(projects)
@@ -181,14 +178,14 @@ class TeacherRunner:
             if problem or not questions:
                 self._report(project_row, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
-        is_postponed = False
+        is_postponed, not_before = False, self._not_distilled_until.get(project_row.id, {})
         for control in snapshot.schema.controls:
             of_control = snapshot.with_control(control)
             distillation_input = self._distillation_input(of_control, labels)
             origin = distillation.usable_origin(store, project_row, control)
             if not distillation_input.origin.is_due(origin, idle=not questions):
                 continue
-            if self._clock.monotonic() >= self._not_distilled_until.get((project_row.id, control.name), 0.0):
+            if self._clock.monotonic() >= not_before.get(control.name, 0.0):
                 self._distil(of_control, distillation_input)
                 return True
             is_postponed = True
@@ -255,7 +252,8 @@ class TeacherRunner:
             self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior, and the teacher is asked meanwhile
             pause = self._log_failure(project, error)
-            self._not_distilled_until[(project, snapshot.control.name)] = self._clock.monotonic() + pause
+            of_project = self._not_distilled_until.setdefault(project, {})
+            of_project[snapshot.control.name] = self._clock.monotonic() + pause
 
     def _ask(self, teacher_client: TeacherClient, project_row: ProjectRow, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""

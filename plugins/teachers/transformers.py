@@ -46,14 +46,16 @@ class TransformersTeacher:
         model, tokenizer = self._load()
         is_classifier = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
-            has_other_parts = not question.fields or bool(question.value_fields)
-            if has_other_parts and is_classifier:
-                yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
-                continue
-            generated = _generated(model, tokenizer, question) if has_other_parts else None
-            if generated and (not question.fields or generated.content is None):
-                yield generated
-                continue
+            other_parts: Mapping[str, Any] = {}
+            if not question.fields or question.value_fields:
+                if is_classifier:
+                    yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
+                    continue
+                generated = _generated(model, tokenizer, question)
+                if not question.fields or generated.content is None:
+                    yield generated
+                    continue
+                other_parts = generated.content
             content: dict[str, Any] = {}
             shares: dict[str, Floats] = {}
             for field in question.fields:
@@ -63,7 +65,7 @@ class TransformersTeacher:
                     probabilities = _shares_by_likelihood(model, tokenizer, question, field, content)
                 shares[field.name] = probabilities
                 content[field.name] = _value(field, probabilities)
-            yield Answer(question.id, {**(generated.content or {} if generated else {}), **content}, shares)
+            yield Answer(question.id, {**other_parts, **content}, shares)
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
