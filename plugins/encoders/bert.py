@@ -6,7 +6,7 @@ replaces transformers' BERT, which costs 120 MB and a second or more in every pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class Bert:
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Returns the mean (b, d) of the last layer over the tokens. `ids` (b, t) int64, `mask` (b, t) bool, true for
         tokens."""
+        *_, last = self.states(ids, mask)
+        weights = mask[:, :, None].to(last.dtype)
+        return (last * weights).sum(1) / weights.sum(1)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Iterator[Tensor]:
+        """Yields the states (b, t, d) of the tokens after each layer; see `__call__`."""
         from torch.nn import functional
 
         def linear(x: Tensor, name: str) -> Tensor:
@@ -57,5 +63,4 @@ class Bert:
             x = norm(x + linear(attended, "attention.output.dense"), layer, "attention.output.LayerNorm")
             hidden = functional.gelu(linear(x, "intermediate.dense"))
             x = norm(x + linear(hidden, "output.dense"), layer, "output.LayerNorm")
-        weights = mask[:, :, None].to(x.dtype)
-        return (x * weights).sum(1) / weights.sum(1)
+            yield x
