@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -25,14 +26,6 @@ objects. Objects are texts, numbers, None and tuples of these, which compare and
 process."""
 Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
-Texts = Callable[[Ints], Sequence[str]]
-"""The texts, or records as text, of n tasks: a function of some of their rows (m,), so that only texts that are needed
-are read."""
-
-
-def texts_at(texts: Sequence[str]) -> Texts:
-    """The `Texts` of n tasks whose texts have been read."""
-    return lambda rows: [texts[row] for row in rows]
 
 
 def object_rows(values: Sequence[Any]) -> Rows:
@@ -140,6 +133,7 @@ class TrainingSet:
                           excluded because they would favour the teacher's own prior
     validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
     texts                 of the n tasks, for a `TextLearner`; None if no such learner is fitted
+    unlabelled            texts of a random sample of the tasks without a label; None if no such learner is fitted
     """
 
     vectors: Floats
@@ -152,6 +146,7 @@ class TrainingSet:
     prior_selection_mask: Mask | None = None
     validates_earlier: bool = True
     texts: Texts | None = None
+    unlabelled: Texts | None = None
 
     @property
     def earlier_to_validate(self) -> Rows | None:
@@ -172,8 +167,7 @@ class TrainingSet:
 
     def texts_of(self, rows: Ints) -> Texts | None:
         """The texts of these rows alone."""
-        texts = self.texts
-        return None if texts is None else lambda taken: texts(rows[taken])
+        return None if self.texts is None else self.texts.take(rows)
 
     @property
     def prior_selection_weights(self) -> Floats:

@@ -22,11 +22,11 @@ from ml_backend.core.arrays import (
     Rows,
     Selection,
     Tensors,
-    Texts,
     TrainingSet,
 )
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
+from ml_backend.core.texts import Texts, WordVectors
 
 
 class Encoder(Protocol):
@@ -59,6 +59,15 @@ class Encoder(Protocol):
     def verify(self) -> str:
         """Checks the weights and returns one sentence on what was checked. Raises ApprenticeError if weights are
         missing or damaged."""
+
+
+@runtime_checkable
+class WordEncoder(Encoder, Protocol):
+    """An encoder that also says what each word means in its context, for learners that mark parts of a text."""
+
+    def encode_with_words(self, texts: Sequence[str]) -> tuple[Floats, Sequence[WordVectors]]:
+        """The vectors (n, d) as by `encode`, and for each text its words, as `core.words.word_offsets` cuts it. Words
+        that the model cannot read have vectors of zeros."""
 
 
 @runtime_checkable

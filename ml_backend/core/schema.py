@@ -51,6 +51,7 @@ class InputSpec:
     pair            the fields with the left and those with the right text of a comparison, also in `fields`; () if
                     nothing is compared
     located         the tags in whose displayed content regions have positions, see `TaskContent.displayed_values`
+    reads_words     whether a control needs the vectors of the words of the text
     """
 
     text_field: str = ""
@@ -61,6 +62,7 @@ class InputSpec:
     lists: tuple[str, ...] = ()
     pair: tuple[tuple[str, ...], ...] = ()
     located: tuple[ObjectTag, ...] = ()
+    reads_words: bool = False
 
     @property
     def structured(self) -> tuple[str, ...]:

@@ -1,22 +1,21 @@
 """Cuts texts into words, in whatever script they are written.
 
-A word is a run of letters, marks and digits. Scripts that put no blanks between words are cut into single characters, as
-are punctuation and emoji. A character is what a reader takes for one: an extended grapheme cluster (Unicode Standard
+A word is a run of letters, marks and digits. Scripts that put no blanks between words are cut into single characters,
+as are punctuation and emoji. A character is what a reader takes for one: an extended grapheme cluster (Unicode Standard
 Annex 29), so that no accent and no part of an emoji stands alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import regex
-
-from ml_backend.core.arrays import Ints
 
 _WITHOUT_BLANKS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 _WORD = regex.compile(rf"(?:(?![{_WITHOUT_BLANKS}])[\p{{L}}\p{{N}}_][\p{{M}}\u200d]*)+|(?=\S)\X")
 
 
-def word_offsets(text: str) -> tuple[Ints, Ints]:
+def word_offsets(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(w,) the first character of each word, and (w,) the character behind it."""
     spans = [match.span() for match in _WORD.finditer(text)]
     offsets = np.array(spans, np.int64).reshape(-1, 2)

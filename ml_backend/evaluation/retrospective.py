@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Rows, Texts, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Rows, TrainingSet
 from ml_backend.core.ports import Learner, predict_rows
+from ml_backend.core.texts import Texts
 from ml_backend.evaluation.metrics import RowScorer
 
 CURVE_POINTS = 5

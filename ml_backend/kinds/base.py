@@ -25,10 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors, Texts
+from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue, TaskContent
 from ml_backend.kinds import tag_attributes
 
@@ -103,6 +104,8 @@ class Kind(ABC, Generic[Schema]):
     replies_with_labels  whether a teacher's reply consists of labels, whose probabilities are asked for
     locates_regions  whether regions have positions in the displayed content. Then the displayed content is stored, and
                      no region is read or written without the content of its task
+    reads_words      whether learners need the vectors of the words of the text. Then all of a project's controls are
+                     learnt from a single text
     unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
                      few words on each
     """
@@ -112,6 +115,7 @@ class Kind(ABC, Generic[Schema]):
     default_learner: ClassVar[str]
     replies_with_labels: ClassVar[bool] = False
     locates_regions: ClassVar[bool] = False
+    reads_words: ClassVar[bool] = False
     unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     # The labelling configuration

@@ -65,7 +65,11 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
     controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
     input_spec = replace(read_input(seen), pair=pair)
     located = {control.object_tag for control in controls if control.object_tag and kind_of(control).locates_regions}
-    input_spec = replace(input_spec, located=tuple(sorted(located, key=lambda tag: tag.name)))
+    input_spec = replace(
+        input_spec,
+        located=tuple(sorted(located, key=lambda tag: tag.name)),
+        reads_words=any(kind_of(control).reads_words for control in controls),
+    )
     return ProjectSchema(input_spec, controls, tuple(unlearnt))
 
 

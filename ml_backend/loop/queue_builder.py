@@ -146,7 +146,7 @@ def _selected_tasks(
         context.schema.controls,
         context.options,
         tasks,
-        store.tasks.texts_of(context.project, tasks),
+        pool.texts(tasks),
     )
     if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
@@ -162,6 +162,7 @@ def _selected_tasks(
         vectors,
         teacher_predicted={control: labels.of(tasks) for control, labels in context.teacher_labels.items()},
         is_generated=pool.synthetic[view.rows[selection.rows]],
+        words=None if pool.words is None else pool.words(texts),
     )
     drafts = make_drafts(context.settings, context.schema, models, drafted, context.record_encoder)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])

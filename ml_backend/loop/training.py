@@ -95,7 +95,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):
         return None
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
-    texts = context.store.tasks.texts_of(context.project, snapshot.tasks)
+    texts = pool.texts(snapshot.tasks)
     train = snapshot.training_set(pool.vectors_at(rows), texts, priors.tensors, selects_prior)
     model, fit = fitted_model.fit_model(snapshot, train, serving, number)
     return None if model is None or fit is None else (model, fit)

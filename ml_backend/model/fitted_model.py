@@ -21,7 +21,6 @@ from ml_backend.core.arrays import (
     Mask,
     Rows,
     Tensors,
-    Texts,
     TrainingSet,
     are_equal,
     are_missing,
@@ -30,6 +29,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts
 from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Rows, texts_at
+from ml_backend.core.arrays import Floats, Mask, Rows
 from ml_backend.core.ports import Drafter, RecordEncoder
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
+from ml_backend.core.texts import WordVectors, texts_at
 from ml_backend.core.types import Draft
 from ml_backend.kinds.base import kind_of
 from ml_backend.model.explanations import explain_drafts
@@ -29,12 +30,14 @@ class DraftedTasks:
                        reliability; missing in rows without a teacher label; no controls without a teacher
     is_generated       (n,) bool: texts that the teacher wrote. They get the teacher's draft if there is one. None
                        without such texts
+    words              (n,) the words of the texts; None in a feature space without vectors of words
     """
 
     texts: Sequence[str]
     vectors: Floats
     teacher_predicted: Mapping[str, Rows] = field(default_factory=dict)
     is_generated: Mask | None = None
+    words: Sequence[WordVectors] | None = None
 
 
 def make_drafts(
@@ -80,7 +83,7 @@ def _control_drafts(
     own_author: Literal["learner", "teacher"] = "learner" if learner else "teacher"
     predicted = None
     if learner:
-        predicted = learner.predict(control, tasks.vectors, texts_at(tasks.texts))
+        predicted = learner.predict(control, tasks.vectors, texts_at(tasks.texts, tasks.words))
         if record_encoder:
             explanations = explain_drafts(learner, control, record_encoder, tasks.texts, tasks.vectors, predicted)
     elif drafter is not None:

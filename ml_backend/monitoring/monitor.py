@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Floats, Ints, Mask, Rows, Texts, TrainingSet
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows, TrainingSet
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import EstimateSource, Remark
 from ml_backend.evaluation.group_metrics import metrics_by_group
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
@@ -29,7 +30,7 @@ from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
-from ml_backend.pool.pool_snapshot import PoolContents
+from ml_backend.pool.pool_snapshot import PoolContents, PoolSnapshot
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import distillation
@@ -108,7 +109,7 @@ def read_monitor_input(
     learner = models_of(model).get(control.name)
     if learner is None or not learner.snapshot.is_for(control):
         return None
-    snapshot = learner.snapshot
+    snapshot, texts_of = learner.snapshot, PoolSnapshot(pool).texts  # another thread reads the texts
     rows = pool.rows_of(snapshot.tasks)
     if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
@@ -121,7 +122,7 @@ def read_monitor_input(
     order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
     train = snapshot.training_set(
         pool.vectors_at(rows),
-        store.tasks.texts_of(project, snapshot.tasks),
+        texts_of(snapshot.tasks),
         distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
     )
     tasks, rows = snapshot.tasks[order], rows[order]
@@ -142,7 +143,7 @@ def read_monitor_input(
         group_by=options.group_by or "cluster",
         left_out=pool.left_out.get(options.group_by, ""),
         stop_set=np.asarray(pool.vectors_at(stop_set)),
-        stop_texts=store.tasks.texts_of(project, pool.tasks[stop_set]),
+        stop_texts=texts_of(pool.tasks[stop_set]),
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=project_row.monitor_results.get(control.name, {}),

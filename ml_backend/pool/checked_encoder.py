@@ -13,11 +13,14 @@ EncodeFunction = Callable[[Sequence[str]], Floats]
 
 
 def encode_usable(encode: EncodeFunction, texts: Sequence[str]) -> tuple[Floats, Mask]:
-    """The vectors (n, d) that the method `encode` of an encoder makes of texts, and a mask (n,) of the finite ones.
+    """The vectors (n, d) that the method `encode` of an encoder makes of texts, and a mask (n,) of the finite ones; see
+    `finite_vectors`."""
+    return finite_vectors(encode(texts))
 
-    Vectors that are not finite become zeros, because they would make distances and fits useless.
-    """
-    vectors = encode(texts)
+
+def finite_vectors(vectors: Floats) -> tuple[Floats, Mask]:
+    """The vectors (n, d), and a mask (n,) of the finite ones. The others become zeros, because they would make
+    distances and fits useless."""
     usable: Mask = np.asarray(np.isfinite(vectors).all(axis=1))
     if not usable.all():
         vectors = np.where(usable[:, None], vectors, np.float32(0)).astype(np.float32)

@@ -13,12 +13,13 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError, UnsupportedConfigError
-from ml_backend.core.ports import Encoder, RecordEncoder
+from ml_backend.core.ports import Encoder, RecordEncoder, WordEncoder
 from ml_backend.core.schema import InputSpec
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, read_record, record_field_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool.pair_encoder import PairEncoder
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
@@ -37,8 +38,10 @@ def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
 
 
 def text_encoder(settings: Settings, input_spec: InputSpec) -> Encoder:
-    """The encoder of a project of texts, or of pairs of texts that are compared."""
+    """The encoder of a project of texts, of texts whose words are read, or of pairs of texts that are compared."""
     encoder = registry.encoder(settings.encoder)
+    if input_spec.reads_words and isinstance(encoder, WordEncoder):
+        return WordSpaceEncoder(encoder)
     return PairEncoder(encoder) if input_spec.pair else encoder
 
 
@@ -82,8 +85,12 @@ def task_form(encoder: Encoder) -> TaskForm:
 
 def has_feature_space(project_row: ProjectRow, input_spec: InputSpec) -> bool:
     """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
-    is_pair_space = bool(_stored_input(project_row).pair)
-    return bool(project_row.record_profile) == input_spec.is_record and is_pair_space == bool(input_spec.pair)
+    stored_input = _stored_input(project_row)
+    has_same_space = (bool(stored_input.pair), stored_input.reads_words) == (
+        bool(input_spec.pair),
+        input_spec.reads_words,
+    )
+    return bool(project_row.record_profile) == input_spec.is_record and has_same_space
 
 
 def update_space(

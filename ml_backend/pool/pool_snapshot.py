@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import Clustering, Floats, Ints, Mask
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
+from ml_backend.core.texts import Texts
+from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.row_view import view_rows
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import Store
 
 ENCODED = "encoded"
@@ -142,6 +145,18 @@ class PoolContents:
     def left_out(self) -> dict[str, str]:
         """The fields of records that are not encoded: for each name, the reason."""
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
+
+    def texts(self, tasks: Ints) -> Texts:
+        """The texts of `tasks` (m,), with their words if the feature space has them."""
+        texts, words = self._store.tasks.texts_of(self._project, tasks), self.words
+        return texts if words is None else words.add_words(texts)
+
+    @property
+    def words(self) -> WordReader | None:
+        """Reads the words of texts; None in a feature space without vectors of words."""
+        if not isinstance(self._encoder, WordSpaceEncoder):
+            return None
+        return WordReader(self._encoder, self._store.vectors(self._project, self.space))
 
     def vectors_at(self, rows: Ints) -> Floats:
         """The vectors (m, d) of encoded rows, to be read by rows: they are not copied."""

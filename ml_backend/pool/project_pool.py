@@ -16,11 +16,14 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, LabelledDistances, Mask
 from ml_backend.core.ports import Encoder
+from ml_backend.core.texts import WordVectors
 from ml_backend.core.types import EMPTY_TEXT_KEY, TaskContent, content_key
 from ml_backend.pool.checked_encoder import encode_usable
+from ml_backend.pool.encoded_texts import EncodedTexts, WordReader, encode_texts
 from ml_backend.pool.nearest_labelled import NearestLabelled
 from ml_backend.pool.pool_snapshot import ENCODED, PoolContents, PoolSnapshot, PoolView
 from ml_backend.pool.row_view import view_rows
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
@@ -42,9 +45,9 @@ class EncodingBatch:
     tasks: Ints
     texts: list[str]
 
-    def encode(self) -> tuple[Floats, Mask]:
-        """The vectors of the batch and the mask of the finite ones, as from `encode_usable`."""
-        return encode_usable(self.encoder.encode, self.texts)
+    def encode(self) -> EncodedTexts:
+        """The vectors of the batch."""
+        return encode_texts(self.encoder, self.texts)
 
 
 class ProjectPool(PoolContents):
@@ -57,6 +60,7 @@ class ProjectPool(PoolContents):
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
         self._unwritten: dict[bytes, Floats] = {}
+        self._unwritten_words: dict[bytes, WordVectors] = {}
         self._random = np.random.default_rng(project)
         self._start(store, project, encoder)
 
@@ -80,6 +84,12 @@ class ProjectPool(PoolContents):
         if encoder.name != self.space:
             self.flush()
             self._start(self._store, self._project, encoder)
+
+    @property
+    def words(self) -> WordReader | None:
+        if not isinstance(self._encoder, WordSpaceEncoder):
+            return None
+        return WordReader(self._encoder, self._cache, self._unwritten_words)
 
     def refresh(self, revision: int) -> None:
         """Reads the changes of the task list up to this revision, and the vectors that are on disk."""
@@ -189,10 +199,10 @@ class ProjectPool(PoolContents):
         thread, and passes the vectors to `store_vectors`."""
         return self._batch(self._random_rows(self.missing, n))
 
-    def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
-        """Stores the vectors (m, d) of a batch; `usable` (m,) is the mask of the finite ones, and the other rows become
-        unusable. Ignores the batch if it is of an earlier encoder, tasks whose encoded text is not the one that the
-        last `refresh` read, and tasks that a round has encoded meanwhile."""
+    def store_vectors(self, batch: EncodingBatch, encoded: EncodedTexts) -> None:
+        """Stores the vectors of a batch; rows whose vectors are not finite become unusable. Ignores the batch if it is
+        of an earlier encoder, tasks whose encoded text is not the one that the last `refresh` read, and tasks that a
+        round has encoded meanwhile."""
         if batch.encoder is not self._encoder:
             return
         # the keys are those of the encoded texts: a task may have been changed or removed since `refresh` read its key
@@ -202,9 +212,12 @@ class ProjectPool(PoolContents):
         is_same_text = [self._keys[row] == keys[index] for row, index in zip(rows, indices, strict=True)]
         is_accepted = self.missing[rows] & np.array(is_same_text, np.bool_)
         rows, indices = rows[is_accepted], indices[is_accepted]
+        vectors, usable, words = encoded.vectors, encoded.usable, encoded.words
         self._matrix[self._slots[rows]] = vectors[indices]
         self.encoded[rows], self.unusable[rows] = usable[indices], ~usable[indices]
         self._unwritten.update((keys[index], vectors[index]) for index in indices[usable[indices]])
+        if words is not None:
+            self._unwritten_words.update((keys[index], words[index]) for index in indices[usable[indices]])
         unusable_keys = {int(batch.tasks[index]): keys[index] for index in indices[~usable[indices]]}
         self._store.unusable_tasks.put(self._project, self.space, NOT_FINITE, unusable_keys)
         if len(self._unwritten) >= VECTORS_PER_SHARD:
@@ -214,8 +227,9 @@ class ProjectPool(PoolContents):
         """Writes the vectors that are not on disk yet. Raises StoreError if this fails; the vectors are kept for the
         next call."""
         if self._unwritten:
-            self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
-            self._unwritten = {}
+            words = [self._unwritten_words[key] for key in self._unwritten] if self._unwritten_words else None
+            self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())), words)
+            self._unwritten, self._unwritten_words = {}, {}
 
     def view(self, free: Mask, with_learner: bool) -> PoolView:
         """The rows that the next queue is drawn from: the encoded rows, or all usable rows with their sketches as long
@@ -248,7 +262,7 @@ class ProjectPool(PoolContents):
     def _encode(self, rows: Ints) -> None:
         if len(rows):
             batch = self._batch(rows)
-            self.store_vectors(batch, *batch.encode())
+            self.store_vectors(batch, batch.encode())
 
     def _random_rows(self, among: Mask, n: int) -> Ints:
         rows = np.flatnonzero(among)

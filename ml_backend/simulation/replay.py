@@ -17,10 +17,11 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, Texts, are_missing, texts_at
+from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, are_missing
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.loop.query_selection import select_queries
@@ -53,7 +54,7 @@ class LabelledPool:
 
     def texts_of(self, rows: Ints) -> Texts:
         """The texts of these rows alone."""
-        return lambda taken: [self.texts[row] for row in rows[taken]]
+        return Texts(len(rows), lambda taken: [self.texts[row] for row in rows[taken]])
 
     def labelled_for(self, control: str) -> LabelledPool:
         """The tasks with a label for a control."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.arrays import Ints, Mask, Texts
+from ml_backend.core.arrays import Ints, Mask
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, TaskContent
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
@@ -162,7 +163,7 @@ class Tasks:
 
     def texts_of(self, project_id: int, tasks: Ints) -> Texts:
         """Returns the texts of the tasks (n,), each of which is read when it is asked for."""
-        return lambda rows: self.texts(project_id, tasks[rows].tolist())
+        return Texts(len(tasks), lambda rows: self.texts(project_id, tasks[rows].tolist()))
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """Returns the texts of the tasks, in the order of `tasks`; "" for a task that does not exist."""

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.types import CONTENT_KEY_BYTES
+from ml_backend.storage import word_shards
 from ml_backend.storage.files import folder_lock, write_atomically
+from ml_backend.storage.vectors import FILES
 
 
 def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
@@ -25,6 +27,7 @@ def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
             try:
                 raw = np.load(path, allow_pickle=False)
                 vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
+                words = word_shards.open_words(folder, path.name.removesuffix(".keys.npy"))
             except (OSError, ValueError, EOFError):
                 continue  # damaged: `Vectors` ignores it, too
             is_kept = np.isin(raw.view(f"S{CONTENT_KEY_BYTES}").ravel(), kept)
@@ -33,9 +36,11 @@ def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
             if is_kept.any():
                 name = uuid.uuid4().hex[:12]
                 _write(folder / f"{name}.vectors.npy", vectors[is_kept])
+                if words is not None:
+                    word_shards.write(folder, name, [words.rows(row) for row in np.flatnonzero(is_kept).tolist()])
                 _write(folder / f"{name}.keys.npy", raw[is_kept])  # last, because a shard without keys is ignored
-            for file in (path, vectors_path):
-                file.unlink(missing_ok=True)
+            for kind in FILES:
+                path.with_name(path.name.replace(".keys.", f".{kind}.")).unlink(missing_ok=True)
             return int((~is_kept).sum())
     return 0
 

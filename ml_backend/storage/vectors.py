@@ -1,7 +1,8 @@
 """The vector cache of one feature space: fp16 shards on disk, indexed by content key.
 
-A shard consists of two files, `<name>.vectors.npy` (n, d) float16 and `<name>.keys.npy` (n, 16) uint8. The keys are
-written last; a shard without keys is incomplete and is ignored. Shards are never changed, and any process may add one.
+A shard consists of two files, `<name>.vectors.npy` (n, d) float16 and `<name>.keys.npy` (n, 16) uint8. In a feature
+space with vectors of words, it has two more (see `word_shards`). The keys are written last; a shard without keys is
+incomplete and is ignored. Shards are never changed, and any process may add one.
 
 As in a log-structured merge tree (O'Neil et al., 1996), `FANOUT` shards of one size tier are merged into one of a
 higher tier: each vector is copied once in each tier, and each of the log(n) tiers has at most `FANOUT` shards. One
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,24 +24,32 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import StoreError
+from ml_backend.core.texts import Halves, WordVectors
 from ml_backend.core.types import CONTENT_KEY_BYTES
+from ml_backend.storage import word_shards
 from ml_backend.storage.files import TEMPORARY, folder_lock, remove_old, write_atomically
+from ml_backend.storage.word_shards import ShardWords
 
 FANOUT = 8
 ROWS_PER_COPY = 8192  # in memory while shards are merged
 CLOCK_TICK_SECONDS = 1.0  # two changes of a folder within so long may leave the same modification time
 MAX_LISTINGS = 5  # of the folder, while another process removes merged shards
 
+FILES = ("keys", "vectors", word_shards.WORDS, word_shards.BOUNDS)
+"""The files of a shard. The last two are there only in a feature space with vectors of words."""
+
 Keys = npt.NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The `keys` (n,) in ascending order, the row (n,) of each key's vector, and the memory-mapped `vectors` (n, d)."""
+    """The `keys` (n,) in ascending order, the row (n,) of each key's vector, the memory-mapped `vectors` (n, d), and
+    the words of the texts, None in a feature space without vectors of words."""
 
     keys: Keys
     rows: Ints
     vectors: npt.NDArray[np.float16]
+    words: ShardWords | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -112,8 +121,14 @@ class Vectors:
             vectors[in_shard] = shard.vectors[shard.rows[positions[in_shard] - offsets[number]]]
         return vectors
 
-    def add(self, keys: Sequence[bytes], vectors: Floats) -> None:
-        """Writes the vectors that are not in the cache as one shard. Raises StoreError, and then adds nothing."""
+    def read_words(self, positions: Ints) -> list[WordVectors]:
+        """Returns the words of the texts (n,) at positions that `find` returned, in a feature space with vectors of
+        words."""
+        return [word_shards.unpack(rows) for rows in self._word_rows(positions)]
+
+    def add(self, keys: Sequence[bytes], vectors: Floats, words: Sequence[WordVectors] | None = None) -> None:
+        """Writes the vectors that are not in the cache as one shard, with the words of the texts in a feature space
+        that has them. Raises StoreError, and then adds nothing."""
         self.refresh()
         unique_keys, rows = np.unique(np.array(keys, f"S{CONTENT_KEY_BYTES}"), return_index=True)
         self.keys_handled += len(keys)
@@ -121,7 +136,10 @@ class Vectors:
         if not is_new.any():
             return
         new_vectors = vectors[rows[is_new]].astype(np.float16)
-        self._write(unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()))
+        word_rows = None if words is None else [word_shards.pack(words[row]) for row in rows[is_new]]
+        self._write(
+            unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()), word_rows
+        )
         while self._full_tier():
             try:
                 with folder_lock(self._folder):
@@ -152,14 +170,36 @@ class Vectors:
                 file.write(self.read(positions[start : start + ROWS_PER_COPY]).astype(np.float16).tobytes())
 
         dimension = self._shards[names[0]].vectors.shape[1]
-        self._write(keys, dimension, copy)
+        has_words = self._shards[names[0]].words is not None
+        self._write(keys, dimension, copy, [*self._word_rows(positions)] if has_words else None)
         for name in names:
-            for kind in ("keys", "vectors"):
+            for kind in FILES:
                 self._file(name, kind).unlink(missing_ok=True)
         self._set_shards({name: shard for name, shard in self._shards.items() if name not in names})
 
-    def _write(self, keys: Keys, dimension: int, write: Callable[[IO[bytes]], object]) -> None:
-        """Writes one shard. keys: (n,) in ascending order. write: writes their vectors (n, d) float16 to a file"""
+    def _word_rows(self, positions: Ints) -> Iterator[Halves]:
+        """Yields the rows of the texts at positions (n,) in the tables of words."""
+        shards = list(self._shards.values())
+        offsets = np.cumsum([0, *map(len, shards)])
+        numbers = np.searchsorted(offsets, positions, side="right") - 1
+        for number, position in zip(numbers.tolist(), positions.tolist(), strict=True):
+            shard = shards[number]
+            if shard.words is not None:
+                yield shard.words.rows(int(shard.rows[position - offsets[number]]))
+
+    def _write(
+        self,
+        keys: Keys,
+        dimension: int,
+        write: Callable[[IO[bytes]], object],
+        word_rows: Sequence[Halves] | None = None,
+    ) -> None:
+        """Writes one shard.
+
+        keys       (n,) in ascending order
+        write      writes their vectors (n, d) float16 to a file
+        word_rows  (n,) their rows in the table of words, None without words
+        """
         name = uuid.uuid4().hex[:12]
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(keys), dimension)}
 
@@ -169,14 +209,17 @@ class Vectors:
 
         raw = keys.view(np.uint8).reshape(len(keys), CONTENT_KEY_BYTES)
         write_atomically(self._file(name, "vectors"), with_header)
-        mapped = self._map_vectors(name)  # once the keys are there, another process may merge and remove the shard
+        if word_rows is not None:
+            word_shards.write(self._folder, name, word_rows)
+        # once the keys are there, another process may merge and remove the shard
+        mapped, words = self._map_vectors(name), word_shards.open_words(self._folder, name)
         write_atomically(self._file(name, "keys"), lambda file: np.save(file, raw))
-        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), mapped)})
+        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), mapped, words)})
 
     def _open(self, name: str) -> Shard | None:
         """Opens a shard that another process has written; None if it is damaged or was removed."""
         try:
-            vectors = self._map_vectors(name)
+            vectors, words = self._map_vectors(name), word_shards.open_words(self._folder, name)
             raw = np.load(self._file(name, "keys"), allow_pickle=False).view(f"S{CONTENT_KEY_BYTES}").ravel()
         except (OSError, ValueError, EOFError):
             return None
@@ -184,7 +227,7 @@ class Vectors:
         if len(raw) != len(vectors) or not len(raw):
             return None
         rows = np.argsort(raw, kind="stable")  # takes linear time if the keys are in order
-        return Shard(raw[rows], rows, vectors)
+        return Shard(raw[rows], rows, vectors, words)
 
     def _set_shards(self, shards: dict[str, Shard]) -> None:
         self._shards = dict(sorted(shards.items(), key=lambda item: -len(item[1])))
@@ -199,7 +242,8 @@ class Vectors:
         """Removes old files that a killed process left behind."""
         without_keys = (
             path
-            for path in self._folder.glob("*.vectors.npy")
-            if not self._file(path.name.removesuffix(".vectors.npy"), "keys").exists()
+            for kind in FILES
+            for path in self._folder.glob(f"*.{kind}.npy")
+            if not self._file(path.name.removesuffix(f".{kind}.npy"), "keys").exists()
         )
         remove_old([*self._folder.glob(f"{TEMPORARY}*"), *without_keys])

@@ -128,7 +128,7 @@ def tasks_to_distil(
         labelled=is_labelled,
         available=~(is_labelled | is_excluded),
     )
-    texts = store.tasks.texts_of(project.project_row.id, tasks)
+    texts = pool.texts(tasks)
     strategy_pool = with_predictions(strategy_pool, models, schema.controls, project.options, tasks, texts)
     strategy = registry.acquisition(project.options.teacher_acquisition)
     selection = strategy.select(

@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.core.arrays import Ints, Mask, Rows, Texts, content_bytes, missing_rows, texts_at
+from ml_backend.core.arrays import Ints, Mask, Rows, content_bytes, missing_rows
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import content_key
 from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.kinds.base import Doubles, fit_properties, kind_of

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Mask, Rows
+from ml_backend.core.arrays import Rows
 from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
+from ml_backend.core.texts import WordVectors
 from ml_backend.core.types import Draft, ModelVersion, Prediction, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
@@ -21,7 +22,8 @@ from ml_backend.model import project_model
 from ml_backend.model.pre_annotation import DraftedTasks, draft_origin, lowest_confidence, make_drafts
 from ml_backend.model.project_model import ProjectModel, is_of_kind, models_of
 from ml_backend.pool import feature_space
-from ml_backend.pool.checked_encoder import encode_usable
+from ml_backend.pool.encoded_texts import EncodedTexts, encode_texts
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import ProjectRow, Store, Vectors
 from ml_backend.teacher.teacher_labels import expected_labels_of_texts
 
@@ -66,9 +68,9 @@ class Predictor:
         if feature_space.has_feature_space(project_row, schema.input):
             encoder, model = self._serving(project_row)
             teacher_labels = self._teacher_labels(project_row, schema, texts)
-            vectors, is_encoded = self._encode(project, encoder, texts)
+            encoded = self._encode(project, encoder, texts)
             record_encoder = feature_space.as_record_encoder(encoder)
-            drafted = DraftedTasks(texts, vectors, teacher_labels)
+            drafted = DraftedTasks(texts, encoded.vectors, teacher_labels, words=encoded.words)
             models = {
                 control.name: of_control
                 for control in schema.controls
@@ -77,7 +79,7 @@ class Predictor:
             made = make_drafts(self._settings, schema, models, drafted, record_encoder)
             drafts = [
                 task_drafts if has_vector else {}
-                for task_drafts, has_vector in zip(made, is_encoded.tolist(), strict=True)
+                for task_drafts, has_vector in zip(made, encoded.usable.tolist(), strict=True)
             ]
         name, audited = project_row.published or INITIAL_VERSION, self._store.versions.audited_among(project, tasks)
         return [
@@ -127,9 +129,8 @@ class Predictor:
             for control in schema.controls
         }
 
-    def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
-        """Returns the vectors (n, d) of the texts, cached ones if possible, and a mask (n,) of the texts that have a
-        vector."""
+    def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> EncodedTexts:
+        """Returns the vectors of the texts, cached ones if possible."""
         keys = [content_key(text) for text in texts]
         loaded = self._loaded_space(project, encoder.name)
         with loaded.lock:
@@ -140,12 +141,18 @@ class Predictor:
             positions = cache.find(keys)
             vectors = np.zeros((len(texts), encoder.dim), np.float32)
             has_vector = positions >= 0
-            if has_vector.any():
-                vectors[has_vector] = cache.read(positions[has_vector])
+            has_words, cached = isinstance(encoder, WordSpaceEncoder), np.flatnonzero(has_vector)
+            words: dict[int, WordVectors] = {}
+            if len(cached):
+                vectors[cached] = cache.read(positions[cached])
+                if has_words:
+                    words |= zip(cached.tolist(), cache.read_words(positions[cached]), strict=True)
         missing = np.flatnonzero(~has_vector)
         if len(missing):
-            vectors[missing], has_vector[missing] = encode_usable(encoder.encode, [texts[row] for row in missing])
-        return vectors, has_vector
+            encoded = encode_texts(encoder, [texts[row] for row in missing])
+            vectors[missing], has_vector[missing] = encoded.vectors, encoded.usable
+            words |= zip(missing.tolist(), encoded.words or (), strict=False)
+        return EncodedTexts(vectors, has_vector, [words[row] for row in range(len(texts))] if has_words else None)
 
     def _loaded_space(self, project: int, space_name: str) -> _LoadedSpace:
         """Returns the entry of a project and a space, and drops the least recently used entries above the limit."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
+from ml_backend.pool.encoded_texts import EncodedTexts
 from ml_backend.pool.project_pool import EncodingBatch, ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.process_priority import lower_thread_priority
@@ -30,7 +30,7 @@ class _RunningBatch:
     project: int
     pool: ProjectPool
     batch: EncodingBatch
-    result: Future[tuple[Floats, Mask]]
+    result: Future[EncodedTexts]
 
 
 class EncodingRunner:
@@ -86,12 +86,12 @@ class EncodingRunner:
         self._thread.shutdown()
 
     def _store_vectors(self, running: _RunningBatch, pools: Mapping[int, ProjectPool]) -> None:
-        vectors, usable = running.result.result()
+        encoded = running.result.result()
         pool = running.pool
         if pools.get(running.project) is not pool:
             return
         encoded_before = int(pool.encoded.sum())
-        pool.store_vectors(running.batch, vectors, usable)
+        pool.store_vectors(running.batch, encoded)
         is_done = not pool.missing.any()
         if is_done:
             pool.flush()

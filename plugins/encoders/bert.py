@@ -35,8 +35,7 @@ class Bert:
         """Returns the mean (b, d) of the last layer over the tokens. `ids` (b, t) int64, `mask` (b, t) bool, true for
         tokens."""
         *_, last = self.states(ids, mask)
-        weights = mask[:, :, None].to(last.dtype)
-        return (last * weights).sum(1) / weights.sum(1)
+        return masked_mean(last, mask)
 
     def states(self, ids: Tensor, mask: Tensor) -> Iterator[Tensor]:
         """Yields the states (b, t, d) of the tokens after each layer; see `__call__`."""
@@ -64,3 +63,9 @@ class Bert:
             hidden = functional.gelu(linear(x, "intermediate.dense"))
             x = norm(x + linear(hidden, "output.dense"), layer, "output.LayerNorm")
             yield x
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Returns the mean (b, d) of the states (b, t, d) over the tokens that the mask (b, t) selects."""
+    weights = mask[:, :, None].to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)

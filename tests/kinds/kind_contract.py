@@ -27,9 +27,10 @@ from prediction_validation import validation_errors
 from safetensors.numpy import load, save
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Rows, Texts, TrainingSet, are_missing, content_bytes, missing_rows, texts_at
+from ml_backend.core.arrays import Floats, Rows, TrainingSet, are_missing, content_bytes, missing_rows
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import (
     UNREADABLE_CODES,
     Annotation,

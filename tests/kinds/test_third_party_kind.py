@@ -25,11 +25,12 @@ from typer.testing import CliRunner
 
 from ml_backend.cli.main import app
 from ml_backend.core import registry
-from ml_backend.core.arrays import Fit, Floats, Rows, Tensors, Texts, TrainingSet, texts_at
+from ml_backend.core.arrays import Fit, Floats, Rows, Tensors, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import Label, TaskContent, content_key
 from ml_backend.kinds.base import ReplyFormat, fitted_schema, kinds_by_tag
 from ml_backend.label_studio.label_config import read_schema

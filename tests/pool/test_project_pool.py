@@ -204,8 +204,8 @@ def test_a_batch_encoded_while_the_pool_changes_gives_vectors_to_unchanged_tasks
     store.tasks.put(5, [example(20, "another text")])
     store.tasks.remove(5, [30])
     pool.refresh(put(store, 5))
-    vectors, usable = batch.encode()
-    pool.store_vectors(batch, vectors + 1, usable)
+    encoded_batch = batch.encode()
+    pool.store_vectors(batch, replace(encoded_batch, vectors=encoded_batch.vectors + 1))
     assert (pool.tasks.tolist(), pool.missing.tolist()) == ([5, 10, 20, 40], [True, False, True, False])
     [encoded, kept] = np.asarray(pool.vectors_at(pool.rows_of(np.array([10, 40]))))
     assert np.allclose(encoded, bag_of_words(["text number 10"], 32)[0] + 1)
@@ -217,7 +217,7 @@ def test_a_batch_whose_tasks_are_all_removed_is_no_error(pool: ProjectPool, stor
     batch = pool.draw(2)
     store.tasks.remove(5, [10, 20])
     pool.refresh(put(store, 30))
-    pool.store_vectors(batch, *batch.encode())
+    pool.store_vectors(batch, batch.encode())
     assert pool.missing.tolist() == [True]
 
 
@@ -226,7 +226,7 @@ def test_a_batch_of_another_encoder_is_ignored(pool: ProjectPool, store: Store) 
     batch = pool.draw(2)
     pool.use_encoder(FakeEncoder("other"))
     pool.refresh(put(store, 10, 20))
-    pool.store_vectors(batch, *batch.encode())
+    pool.store_vectors(batch, batch.encode())
     assert pool.missing.all()
 
 
@@ -234,7 +234,7 @@ def test_an_empty_batch_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
     batch = pool.draw(3)
-    pool.store_vectors(batch, *batch.encode())
+    pool.store_vectors(batch, batch.encode())
     assert not len(pool.tasks)
 
 

@@ -24,7 +24,6 @@ from ml_backend.core.arrays import (
     Mask,
     Rows,
     Tensors,
-    Texts,
     TrainingSet,
     UncertaintyMeasure,
     are_missing,
@@ -33,6 +32,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.ports import Learner
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, ReplyFormat
 from ml_backend.kinds.tag_attributes import is_conditional, is_required

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Tensors, Texts, are_missing
+from ml_backend.core.arrays import Floats, Mask, Tensors, are_missing
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import MAX_LABELS, ChoicesSchema
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import (
     LABEL_PATH_SEPARATOR,
     Annotation,

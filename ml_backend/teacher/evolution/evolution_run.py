@@ -286,7 +286,7 @@ class EvolutionRun:
         priors = distil_current_priors(
             context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin
         )
-        texts = context.store.tasks.texts_of(context.project_row.id, snapshot.tasks)
+        texts = context.pool.texts(snapshot.tasks)
         train = snapshot.training_set(vectors, texts, priors, context.pool.is_not_generated(snapshot.tasks))
         refitted, _ = fitted_model.fit_model(snapshot, train, None, learner.number)
         return refitted or learner

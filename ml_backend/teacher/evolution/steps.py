@@ -9,9 +9,10 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, texts_at
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.core.texts import texts_at
 from ml_backend.core.types import Label, LabelValue
 from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot

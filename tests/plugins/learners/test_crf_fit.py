@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
@@ -20,7 +22,7 @@ def blank() -> Field:
     return Field(np.zeros((D, K)), np.zeros(K), Chain(transitions, start, np.zeros(K)))
 
 
-def world(n: int = 40, seed: int = 0) -> tuple[Words, np.ndarray, np.ndarray]:
+def world(n: int = 40, seed: int = 0) -> tuple[Words, Any, np.ndarray]:
     """Words whose features tell their tags."""
     random = np.random.default_rng(seed)
     lengths = random.integers(1, 7, n)
@@ -43,13 +45,13 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> No
     allowed[:, 0, 2] = False
     seen = {}
 
-    def check(loss: object, first: np.ndarray, **rest: object) -> object:
+    def check(loss: Any, first: Any, **rest: Any) -> Any:
         at = first + np.random.default_rng(2).normal(size=len(first)) * 0.5
-        seen["difference"] = np.abs(loss(at)[1] - approx_fprime(at, lambda x: loss(x)[0], 1e-6)).max()  # type: ignore[operator]
-        return minimize(loss, first, **rest)  # type: ignore[call-overload]
+        seen["difference"] = np.abs(loss(at)[1] - approx_fprime(at, lambda x: loss(x)[0], 1e-6)).max()
+        return minimize(loss, first, **rest)
 
     monkeypatch.setattr(crf_fit, "minimize", check)
-    fit(words, allowed, np.linspace(0.5, 2, 6), blank(), 3)
+    fit(words, allowed, np.linspace(0.5, 2, 6, dtype=np.float64), blank(), 3)
     assert seen["difference"] < 1e-3
 
 

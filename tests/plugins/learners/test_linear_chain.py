@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from plugins.learners.linear_chain import (
     tag_marginals,
 )
 
-O, FIRST, INSIDE = 0, np.array([1, 3]), np.array([2, 4])
+FIRST, INSIDE = np.array([1, 3]), np.array([2, 4])
 K = 5
 
 
@@ -37,7 +37,7 @@ def paths(scores: Doubles, chain: Chain) -> Iterator[tuple[tuple[int, ...], floa
     """Each sequence of tags of one sequence of words (t, k), and exp of its score."""
     for tags in product(range(K), repeat=len(scores)):
         total = chain.start[tags[0]] + chain.end[tags[-1]] + sum(scores[i, tag] for i, tag in enumerate(tags))
-        total += sum(chain.transitions[a, b] for a, b in zip(tags, tags[1:], strict=False))
+        total += sum(chain.transitions[a, b] for a, b in pairwise(tags))
         yield tags, float(np.exp(total))
 
 
@@ -66,7 +66,7 @@ def test_the_sums_are_those_over_all_sequences_of_tags(seed: int, lengths: list[
                         end += 1
                     if end - place <= 3:
                         expected_spans[place, end - place - 1, kind] += probability
-            for a, b in zip(tags, tags[1:], strict=False):
+            for a, b in pairwise(tags):
                 steps[a, b] += probability * weights[row]
         np.testing.assert_allclose(marginals[row], expected, atol=1e-9)
         np.testing.assert_allclose(spans[row], expected_spans, atol=1e-9)

@@ -1,0 +1,78 @@
+"""The texts of tasks and the vectors of their words, as learners read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.core.words import word_offsets
+
+Ints = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class WordVectors:
+    """The words of one text, as `core.words.word_offsets` cuts it.
+
+    starts, ends  (w,) the first character of each word, and the character behind it
+    vectors       (w, e) float16: what an encoder says of the words in their context. e is 0 if it says nothing of words
+    """
+
+    starts: Ints
+    ends: Ints
+    vectors: Halves
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts, or records as text, of n tasks, read only for the rows (m,) that are needed.
+
+    n           number of tasks
+    read        gives the texts of some rows
+    read_words  gives the words of the texts of some rows; None if no encoder gives vectors of words
+    """
+
+    n: int
+    read: Callable[[Ints], Sequence[str]]
+    read_words: Callable[[Ints], Sequence[WordVectors]] | None = None
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __call__(self, rows: Ints) -> Sequence[str]:
+        """(m,) the texts of some rows."""
+        return self.read(rows)
+
+    def words(self, rows: Ints) -> Sequence[WordVectors]:
+        """(m,) the words of some rows. All vectors have the same length."""
+        if self.read_words is not None:
+            return self.read_words(rows)
+        return [words_without_vectors(text) for text in self.read(rows)]
+
+    def take(self, rows: Ints) -> Texts:
+        """The texts of these rows alone."""
+        read, read_words = self.read, self.read_words
+        return Texts(
+            len(rows),
+            lambda taken: read(rows[taken]),
+            None if read_words is None else lambda taken: read_words(rows[taken]),
+        )
+
+
+def texts_at(texts: Sequence[str], words: Sequence[WordVectors] | None = None) -> Texts:
+    """The `Texts` of n tasks whose texts have been read and, if an encoder gives vectors of words, their words."""
+    read_words = None if words is None else lambda rows: [words[row] for row in rows]
+    return Texts(len(texts), lambda rows: [texts[row] for row in rows], read_words)
+
+
+def words_without_vectors(text: str) -> WordVectors:
+    """The words of a text, with vectors of no numbers."""
+    starts, ends = word_offsets(text)
+    return WordVectors(starts, ends, np.empty((len(starts), 0), np.float16))

@@ -1,0 +1,63 @@
+"""Encodes texts for the vector cache: the vector of each text and, where learners read them, those of its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats, Mask
+from ml_backend.core.ports import Encoder
+from ml_backend.core.texts import Texts, WordVectors
+from ml_backend.core.types import content_key
+from ml_backend.pool.checked_encoder import encode_usable, finite_vectors
+from ml_backend.pool.word_space import WordSpaceEncoder
+from ml_backend.storage import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """The vectors (m, d) of texts, the mask (m,) of the finite ones, and the words of each text, None in a feature
+    space without vectors of words."""
+
+    vectors: Floats
+    usable: Mask
+    words: Sequence[WordVectors] | None = None
+
+
+def encode_texts(encoder: Encoder, texts: Sequence[str]) -> EncodedTexts:
+    """Encodes texts. Vectors of words that are not finite become zeros."""
+    if not isinstance(encoder, WordSpaceEncoder):
+        return EncodedTexts(*encode_usable(encoder.encode, texts))
+    vectors, words = encoder.encode_with_words(texts)
+    finite_words = [replace(of_text, vectors=np.nan_to_num(of_text.vectors)) for of_text in words]
+    return EncodedTexts(*finite_vectors(vectors), finite_words)
+
+
+@dataclass(frozen=True)
+class WordReader:
+    """Reads the words of texts from memory or from the vector cache. Other texts are encoded.
+
+    unwritten  words that are not in the cache yet, by content key
+    """
+
+    encoder: WordSpaceEncoder
+    cache: Vectors
+    unwritten: Mapping[bytes, WordVectors] = field(default_factory=dict)
+
+    def __call__(self, texts: Sequence[str]) -> list[WordVectors]:
+        """(n,) the words of each text."""
+        keys = [content_key(text) for text in texts]
+        words = {key: self.unwritten[key] for key in keys if key in self.unwritten}
+        positions = self.cache.find(keys)
+        cached = np.flatnonzero(positions >= 0)
+        words |= zip([keys[row] for row in cached], self.cache.read_words(positions[cached]), strict=True)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in words}
+        if missing:
+            words |= zip(missing, encode_texts(self.encoder, list(missing.values())).words or (), strict=True)
+        return [words[key] for key in keys]
+
+    def add_words(self, texts: Texts) -> Texts:
+        """The same texts with their words."""
+        return Texts(texts.n, texts.read, lambda rows: self(texts(rows)))
