@@ -1,8 +1,9 @@
 """Cuts texts into words, in whatever script they are written.
 
-A word is a run of letters, marks and digits. Scripts that put no blanks between words are cut into single characters,
-as are punctuation and emoji. A character is what a reader takes for one: an extended grapheme cluster (Unicode Standard
-Annex 29), so that no accent and no part of an emoji stands alone.
+A word is a run of letters, marks and digits, or a URL, an address of e-mail, a @name or a #tag as a whole. Scripts that
+put no blanks between words are cut into single characters, as are punctuation and emoji. A character is what a reader
+takes for one: an extended grapheme cluster (Unicode Standard Annex 29), so that no accent and no part of an emoji stands
+alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import regex
 
 _WITHOUT_BLANKS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-_WORD = regex.compile(rf"(?:(?![{_WITHOUT_BLANKS}])[\p{{L}}\p{{N}}_][\p{{M}}\u200d]*)+|(?=\S)\X")
+_LETTERS = rf"(?:(?![{_WITHOUT_BLANKS}])[\p{{L}}\p{{N}}_][\p{{M}}\u200d]*+)++"
+_ADDRESS = r"https?://\S++|www\.\S++|[\w.+-]{1,64}+@[\w-]{1,64}+\.[\w.-]++"
+_WORD = regex.compile(rf"{_ADDRESS}|[@#]?{_LETTERS}|(?=\S)\X")
 
 
 def word_offsets(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

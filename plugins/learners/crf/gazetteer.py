@@ -1,0 +1,162 @@
+"""What the labels of a project say of words and phrases, wherever they occur again.
+
+A word that was marked once is likely to be marked again. The counts of a text leave out the text itself when a learner
+is fitted on it: otherwise the learner would rely on them alone (measured: the F1 score of 100 sentences of ncbi-disease
+falls from 57 to 36).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.core.arrays import Floats, Ints, Tensors
+from plugins.learners.crf.chain import Doubles
+
+HALF_SEEN = 0.5
+"""Pseudo-count: a word that was seen once counts less than one that was seen often."""
+WORDS, WORD_COUNTS = "gazetteer.words", "gazetteer.word_counts"
+PHRASES, PHRASE_COUNTS = "gazetteer.phrases", "gazetteer.phrase_counts"
+"""Names of the tensors."""
+WordSpan = tuple[int, int, int]
+"""The first word of a span, the word behind it, and the number of its type."""
+Phrase = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gazetteer:
+    """Counts over labelled texts, whose words are in lower case.
+
+    word_counts    (v, m + 1) occurrences of each of v words in spans of each of m types, and outside of all
+    rows           the row of each word
+    phrase_counts  (m,) occurrences of each phrase as a span of each type
+    """
+
+    word_counts: Doubles
+    rows: Mapping[str, int]
+    phrase_counts: Mapping[Phrase, Doubles]
+
+    @property
+    def types(self) -> int:
+        """m."""
+        return self.word_counts.shape[1] - 1
+
+    def features(self, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None) -> Floats:
+        """(w, 4 m + 1) of the words of n texts, one after another: for each type the share of the word's occurrences
+        that are in spans of it; whether a phrase of it begins, goes on or ends here; and whether the word was seen.
+
+        left_out  (n,) the spans of each text if the texts are among the counted ones: then the counts of a text are
+                  left out for its own words
+        """
+        m, out = self.types, np.zeros((len(words), 4 * self.types + 1), np.float32)
+        rows = np.array([self.rows.get(word, -1) for word in words], np.int64)
+        known = np.flatnonzero(rows >= 0)
+        counts = self.word_counts[rows[known]]
+        if left_out is not None:
+            texts = np.repeat(np.arange(len(lengths)), lengths)
+            counts = counts - self._own_counts(rows[known], texts[known], _types_of_words(lengths, left_out, m)[known])
+        totals = counts.sum(axis=1)
+        out[known, :m] = counts[:, :m] / (totals + HALF_SEEN)[:, None]
+        out[known, -1] = totals > 0
+        self._add_phrases(out, words, lengths, left_out)
+        return out
+
+    def _own_counts(self, rows: Ints, texts: Ints, types: Ints) -> Doubles:
+        """(w, m + 1) the counts of each word in its own text."""
+        _, pairs = np.unique(texts * len(self.word_counts) + rows, return_inverse=True)
+        own = np.zeros((int(pairs.max(initial=-1)) + 1, self.types + 1))
+        np.add.at(own, (pairs, types), 1.0)
+        return np.asarray(own[pairs])
+
+    def _add_phrases(
+        self, out: Floats, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None
+    ) -> None:
+        """Adds the columns of phrases, of the longest phrase that begins at each word."""
+        m, lengths_by_word = self.types, _lengths_by_first_word(self.phrase_counts)
+        bounds = np.cumsum([0, *lengths]).tolist()
+        for text, (first, end) in enumerate(pairwise(bounds)):
+            own = _own_phrases(words[first:end], left_out[text]) if left_out else {}
+            for place in range(first, end):
+                for length in lengths_by_word.get(words[place], ()):
+                    phrase = tuple(words[place : min(place + length, end)])
+                    shares = self._phrase_shares(phrase, own)
+                    if shares is not None:
+                        last = place + length - 1
+                        for block, at in ((1, slice(place, place + 1)), (2, slice(place + 1, last + 1)), (3, [last])):
+                            columns = slice(block * m, (block + 1) * m)
+                            out[at, columns] = np.maximum(out[at, columns], shares)
+                        break
+
+    def _phrase_shares(self, phrase: Phrase, own: Mapping[tuple[Phrase, int], int]) -> Doubles | None:
+        """(m,) the share of each type among the occurrences of a phrase in other texts, None if there is none."""
+        counts = self.phrase_counts.get(phrase)
+        if counts is None:
+            return None
+        if own:
+            counts = counts - np.array([own.get((phrase, kind), 0) for kind in range(self.types)])
+        total = counts.sum()
+        return counts / (total + HALF_SEEN) if total > 0 else None
+
+
+def _own_phrases(words: Sequence[str], spans: Sequence[WordSpan]) -> Counter[tuple[Phrase, int]]:
+    """How often each phrase of a text is a span of each type."""
+    return Counter((tuple(words[begin:end]), kind) for begin, end, kind in spans)
+
+
+def count_texts(types: int, words: Sequence[str], lengths: Ints, spans: Sequence[Sequence[WordSpan]]) -> Gazetteer:
+    """Counts the words and phrases of n labelled texts, one after another. spans: (n,) of each text"""
+    rows: dict[str, int] = {}
+    numbers = np.array([rows.setdefault(word, len(rows)) for word in words], np.int64)
+    word_counts = np.zeros((len(rows), types + 1))
+    np.add.at(word_counts, (numbers, _types_of_words(lengths, spans, types)), 1.0)
+    phrase_counts: dict[Phrase, Doubles] = {}
+    for text, first in enumerate((np.cumsum(lengths) - lengths).tolist()):
+        for begin, end, kind in spans[text]:
+            phrase = tuple(words[first + begin : first + end])
+            phrase_counts.setdefault(phrase, np.zeros(types))[kind] += 1
+    return Gazetteer(word_counts, rows, phrase_counts)
+
+
+def _types_of_words(lengths: Ints, spans: Sequence[Sequence[WordSpan]], outside: int) -> Ints:
+    """(w,) the type of the span of each word, `outside` for a word in no span."""
+    types = np.full(int(lengths.sum()), outside)
+    for first, of_text in zip((np.cumsum(lengths) - lengths).tolist(), spans, strict=True):
+        for begin, end, kind in of_text:
+            types[first + begin : first + end] = kind
+    return types
+
+
+def _lengths_by_first_word(phrases: Mapping[Phrase, Doubles]) -> dict[str, list[int]]:
+    """The lengths of the phrases that begin with a word, the longest first."""
+    lengths: defaultdict[str, set[int]] = defaultdict(set)
+    for phrase in phrases:
+        lengths[phrase[0]].add(len(phrase))
+    return {word: sorted(of_word, reverse=True) for word, of_word in lengths.items()}
+
+
+def to_tensors(gazetteer: Gazetteer) -> Tensors:
+    """The gazetteer as tensors. Words have no blanks in them."""
+    m, phrases = gazetteer.types, gazetteer.phrase_counts
+    return {
+        WORDS: _as_bytes("\n".join(gazetteer.rows)),
+        WORD_COUNTS: gazetteer.word_counts.astype(np.float32),
+        PHRASES: _as_bytes("\n".join(map(" ".join, phrases))),
+        PHRASE_COUNTS: np.array([*phrases.values()], np.float32).reshape(len(phrases), m),
+    }
+
+
+def from_tensors(tensors: Tensors) -> Gazetteer:
+    """The inverse of `to_tensors`."""
+    words, phrases = (bytes(tensors[name]).decode().split("\n") for name in (WORDS, PHRASES))
+    word_counts, phrase_counts = (tensors[name].astype(np.float64) for name in (WORD_COUNTS, PHRASE_COUNTS))
+    rows = {word: row for row, word in enumerate(words[: len(word_counts)])}
+    return Gazetteer(word_counts, rows, {tuple(p.split(" ")): c for p, c in zip(phrases, phrase_counts, strict=False)})
+
+
+def _as_bytes(text: str) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)

@@ -1,0 +1,129 @@
+"""The learner of spans: a conditional random field on frozen vectors of words, refitted after each annotation.
+
+Each labelled text is judged by a head that was not fitted on it. Which texts a head is fitted on depends on the texts
+alone, so that a head may start from that of the serving model, which has not seen the text either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ml_backend.core.arrays import (
+    DistillationData,
+    Fit,
+    Floats,
+    Rows,
+    Tensors,
+    TrainingSet,
+    are_missing,
+    missing_rows,
+    object_rows,
+)
+from ml_backend.core.texts import Texts
+from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, PredictedText, pack, unpack
+from plugins.learners.crf.tags import spans_of_words
+from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
+from plugins.learners.crf.word_table import read_words
+
+TEXTS_PER_BATCH = 1000
+MIN_REPORTED_PROBABILITY = 0.05
+"""Probability from which a span is a part of a prediction if it is not drafted."""
+MAX_REPORTED_SPANS = 50
+"""Spans of a text that are a part of a prediction if they are not drafted."""
+NOTHING: tuple[Any, ...] = ((), 0)
+"""The target of a text without spans."""
+
+
+class Crf:
+    """Reads the words of the texts. Targets and predictions are those of the kind `spans`."""
+
+    kinds = ("spans",)
+
+    @property
+    def reads_texts(self) -> Literal[True]:
+        return True
+
+    def fit(self, train: TrainingSet, seed: int) -> Fit:
+        """Fits a head on all texts and one for each fold. Deterministic, whatever the seed. Raises ValueError without
+        texts."""
+        if train.texts is None:
+            raise ValueError("crf reads the texts of the tasks: pass them")
+        rows = np.arange(len(train.targets))
+        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
+        tensors = train.earlier_tensors or {}
+        serving = unpack(tensors) if HEADER in tensors else None
+        unlabelled = train.unlabelled
+        sample = (
+            read_words(unlabelled, np.arange(len(unlabelled))) if unlabelled is not None and len(unlabelled) else None
+        )
+        model, features = fit_model(texts, train.control.labels, serving, sample)
+        earlier = train.earlier_to_validate
+        if earlier is not None:
+            earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
+        return Fit(pack(model), _judge(model, texts, features), earlier)
+
+    def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
+        """None, because a teacher's labels have no texts here."""
+        return {}
+
+    def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
+        """(n,) objects: the drafted spans; further, less probable ones; and three measures of uncertainty, as the kind
+        `spans` describes them. Raises ValueError without texts."""
+        if texts is None:
+            raise ValueError("crf reads the texts of the tasks: pass them")
+        model, rows = unpack(tensors), np.arange(len(texts))
+        predicted: list[Any] = []
+        for start in range(0, len(rows), TEXTS_PER_BATCH):
+            table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
+            predicted += _rows(model, model.predict(table, model.features(table), ALL_TEXTS), ALL_TEXTS)
+        return object_rows(predicted)
+
+    def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
+        """The held-out predictions of a fit on the targets that the serving learner was fitted on, for all rows. Rows
+        without such a target are predicted by the head of all texts."""
+        known, new = np.flatnonzero(~are_missing(earlier)), np.flatnonzero(are_missing(earlier))
+        if not len(known):
+            return missing_rows(earlier, len(earlier))
+        part = replace(train.take(known), targets=earlier[known], earlier=None, earlier_tensors=None)
+        fitted = self.fit(part, 0)
+        predicted = missing_rows(earlier, len(earlier))
+        predicted[known] = fitted.held_out
+        if len(new):
+            predicted[new] = self.predict(fitted.tensors, train.vectors[new], train.texts_of(new))
+        return predicted
+
+
+def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:
+    """(n,) the prediction of each text by the head of its fold."""
+    predicted: list[Any] = [None] * len(texts.targets)
+    for fold in range(N_FOLDS):
+        rows = np.flatnonzero(texts.folds == fold)
+        of_fold = _rows(model, model.predict_rows(texts.table, features, rows, fold), fold)
+        for row, prediction in zip(rows.tolist(), of_fold, strict=True):
+            predicted[row] = prediction
+    return object_rows(predicted)
+
+
+def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
+    """(n,) the prediction of each text by the head of the serving model that was not fitted on it. earlier: (n,) the
+    targets that the model was fitted on, missing for other texts"""
+    targets = object_rows([NOTHING if target is None else target for target in earlier])
+    own_spans = spans_of_words(targets, texts.table, serving.labels)
+    return _judge(serving, texts, serving.features(texts.table, own_spans))
+
+
+def _rows(model: Model, predicted: Iterable[PredictedText], head: int) -> list[Any]:
+    """The predictions of texts in the form of the kind `spans`."""
+    threshold, rows = float(model.thresholds[head]), []
+    for text in predicted:
+        drafted = sorted(candidate for candidate in text.candidates if candidate[3] >= threshold)
+        others = [c for c in text.candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
+        others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
+        least_sure = max((1 - abs(2 * p - 1) for *_, p in text.candidates), default=0.0)
+        measures = (text.entropy, -text.log_probability / max(text.words, 1), least_sure)
+        rows.append((tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)))
+    return rows

@@ -1,0 +1,89 @@
+"""The shape of words: case, digits, punctuation and length, of a word and of its neighbours.
+
+The models that encode texts often know nothing of case, by which names are recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats, Ints
+
+SHAPES = 27
+"""Features of a word by itself."""
+COLUMNS = 3 * SHAPES
+"""Features of a word, of the one before it and of the one after it."""
+CHUNK = re.compile(r"\S+")
+"""What stands between two blanks."""
+MAX_CHUNK = 50  # characters of a chunk that are looked at
+CACHED_WORDS = 100_000
+
+
+class ShapeTable:
+    """The different shapes, each with a number: many words have the same shape."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[bool, ...], int] = {}
+
+    def numbers_of(self, text: str, starts: Sequence[int], ends: Sequence[int]) -> Ints:
+        """(w,) the numbers of the shapes of a text's words, from their first characters and those behind them."""
+        chunk_bounds = [match.span() for match in CHUNK.finditer(text)]
+        chunks, numbers = iter(chunk_bounds), []
+        chunk_start, chunk_end = 0, 0
+        for start, end in zip(starts, ends, strict=True):
+            while chunk_end <= start:
+                chunk_start, chunk_end = next(chunks)
+            shape = (
+                *_shape(text[start:end]), *_chunk_shape(text[chunk_start : min(chunk_end, chunk_start + MAX_CHUNK)]),
+                start > chunk_start, end < chunk_end, start == starts[0],
+            )  # fmt: skip
+            numbers.append(self._numbers.setdefault(shape, len(self._numbers)))
+        return np.array(numbers, np.int64)
+
+    def features(self) -> Floats:
+        """(s, SHAPES) the features of the shapes so far."""
+        return np.array([*self._numbers], np.float32).reshape(-1, SHAPES)
+
+
+SHAPE_TABLE = ShapeTable()
+
+
+@lru_cache(CACHED_WORDS)
+def _shape(word: str) -> tuple[bool, ...]:
+    letters = sum(map(str.isalpha, word))
+    digits = sum(map(str.isdigit, word))
+    length = len(word)
+    return (
+        word.islower(), word[:1].isupper() and word[1:].islower(), word.isupper() and length > 1,
+        any(map(str.isupper, word[1:])) and not word.isupper(), word.isdigit(), bool(digits), not letters + digits,
+        "_" in word, length == 1, length == 2, length == 3, 4 <= length <= 6, length >= 7, length == 1 and word.isupper(), letters == length,
+        bool(digits and letters), not word.isascii(), word.lower().endswith("s"),
+    )  # fmt: skip
+
+
+@lru_cache(CACHED_WORDS)
+def _chunk_shape(chunk: str) -> tuple[bool, ...]:
+    """The shape of what stands between two blanks: a word, or several with punctuation."""
+    return (
+        chunk[:1] == "@", chunk[:1] == "#", "://" in chunk or chunk[:4] == "www.", "-" in chunk, "'" in chunk or "’" in chunk,
+        "." in chunk[:-1],
+    )  # fmt: skip
+
+
+def word_shapes(numbers: Ints, lengths: Ints) -> Floats:
+    """(w, COLUMNS) the features of the words of n texts, one after another.
+
+    numbers  (w,) the numbers of their shapes
+    lengths  (n,) words of each text
+    """
+    shapes = SHAPE_TABLE.features()[numbers] if len(numbers) else np.empty((0, SHAPES), np.float32)
+    starts = (np.cumsum(lengths) - lengths)[lengths > 0]
+    before, after = np.zeros_like(shapes), np.zeros_like(shapes)
+    before[1:], after[:-1] = shapes[:-1], shapes[1:]
+    before[starts] = 0.0
+    after[np.append(starts[1:], len(shapes))[: len(starts)] - 1] = 0.0
+    return np.hstack([shapes, before, after])
