@@ -59,7 +59,7 @@ def test_questions_with_subclasses_have_a_label_of_each_control(questions: Path)
     pool, held_out = load_questions_with_subclasses(questions)
     schema = read_schema(Path("label_config_controls.xml").read_text())
     for control in schema.controls:
-        assert {task.labels[control.name] for task in (*pool, *held_out)} == {*control.labels}
+        assert {task.values[control.name][0] for task in (*pool, *held_out)} == {*control.labels}
     assert len(held_out) == N_HELD_OUT and not {task.text for task in pool} & {task.text for task in held_out}
     assert len(pool) + len(held_out) == sum(n % 13 < 12 for n in range(1200)), "those of the rare subclass are left out"
 
@@ -67,7 +67,7 @@ def test_questions_with_subclasses_have_a_label_of_each_control(questions: Path)
 def test_questions_have_their_class_alone(questions: Path) -> None:
     pool, held_out = load_questions(questions)
     [control] = read_schema(Path("label_config.xml").read_text()).controls
-    assert {task.labels[control.name] for task in (*pool, *held_out)} <= {*control.labels}
+    assert {task.values[control.name][0] for task in (*pool, *held_out)} <= {*control.labels}
     assert len(pool) + len(held_out) == 1200
 
 
