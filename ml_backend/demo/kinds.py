@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.demo.sentences import load_sentences
 from ml_backend.demo.table import load_records
 from ml_backend.demo.texts import DemoTask, load_questions, load_questions_with_subclasses
 
@@ -46,6 +47,9 @@ DEMO_KINDS = {
     ),
     "controls": DemoKind(
         "Apprentice demo: two controls", Path("label_config_controls.xml"), load_questions_with_subclasses
+    ),
+    "spans": DemoKind(
+        "Apprentice demo: names", Path("label_config_spans.xml"), load_sentences, "versions, rollback and report"
     ),
 }
 

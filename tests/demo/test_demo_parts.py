@@ -74,21 +74,20 @@ def test_questions_have_their_class_alone(questions: Path) -> None:
 def test_each_kind_has_a_labelling_configuration_of_its_own() -> None:
     schemas = [read_schema(kind.read_label_config()) for kind in DEMO_KINDS.values()]
     assert [sorted(control.name for control in schema.controls) for schema in schemas] == [
-        ["label"], ["label"], ["class", "subclass"],
+        ["label"], ["label"], ["class", "subclass"], ["names"],
     ]  # fmt: skip
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls"):
+    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls, spans"):
         demo_kind("audio")
 
 
-@pytest.mark.parametrize(("kind", "accuracies"), [
+@pytest.mark.parametrize(("kind", "columns"), [
     ("text", ["held-out accuracy", "random order"]),
     ("controls", ["subclass", "random order", "class", "random order"]),
+    ("spans", ["held-out strict F1", "random order", "words read", "in random order"]),
 ])  # fmt: skip
-def test_the_table_has_the_accuracy_of_each_control_beside_that_of_random_order(
-    kind: str, accuracies: list[str]
-) -> None:
+def test_the_table_has_the_score_of_each_control_beside_that_of_random_order(kind: str, columns: list[str]) -> None:
     header = annotator._header(read_schema(DEMO_KINDS[kind].read_label_config()))
-    assert header[2:-1] == accuracies
+    assert header[2:-1] == columns
