@@ -32,7 +32,7 @@ LABELS = {
     "paramref": "Parameter",
 }
 """The label of the names that each role of Sphinx marks."""
-_ROLE = re.compile(r":([a-z]+):`([^`<>]+)`")
+_ROLE = re.compile(r":([a-z]+):`([^`<>]*\w)(?:\(\))?`")  # the parentheses of "load()" are not part of the name
 _QUALIFIER = re.compile(r"^(?:~.*\.|[!~]|_[a-z]+\.|\.)")  # not displayed: of "~a.b.Session", "_orm.Session", ".Session"
 _SENTENCE_END = re.compile(r"(?<=[a-z)`]\.)(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z:])")
 _SENTENCE = re.compile(r"[A-Z][^`|*:<>\[\]]*[a-z)]\.")

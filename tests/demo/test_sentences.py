@@ -49,7 +49,7 @@ def test_the_marked_names_are_the_spans_and_the_markup_is_gone(make_wheel: MakeW
     folder = make_wheel(
         "Use the :meth:`_orm.Session.get` method of the\n    :class:`.Session` to load it.  It returns nothing else.",
         "The :paramref:`~sqlalchemy.orm.mapper.flag` parameter is set in all of these cases.",
-        "An error (e.g. :exc:`.LoadError`) is raised by :func:`!load` here.",
+        "An error (e.g. :exc:`.LoadError`) is raised by :func:`!load()` here.",
     )
     assert loaded(folder) == [
         ("An error (e.g. LoadError) is raised by load here.", [("LoadError", "Class"), ("load", "Function")]),
@@ -65,6 +65,7 @@ def test_the_marked_names_are_the_spans_and_the_markup_is_gone(make_wheel: MakeW
     "It is too short.",
     "This one has a bracket (that is not closed.",
     "An error is raised by the :func:`function <.load>` of it.",
+    "The elements are defined in :class:`_schema.` and nowhere else.",
     "Another Session in a sentence where nobody has marked it.",
     "The method load_all is named in a sentence without markup.",
 ])  # fmt: skip
