@@ -80,8 +80,8 @@ def annotate(client: LabelStudioClient, store: Store, arm: Arm) -> None:
     if served is None:
         raise SystemExit("the queue is empty")
     labelled_count = store.annotations.count(arm.project)[0]
-    labels = [(control, [arm.label_of[control.name](served.text)]) for control in schema.controls]
-    submit_labels(client, served.content, labels)
+    values = [(control, (arm.label_of[control.name](served.text),)) for control in schema.controls]
+    submit_labels(client, served.content, values)
     begin = time.monotonic()
     until(lambda: serves_labels(store, arm.project, labelled_count + 1), 120)
     next_task(client, arm.project, schema)

@@ -110,7 +110,7 @@ def hatecheck() -> TextSet:
 def trec() -> TextSet:
     pool, held_out = load_questions(CACHE)
     return TextSet(
-        "trec", [Row(q.text, q.labels["label"]) for q in pool], [Row(q.text, q.labels["label"]) for q in held_out]
+        "trec", [Row(q.text, q.values["label"][0]) for q in pool], [Row(q.text, q.values["label"][0]) for q in held_out]
     )
 
 

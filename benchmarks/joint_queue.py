@@ -67,7 +67,10 @@ def domain_and_intent() -> ControlsSet:
 def class_and_subclass() -> ControlsSet:
     """The TREC questions of the most frequent subclasses."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    train, test = ([(task.text, task.labels) for task in tasks] for tasks in load_questions_with_subclasses(CACHE))
+    train, test = (
+        [(task.text, {name: label for name, (label,) in task.values.items()}) for task in tasks]
+        for tasks in load_questions_with_subclasses(CACHE)
+    )
     return ControlsSet("trec", train, test)
 
 

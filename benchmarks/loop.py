@@ -161,7 +161,7 @@ def texts_with_labels(size: int, folder: Path) -> dict[str, str]:
     """Returns `size` different texts with their labels."""
     pool, _ = load_questions(folder)
     label_of: dict[str, str] = {}
-    for text, label in _pairs([question.text for question in pool], [question.labels["label"] for question in pool]):
+    for text, label in _pairs([question.text for question in pool], [question.values["label"][0] for question in pool]):
         label_of.setdefault(text, label)
         if len(label_of) == size:
             break

@@ -21,7 +21,8 @@ def demo(
     kind: Annotated[
         str,
         typer.Option(
-            help="`text`: 4,880 questions; `table`: 400 records of tumours; `controls`: 3,403 questions, two controls"
+            help="`text`: 4,880 questions; `table`: 400 records of tumours; `controls`: 3,403 questions, two controls; "
+            "`spans`: 4,104 sentences with names"
         ),
     ] = "text",
 ) -> None:

@@ -1,19 +1,21 @@
-"""Measures the accuracy of the demo's learners on held-out tasks, beside that of learners of tasks in random order."""
+"""Measures the demo's learners on held-out tasks, beside learners of tasks in random order."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from statistics import mean
 
 import numpy as np
 
-from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Tensors, TrainingSet
-from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.arrays import Floats, Rows, Tensors, TrainingSet, are_equal, texts_at
+from ml_backend.core.ports import RecordEncoder, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
+from ml_backend.core.types import Label, LabelValue
+from ml_backend.core.words import word_offsets
 from ml_backend.demo.texts import DemoTask
-from ml_backend.kinds.base import fitted_schema
+from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool import feature_space
@@ -21,9 +23,10 @@ from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.descriptions import feature_scores
 
-N_RANDOM_ORDERS = 5  # the accuracy in random order is the mean over these
-Accuracies = dict[str, float | None]
-"""The held-out accuracy for each control, by its name; None before there is a learner."""
+N_RANDOM_ORDERS = 5  # the scores in random order are means over these
+HeldOutScores = dict[str, float | None]
+"""The `Kind.main_metric` on the held-out tasks for each control, by its name; None before there is a learner, or if the
+metric is not defined."""
 
 
 class HeldOutEvaluator:
@@ -44,9 +47,9 @@ class HeldOutEvaluator:
         self._priors: dict[str, dict[str, Tensors]] = {}  # by control
         self._vectors: Floats = np.empty((0, 0), np.float32)
 
-    def true_labels(self, text: str) -> list[tuple[ControlSchema, list[str]]]:
-        """Each control with the right label of a text of the pool."""
-        return [(control, [self._task_of[text].labels[control.name]]) for control in self.schema.controls]
+    def true_values(self, text: str) -> list[tuple[ControlSchema, LabelValue]]:
+        """Each control with the right value of a text of the pool."""
+        return [(control, self._task_of[text].values[control.name]) for control in self.schema.controls]
 
     def prepare(self, n: int) -> None:
         """Encodes the held-out tasks and those of the random orders, and fits the priors, for up to n labels."""
@@ -60,51 +63,83 @@ class HeldOutEvaluator:
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
         self._priors = {control.name: self._fit_priors(control, vectors) for control in self.schema.controls}
 
-    def active_accuracies(self) -> Accuracies:
-        """The accuracies of the serving learners."""
+    def active_scores(self) -> HeldOutScores:
+        """The scores of the serving learners."""
         version = self._store.versions.active(self._project)
         project_model, _ = load_best(self._store, version, self._encoder.name)
-        models = models_of(project_model)
+        models, texts = models_of(project_model), texts_at([task.text for task in self._held_out])
         return {
-            control.name: self._accuracy(control, models[control.name].predict(control, self._vectors))
+            control.name: self._score(control, models[control.name].predict(control, self._vectors, texts))
             if control.name in models
             else None
             for control in self.schema.controls
         }
 
-    def random_order_accuracies(self, n: int) -> Accuracies:
-        """The mean accuracies after n labels, over the random orders whose first n labels are not all the same."""
-        return {control.name: self._random_order_accuracy(control, n) for control in self.schema.controls}
+    def random_order_scores(self, n: int) -> HeldOutScores:
+        """The mean scores after n labels, over the random orders whose first n labels are not all the same."""
+        return {control.name: self._random_order_score(control, n) for control in self.schema.controls}
 
-    def _random_order_accuracy(self, control: ControlSchema, n: int) -> float | None:
-        learner, priors = registry.learner(self._learner_name()), self._priors[control.name]
-        accuracies = []
+    def words_read(self) -> int:
+        """The number of words in the annotated texts."""
+        annotations = self._store.annotations.of(self._project)
+        tasks = {annotation.task for annotation in annotations if not annotation.cancelled}
+        return _n_words(self._store.tasks.texts(self._project, sorted(tasks)))
+
+    def random_order_words(self, n: int) -> float:
+        """The mean number of words in the first n texts, over the random orders."""
+        return mean(_n_words(task.text for task in tasks[:n]) for _, tasks in self._orders)
+
+    def _random_order_score(self, control: ControlSchema, n: int) -> float | None:
+        learner, priors = kind_of(control).learner(control, self._learner_name(control)), self._priors[control.name]
+        held_out_texts = texts_at([task.text for task in self._held_out])
+        scores = []
         for vectors, tasks in self._orders:
-            targets = _targets(control, tasks[:n])
-            train = TrainingSet(vectors[:n], targets, np.ones(n, np.float32), fitted_schema(control), priors=priors)
-            if len(np.unique(targets.argmax(axis=1))) > 1:
-                fit = learner.fit(train, seed=0)
-                accuracies.append(self._accuracy(control, learner.predict(fit.tensors, self._vectors)))
-        return float(np.mean(accuracies)) if accuracies else None
+            targets, texts = _targets(control, tasks[:n]), texts_at([task.text for task in tasks[:n]])
+            if are_equal(targets):
+                continue
+            train = TrainingSet(
+                vectors[:n], targets, np.ones(len(targets), np.float32), fitted_schema(control), priors=priors,
+                texts=texts,
+            )  # fmt: skip
+            tensors = learner.fit(train, seed=0).tensors
+            scores.append(self._score(control, predict_rows(learner, tensors, self._vectors, held_out_texts)))
+        defined = [score for score in scores if score is not None]
+        return mean(defined) if defined else None
 
     def _fit_priors(self, control: ControlSchema, vectors: Floats) -> dict[str, Tensors]:
         label_names = distillation.pseudo_labels_of_names(control, self._encoder)
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
             attributions = feature_scores.attributions(self._project_row, self._encoder, control)
-        return distillation.distil_names(
-            label_names, self._learner_name(), vectors, control, self._project, attributions
-        )
+        return distillation.distil_names(label_names, self._setting(), vectors, control, self._project, attributions)
 
-    def _learner_name(self) -> str:
+    def _learner_name(self, control: ControlSchema) -> str:
+        return learner_name(control, self._setting())
+
+    def _setting(self) -> str:
+        """The setting `learner`."""
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
         return options.with_form_defaults(feature_space.task_form(self._encoder)).learner
 
-    def _accuracy(self, control: ControlSchema, probabilities: Floats) -> float:
-        is_right = probabilities.argmax(axis=1) == _targets(control, self._held_out).argmax(axis=1)
-        return float(is_right.mean())
+    def _score(self, control: ControlSchema, predicted: Rows) -> float | None:
+        return main_metric_value(control, predicted, _targets(control, self._held_out))
 
 
-def _targets(control: ControlSchema, tasks: Sequence[DemoTask]) -> Floats:
-    columns = [control.labels.index(task.labels[control.name]) for task in tasks]
-    return np.eye(len(control.labels), dtype=np.float32)[columns]
+def main_metric_value(control: ControlSchema, predicted: Rows, targets: Rows) -> float | None:
+    """The `Kind.main_metric` of n predictions; None if it is not defined for them."""
+    of_kind = kind_of(control)
+    name = of_kind.main_metric(control)
+    if name == of_kind.score_name(control):
+        return float(of_kind.scores(control, predicted, targets).mean())
+    return of_kind.metrics(control, predicted, targets).get(name)
+
+
+def _targets(control: ControlSchema, tasks: Sequence[DemoTask]) -> Rows:
+    of_kind = kind_of(control)
+    return of_kind.as_targets(
+        control, [of_kind.aggregate(control, [Label(task.values[control.name])]) for task in tasks]
+    )
+
+
+def _n_words(texts: Iterable[str]) -> int:
+    return sum(len(word_offsets(text)[0]) for text in texts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.demo.sentences import load_sentences
 from ml_backend.demo.table import load_records
 from ml_backend.demo.texts import DemoTask, load_questions, load_questions_with_subclasses
 
@@ -15,16 +16,16 @@ from ml_backend.demo.texts import DemoTask, load_questions, load_questions_with_
 class DemoKind:
     """One kind of tasks.
 
-    title          of the project in Label Studio
-    config_file    with the labelling configuration
-    load           the tasks of the pool and the held-out tasks; it may store files in the given folder
-    prior_command  the command that shows what the learner starts from
+    title        of the project in Label Studio
+    config_file  with the labelling configuration
+    load         the tasks of the pool and the held-out tasks; it may store files in the given folder
+    commands     the commands of Apprentice that show such a project
     """
 
     title: str
     config_file: Path
     load: Callable[[Path], tuple[list[DemoTask], list[DemoTask]]]
-    prior_command: str = "cues"
+    commands: str = "versions, rollback and cues"
 
     def read_label_config(self) -> str:
         """Raises ApprenticeError if the file is not there."""
@@ -39,10 +40,16 @@ TABLE = "table"
 DEMO_KINDS = {
     "text": DemoKind("Apprentice demo: questions", Path("label_config.xml"), load_questions),
     TABLE: DemoKind(
-        "Apprentice demo: tumours", Path("label_config_table.xml"), lambda _folder: load_records(), "features"
+        "Apprentice demo: tumours",
+        Path("label_config_table.xml"),
+        lambda _folder: load_records(),
+        "versions, rollback and features",
     ),
     "controls": DemoKind(
         "Apprentice demo: two controls", Path("label_config_controls.xml"), load_questions_with_subclasses
+    ),
+    "spans": DemoKind(
+        "Apprentice demo: names", Path("label_config_spans.xml"), load_sentences, "versions, rollback and report"
     ),
 }
 

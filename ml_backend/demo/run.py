@@ -235,7 +235,7 @@ def _print_instructions(label_studio: LocalLabelStudio, project: int, environmen
         "it needs most. Ctrl-C stops everything.\n"
         "The Data Manager's tab “Apprentice queue” shows the next tasks. To see the state of the project, in another "
         f"terminal here:\n  set -a; . {environment}; .venv/bin/apprentice status\n"
-        f"and likewise doctor, and with --project {project} versions, rollback and {kind.prior_command}",
+        f"and likewise doctor, and with --project {project} {kind.commands}",
         highlight=False,
     )
 

@@ -45,7 +45,7 @@ def load_records() -> tuple[list[DemoTask], list[DemoTask]]:
     for row, target in zip(dataset.data.tolist(), dataset.target.tolist(), strict=True):
         record = dict(zip(fields, row, strict=True))
         label = str(dataset.target_names[target]).capitalize()
-        tasks.append(DemoTask(record_text(record), {CONTROL: label}, {"record": record}))
+        tasks.append(DemoTask(record_text(record), {CONTROL: (label,)}, {"record": record}))
     random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 

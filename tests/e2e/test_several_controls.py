@@ -59,7 +59,7 @@ class TwoControlProject(Project):
         """Submits the right labels of the named controls. Returns the id of the annotation."""
         labels = self.labels_of[served.text]
         by_name = {control.name: control for control in self.schema.controls}
-        return submit_labels(self.client, served.content, [(by_name[name], [labels[name]]) for name in controls])
+        return submit_labels(self.client, served.content, [(by_name[name], (labels[name],)) for name in controls])
 
     def label_next(self, n: int) -> list[int]:
         """Labels the next n served tasks with all controls. Returns the ids of the annotations."""

@@ -119,7 +119,7 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     label_studio: LocalLabelStudio, admin: LabelStudioClient, make_backend: Callable[..., Backend]
 ) -> None:
     backend, (pool, _) = make_backend(defaults=ProjectSettings(audit_share=0.0)), load_records()
-    truth = {record.text: record.labels[CONTROL] for record in pool[:200]}
+    truth = {record.text: record.values[CONTROL][0] for record in pool[:200]}
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)

@@ -76,8 +76,8 @@ def annotate(project: Project) -> None:
         content = content_of_task(task["id"], task, project.schema.input)
         topic = project.truth[content.text]
         controls = enumerate(project.schema.controls)
-        labels = [(control, labels_of_topic(control, place, topic)) for place, control in controls]
-        submit_labels(project.client, content, labels)
+        values = [(control, tuple(labels_of_topic(control, place, topic))) for place, control in controls]
+        submit_labels(project.client, content, values)
 
 
 def labels_of_topic(control: ControlSchema, place: int, topic: str) -> list[str]:

@@ -341,9 +341,11 @@ class KindContract:
         of_test = self.kind.simulation_metrics(control, predicted, targets)
         of_group = self.kind.simulation_metrics(control, predicted[:4], targets[:4], in_group=True)
         assert 0 <= of_test["accuracy"] <= 1 and 0 <= of_group["accuracy"] <= 1
-        numbers = [*of_test.values(), *of_group.values(), *self.kind.metrics(control, predicted, targets).values()]
+        metrics = self.kind.metrics(control, predicted, targets)
+        numbers = [*of_test.values(), *of_group.values(), *metrics.values()]
         assert all(np.isfinite(number) for number in numbers)
         assert self.kind.score_name(control)
+        assert self.kind.main_metric(control) in {self.kind.score_name(control), *metrics}
 
     def test_figures_by_label_are_about_the_labels_of_the_control(
         self, control: ControlSchema, targets: Rows, predicted: Rows
