@@ -17,7 +17,7 @@ from ml_backend.kinds.spans.text_forms import TextForm, exact, fold, folded, nor
 Way = Literal["occurrence", "before", "normalized", "case", "trimmed"]
 """How a span was found: literally, and it is the occurrence with the number of the reply, or the only one; literally,
 and it is the only occurrence after the words before it; after normalization; as the only text with the same letters in
-upper or lower case; or after the punctuation around it was removed."""
+upper or lower case, or the only one after the words before it; or after the punctuation around it was removed."""
 
 MAX_INEXACT_LENGTH = 300
 """Characters of a marked text. A longer text is only found literally."""
@@ -66,12 +66,12 @@ class SpanFinder:
         if len(marked) > MAX_INEXACT_LENGTH:
             return None
         before, plain = normalize_marked(before), normalize_marked(marked)
-        trimmed = plain.strip("".join(character for character in {*plain} if category(character)[0] in "PSZ"))
+        trimmed = plain.strip("".join(character for character in {*plain} - {*"@#"} if category(character)[0] in "PSZ"))
         return (
             self._located(self._normalized, plain, occurrence, before, "normalized")
-            or self._only(plain, "case")
+            or self._folded_span(plain, before, "case")
             or self._located(self._normalized, trimmed, occurrence, before, "trimmed")
-            or self._only(trimmed, "trimmed")
+            or self._folded_span(trimmed, before, "trimmed")
         )
 
     def occurrence_of(self, start: int, end: int) -> int:
@@ -95,6 +95,11 @@ class SpanFinder:
         self._undecided[marked] += not is_certain
         return FoundSpan(*form.span(start, marked), way or "occurrence", is_certain)
 
-    def _only(self, marked: str, way: Way) -> FoundSpan | None:
-        start = self._folded.only(fold(marked)) if fold(marked) else None
-        return None if start is None else FoundSpan(*self._folded.span(start, fold(marked)), way)
+    def _folded_span(self, marked: str, before: str, way: Way) -> FoundSpan | None:
+        """The only occurrence in the folded form, or the only one after the words before it."""
+        marked = fold(marked)
+        if not marked:
+            return None
+        start = self._folded.only(marked)
+        start = self._folded.after(fold(before), marked) if start is None else start
+        return None if start is None else FoundSpan(*self._folded.span(start, marked), way)

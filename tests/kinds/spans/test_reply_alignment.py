@@ -86,6 +86,7 @@ def test_another_case_is_found_if_it_is_unique(words: list[str], data: st.DataOb
     other = word.swapcase()
     assert found(" ".join(words), other) == (word, "case")
     assert found(f"{' '.join(words)} {word}", other) is None
+    assert found(f"{' '.join(words)} then {word}", other, before="THEN") == (word, "case")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,7 @@ def test_another_case_is_found_if_it_is_unique(words: list[str], data: st.DataOb
         ("in N . Y . now", "N. Y.", ("N . Y .", "case")),
         ("by George Parks today", '"George Parks".', ("George Parks", "trimmed")),
         ("by George Parks today", "(george parks)", ("George Parks", "trimmed")),
+        ("by #Parks today", "(#parks)", ("#Parks", "trimmed")),
         ("AT&amp;T pays", "AT&T", ("AT&amp;T", "normalized")),
         ("AT&T pays", "AT&amp;T", ("AT&T", "normalized")),
         ("a cafe\u0301 here", "café", ("cafe\u0301", "normalized")),
