@@ -13,6 +13,9 @@ Purpose = Literal["label", "describe", "diagnose", "write"]
 the learner's errors; or to write texts of tasks."""
 
 
+MAX_TEXT_LENGTH = 8000
+"""Characters of a task that a teacher reads, from the beginning."""
+
 LABEL = "label"
 """The property of a reply with the labels of a single control, if the question does not name the control."""
 

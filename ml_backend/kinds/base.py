@@ -363,14 +363,14 @@ class Kind(ABC, Generic[Schema]):
         """
         return None
 
-    def reply_of(self, control: Schema, value: LabelValue) -> Any:
-        """The reply, as JSON, that says a value."""
+    def reply_of(self, control: Schema, value: LabelValue, text: str) -> Any:
+        """The reply, as JSON, that says a value. `text`: the beginning of the task's text that the teacher reads"""
         return list(value)
 
     def read_replies(self, control: Schema, replies: Rows, texts: Texts) -> Rows:
         """(m, ...) the predictions of a teacher, from m replies: the probabilities of the labels, (m, c) float32, if
         `replies_with_labels`, else (m,) objects of JSON, which may be of any form. `texts`: of the m tasks, of which
-        the teacher has read the beginning (`teacher.prompt_parts.MAX_TEXT_LENGTH`)"""
+        the teacher has read the beginning (`core.teacher_types.MAX_TEXT_LENGTH`)"""
         return self.as_targets(control, [])
 
     def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:

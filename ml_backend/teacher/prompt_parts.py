@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.core.teacher_types import Purpose
+from ml_backend.core.teacher_types import MAX_TEXT_LENGTH, Purpose
 
 PROMPT_VERSION = "1"
 """The version of all prompts: after a change of it, every question is asked anew."""
-MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
 
 
 def question_id(teacher: str, purpose: Purpose, *parts: object) -> str:

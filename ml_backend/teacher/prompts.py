@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ml_backend.core.schema import ControlSchema, compares_pair
-from ml_backend.core.teacher_types import LABEL, LabelField, Question, ReplyFields, ValueField
+from ml_backend.core.teacher_types import LABEL, MAX_TEXT_LENGTH, LabelField, Question, ReplyFields, ValueField
 from ml_backend.core.types import LabelValue, read_record, record_text
 from ml_backend.kinds.base import ReplyFormat, kind_of
-from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH, object_schema, question_id, shortened
+from ml_backend.teacher.prompt_parts import object_schema, question_id, shortened
 
 
 @dataclass(frozen=True)  # without slots, for the cached properties: one prompt serves many texts
@@ -133,7 +133,7 @@ def as_examples(
             _shown_text(text, prompt.controls),
             json.dumps(
                 {
-                    name: kind_of(control).reply_of(control, values[control.name])
+                    name: kind_of(control).reply_of(control, values[control.name], text[:MAX_TEXT_LENGTH])
                     for name, control in by_property.items()
                     if control.name in values
                 },

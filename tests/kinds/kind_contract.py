@@ -117,6 +117,11 @@ class KindContract:
         text = f"topic{row % len(self.values)} text {row}"
         return TaskContent(row, text, content_key(text))
 
+    def _replies(self, control: ControlSchema) -> list[Any]:
+        """The reply of a teacher for each of the values."""
+        pairs = zip(self.values, self._contents, strict=True)
+        return [self.kind.reply_of(control, value, content.text) for value, content in pairs]
+
     def _target(self, control: ControlSchema, value: LabelValue) -> Any:
         target = self.kind.aggregate(control, [Label(value)])
         assert target is not None, "a value of a single annotator is a target"
@@ -386,7 +391,7 @@ class KindContract:
         assert reply_format.decision and reply_format.max_tokens > 0
         assert self.kind.replies_with_labels == bool(reply_format.labels)
         json.dumps(reply_format.identity)
-        replies = [self.kind.reply_of(control, value) for value in self.values]
+        replies = self._replies(control)
         for reply in replies:
             jsonschema.validate(reply, reply_format.schema)
         predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels), self._texts)
@@ -397,7 +402,7 @@ class KindContract:
         reply_format = self.kind.reply_format(control)
         if reply_format is None:
             pytest.skip("a teacher is not asked about this kind")
-        replies = [self.kind.reply_of(control, value) for value in self.values]
+        replies = self._replies(control)
         predicted = self.kind.read_replies(control, _as_replies(replies, reply_format.labels), self._texts)
         none = self.kind.as_targets(control, [])
         trusted = self.kind.reliability(control, predicted[:0], none, is_trusted=True)

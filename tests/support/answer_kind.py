@@ -147,7 +147,7 @@ class AnswerKind(Kind[ControlSchema]):
     ) -> ReplyFormat:
         return ReplyFormat("the answer, as a text", "", {"type": "string"}, max_tokens=100, identity=["text"])
 
-    def reply_of(self, control: ControlSchema, value: LabelValue) -> Any:
+    def reply_of(self, control: ControlSchema, value: LabelValue, text: str) -> Any:
         return value[0]
 
     def read_replies(self, control: ControlSchema, replies: Rows, texts: Texts) -> Rows:

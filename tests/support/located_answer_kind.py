@@ -26,6 +26,10 @@ class LocatedAnswerKind(AnswerKind):
         assert_is_displayed(content, control)
         return super().write_regions(value, control, content)
 
+    def reply_of(self, control: ControlSchema, value: LabelValue, text: str) -> Any:
+        assert text
+        return super().reply_of(control, value, text)
+
     def read_replies(self, control: ControlSchema, replies: Rows, texts: Texts) -> Rows:
         read = texts(np.arange(len(replies)))
         assert len(read) == len(replies) and all(read)

@@ -12,13 +12,12 @@ from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import LabelField
+from ml_backend.core.teacher_types import MAX_TEXT_LENGTH, LabelField
 from ml_backend.core.types import LabelValue, read_record, record_text
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
-from ml_backend.teacher.prompt_parts import MAX_TEXT_LENGTH
 from ml_backend.teacher.prompts import LabelPrompt
 from plugins.teachers import chat_messages, stated_confidence
 from plugins.teachers.chat_completions import expected_tokens

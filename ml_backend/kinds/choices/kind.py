@@ -297,7 +297,7 @@ class ChoicesKind(Kind[ChoicesSchema]):
     ) -> ReplyFormat:
         return teacher_replies.reply_format(control, descriptions, refusal)
 
-    def reply_of(self, control: ChoicesSchema, value: LabelValue) -> Any:
+    def reply_of(self, control: ChoicesSchema, value: LabelValue, text: str) -> Any:
         return list(value) if control.multiple else value[0]
 
     def read_replies(self, control: ChoicesSchema, replies: Floats, texts: Texts) -> Floats:
