@@ -8,7 +8,8 @@ from statistics import mean
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Rows, Tensors, TrainingSet, are_equal, texts_at
+from ml_backend.core.arrays import Floats, Rows, Tensors, TrainingSet, are_equal
+from ml_backend.core.texts import texts_at
 from ml_backend.core.ports import RecordEncoder, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings

@@ -20,7 +20,7 @@ from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.project_model import ProjectModel, models_of
-from ml_backend.model.training_sample import random_rows
+from ml_backend.model.training_sample import random_rows, unlabelled_texts
 from ml_backend.pool import feature_space
 from ml_backend.teacher import distillation
 
@@ -97,6 +97,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
     texts = pool.texts(snapshot.tasks)
     train = snapshot.training_set(pool.vectors_at(rows), texts, priors.tensors, selects_prior)
+    train = replace(train, unlabelled=unlabelled_texts(pool, labels.tasks))
     model, fit = fitted_model.fit_model(snapshot, train, serving, number)
     return None if model is None or fit is None else (model, fit)
 

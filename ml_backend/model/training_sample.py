@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.texts import Texts
+from ml_backend.pool.pool_snapshot import PoolContents
 
 MAX_FITTED_TASKS = 10_000
 """Maximum number of labelled tasks that a learner is fitted on."""
+MAX_UNLABELLED_TEXTS = 500
+"""Maximum number of tasks without a label whose texts a learner gets beside the labelled tasks."""
 NEW_SHARE, LABELS_SHARE = 0.25, 0.5
 """Shares of the sample that are reserved for new targets, and for the labels in equal parts."""
 SPLITMIX_INCREMENT = np.uint64(0x9E3779B97F4A7C15)
@@ -48,6 +52,13 @@ def training_sample(tasks: Ints, has_label: Mask, new: Mask) -> TrainingSample |
     sampled[others[: MAX_FITTED_TASKS - int(sampled.sum())]] = True
     rows = np.flatnonzero(sampled)
     return TrainingSample(rows, _sample_weights(has_label, new, sampled)[rows])
+
+
+def unlabelled_texts(pool: PoolContents, labelled: Ints) -> Texts:
+    """The texts of random tasks of the pool, at most `MAX_UNLABELLED_TEXTS`, that are encoded and not among `labelled`
+    (n,). They hardly change from round to round."""
+    tasks = pool.tasks[pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, labelled)]
+    return pool.texts(tasks[random_rows(tasks, MAX_UNLABELLED_TEXTS)])
 
 
 def random_rows(tasks: Ints, max_rows: int) -> Ints:

@@ -29,7 +29,7 @@ from ml_backend.kinds.base import Doubles, kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
-from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
+from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows, unlabelled_texts
 from ml_backend.pool.pool_snapshot import PoolContents, PoolSnapshot
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
 from ml_backend.storage import ProjectRow, Store
@@ -109,7 +109,7 @@ def read_monitor_input(
     learner = models_of(model).get(control.name)
     if learner is None or not learner.snapshot.is_for(control):
         return None
-    snapshot, texts_of = learner.snapshot, PoolSnapshot(pool).texts  # another thread reads the texts
+    snapshot, pool_snapshot = learner.snapshot, PoolSnapshot(pool)  # another thread reads the texts
     rows = pool.rows_of(snapshot.tasks)
     if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
@@ -122,9 +122,10 @@ def read_monitor_input(
     order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
     train = snapshot.training_set(
         pool.vectors_at(rows),
-        texts_of(snapshot.tasks),
+        pool_snapshot.texts(snapshot.tasks),
         distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
     )
+    train = replace(train, unlabelled=unlabelled_texts(pool_snapshot, snapshot.tasks))
     tasks, rows = snapshot.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:MAX_STOP_SET_TASKS])
@@ -143,7 +144,7 @@ def read_monitor_input(
         group_by=options.group_by or "cluster",
         left_out=pool.left_out.get(options.group_by, ""),
         stop_set=np.asarray(pool.vectors_at(stop_set)),
-        stop_texts=texts_of(pool.tasks[stop_set]),
+        stop_texts=pool_snapshot.texts(pool.tasks[stop_set]),
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=project_row.monitor_results.get(control.name, {}),

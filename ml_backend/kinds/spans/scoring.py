@@ -1,65 +1,123 @@
-"""Compares spans of a text: (start, end, label), with `end` exclusive. A span is right if another has the same three."""
+"""Compares drafted spans with those of the annotators. A span is right if its characters and its label are.
+
+Spans that half of the annotators have marked are neither right nor wrong. Of a text of which further spans are unknown,
+only the drafts that overlap a known span count.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.arrays import Rows
+from ml_backend.core.arrays import Floats, Rows
 from ml_backend.kinds.base import Doubles
+from ml_backend.kinds.spans.values import Predicted, Span, Target, spans_of
 
-Span = tuple[int, int, str]
-
-
-def f1(right: int, drafted: int, annotated: int) -> float:
-    """The F1 score from the numbers of spans; 1 if there are none at all."""
-    return 2 * right / (drafted + annotated) if drafted + annotated else 1.0
-
-
-def row_scores(drafted: Sequence[Sequence[Span]], annotated: Sequence[Sequence[Span]]) -> Doubles:
-    """(n,) the F1 score of each text."""
-    pairs = zip(drafted, annotated, strict=True)
-    return np.array([f1(len({*first} & {*second}), len(first), len(second)) for first, second in pairs], np.float64)
+STRICT_F1, PRECISION, RECALL = "strict F1", "precision", "recall"
+"""Names of the metrics over all texts (Tjong Kim Sang and De Meulder, "Introduction to the CoNLL-2003 Shared Task")."""
+WRONG_LABEL, WRONG_BOUNDARY, SPURIOUS, MISSED = "wrong label", "wrong boundary", "spurious", "missed"
+"""Kinds of errors: a draft with the characters of an annotated span; one with its label and other characters; one that
+is neither; and an annotated span that no such draft overlaps."""
 
 
-def micro_scores(drafted: Sequence[Sequence[Span]], annotated: Sequence[Sequence[Span]]) -> dict[str, float]:
-    """Strict precision, recall and F1 over all texts, as the shared tasks of CoNLL (Tjong Kim Sang and De Meulder, 2003)
-    define them; without those that are not defined."""
-    counts = label_counts(drafted, annotated)
-    right, n_drafted, n_annotated = (sum(count[i] for count in counts.values()) for i in range(3))
-    scores = {"strict F1": f1(right, n_drafted, n_annotated)} if n_drafted + n_annotated else {}
-    if n_drafted:
-        scores["precision"] = right / n_drafted
-    if n_annotated:
-        scores["recall"] = right / n_annotated
-    return scores
+@dataclass(frozen=True, slots=True)
+class ComparedSpans:
+    """The spans of one text that count: those of the draft and those of the annotators."""
+
+    drafted: frozenset[Span]
+    annotated: frozenset[Span]
+
+    @property
+    def f1(self) -> float:
+        """The F1 score of the text; 1 if there are no spans at all."""
+        total = len(self.drafted) + len(self.annotated)
+        return 2 * len(self.drafted & self.annotated) / total if total else 1.0
+
+    def errors(self) -> Iterator[tuple[str, Span | None, Span | None]]:
+        """Yields each error: its kind, the drafted and the annotated span."""
+        missed = self.annotated - self.drafted
+        explained: set[Span] = set()
+        for draft in sorted(self.drafted - self.annotated):
+            same_characters = next((span for span in sorted(missed) if span[:2] == draft[:2]), None)
+            overlapping = next((s for s in sorted(missed) if s[2] == draft[2] and overlap(s, draft)), None)
+            match = same_characters or overlapping
+            if match:
+                explained.add(match)
+            yield (WRONG_LABEL if same_characters else WRONG_BOUNDARY if overlapping else SPURIOUS), draft, match
+        for span in sorted(missed - explained):
+            yield MISSED, None, span
 
 
-def label_counts(
-    drafted: Sequence[Sequence[Span]], annotated: Sequence[Sequence[Span]]
-) -> dict[str, tuple[int, int, int]]:
+def overlap(first: Span, second: Span) -> bool:
+    """Whether two spans have a character in common."""
+    return first[0] < second[1] and second[0] < first[1]
+
+
+def compare(predicted: Predicted | None, target: Target) -> ComparedSpans:
+    """The spans of a prediction and of a target that count."""
+    spans, is_partial = target
+    annotated = frozenset(spans_of(span for span in spans if span[3] > 0.5))
+    tied = frozenset(spans_of(span for span in spans if span[3] <= 0.5))
+    drafted = frozenset(spans_of(predicted[0])) - tied if predicted else frozenset()
+    if is_partial:
+        drafted = frozenset(draft for draft in drafted if any(overlap(draft, span) for span in annotated))
+    return ComparedSpans(drafted, annotated)
+
+
+def compare_rows(predicted: Rows, targets: Rows) -> list[ComparedSpans]:
+    """The spans of n predictions and targets that count."""
+    return [compare(row, target) for row, target in zip(predicted, targets, strict=True)]
+
+
+def span_metrics(compared: Sequence[ComparedSpans]) -> dict[str, float]:
+    """Strict precision, recall and F1 over all texts, and the number of errors of each kind for each annotated span;
+    without those that are not defined."""
+    drafted, annotated = (sum(len(getattr(text, name)) for text in compared) for name in ("drafted", "annotated"))
+    right = sum(len(text.drafted & text.annotated) for text in compared)
+    metrics = {STRICT_F1: 2 * right / (drafted + annotated) if drafted + annotated else 1.0}
+    if drafted:
+        metrics[PRECISION] = right / drafted
+    if annotated:
+        metrics[RECALL] = right / annotated
+        errors = Counter(kind for text in compared for kind, _, _ in text.errors())
+        metrics |= {kind: errors[kind] / annotated for kind in (WRONG_LABEL, WRONG_BOUNDARY, SPURIOUS, MISSED)}
+    return metrics
+
+
+def label_counts(compared: Iterable[ComparedSpans]) -> dict[str, tuple[int, int, int]]:
     """For each label that occurs: how many spans are right, how many are drafted and how many are annotated."""
-    right, n_drafted, n_annotated = Counter[str](), Counter[str](), Counter[str]()
-    for first, second in zip(drafted, annotated, strict=True):
-        right.update(_labels({*first} & {*second}))
-        n_drafted.update(_labels(first))
-        n_annotated.update(_labels(second))
-    labels = sorted(n_drafted | n_annotated)
-    return {label: (right[label], n_drafted[label], n_annotated[label]) for label in labels}
+    right, drafted, annotated = Counter[str](), Counter[str](), Counter[str]()
+    for text in compared:
+        right.update(label for *_, label in text.drafted & text.annotated)
+        drafted.update(label for *_, label in text.drafted)
+        annotated.update(label for *_, label in text.annotated)
+    return {label: (right[label], drafted[label], annotated[label]) for label in sorted(drafted | annotated)}
 
 
-def _labels(spans: Iterable[Span]) -> list[str]:
-    return [label for _, _, label in spans]
+def row_scores(predicted: Rows, targets: Rows) -> Doubles:
+    """(n,) the F1 score of each text."""
+    return np.array([text.f1 for text in compare_rows(predicted, targets)], np.float64)
 
 
-def expected_row_errors(candidates: Rows, annotated: Sequence[Sequence[Span]]) -> Doubles:
-    """(n,) 1 minus the F1 score of which each candidate is a part as probable as it is."""
+def expected_errors(predicted: Rows, targets: Rows) -> Floats:
+    """(n,) 1 minus the expected F1 score of each text, if each span of the prediction is drafted with its probability:
+    1 - 2 S / (P + A), with the probabilities S of the annotated spans, the sum P of all probabilities, and the number A
+    of annotated spans."""
     errors = []
-    for of_text, spans in zip(candidates, annotated, strict=True):
-        probability = {(start, end, label): p for start, end, label, p in of_text}
-        total, wanted = sum(probability.values()), {*spans}
-        hits = sum(probability.get(span, 0.0) for span in wanted)
-        errors.append(1 - 2 * hits / (total + len(wanted)) if total + len(wanted) else 0.0)
-    return np.array(errors, np.float64)
+    for row, target in zip(predicted, targets, strict=True):
+        probabilities = {tuple(span[:3]): span[3] for spans in (row[:2] if row else ()) for span in spans}
+        annotated = compare(None, target).annotated
+        total = sum(probabilities.values()) + len(annotated)
+        hits = sum(probabilities.get(span, 0.0) for span in annotated)
+        errors.append(1 - 2 * hits / total if total else 0.0)
+    return np.array(errors, np.float32).clip(0, 1)
+
+
+def agreement(earlier: Rows, later: Rows) -> float:
+    """The F1 score of the drafted spans of one learner against those of another one; 1 if neither drafts any."""
+    pairs = [({*spans_of(first[0])}, {*spans_of(second[0])}) for first, second in zip(earlier, later, strict=True)]
+    total = sum(len(first) + len(second) for first, second in pairs)
+    return 2 * sum(len(first & second) for first, second in pairs) / total if total else 1.0

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.arrays import Rows, Texts, object_rows
+from ml_backend.core.arrays import Rows, object_rows
 from ml_backend.core.teacher_types import MAX_TEXT_LENGTH
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import LabelValue
 from ml_backend.kinds.base import ReplyFormat
 from ml_backend.kinds.label_list import listed_labels

@@ -95,7 +95,7 @@ class Sums:
         return self.forward * self.backward
 
 
-def sum_over_paths(scores: Floats, places: Places, chain: Chain, allowed: Mask | None = None) -> Sums:
+def sum_over_paths(scores: Floats | Doubles, places: Places, chain: Chain, allowed: Mask | None = None) -> Sums:
     """The sums over all sequences of tags.
 
     scores   (w, k) of the tags of each word, in the order of `places`
@@ -129,7 +129,7 @@ def sum_over_paths(scores: Floats, places: Places, chain: Chain, allowed: Mask |
     return Sums(places, emissions, forward, backward, scale, log_partition)
 
 
-def step_expectations(sums: Sums, chain: Chain, weights: Floats) -> Doubles:
+def step_expectations(sums: Sums, chain: Chain, weights: Floats | Doubles) -> Doubles:
     """(k, k) how often each step from a tag to the next is expected. weights: (w,) of the text of each word"""
     rows = np.flatnonzero(sums.places.previous >= 0)
     into = sums.backward[rows] * sums.emissions[rows] * (weights[rows] / sums.scale[rows])[:, None]
@@ -176,7 +176,7 @@ def span_marginals(sums: Sums, chain: Chain, first: Ints, inside: Ints, floor: f
     return SpanMarginals(columns[0], columns[1], columns[2], np.clip(columns[3], 0.0, 1.0).astype(np.float32))
 
 
-def best_log_probabilities(scores: Floats, sums: Sums, chain: Chain) -> Doubles:
+def best_log_probabilities(scores: Floats | Doubles, sums: Sums, chain: Chain) -> Doubles:
     """(n,) the logarithm of the probability of the most probable tags (Viterbi), in the order of `log_partition`."""
     places, bounds = sums.places, sums.places.bounds
     scores = scores + np.where((places.following < 0)[:, None], chain.end, 0.0)

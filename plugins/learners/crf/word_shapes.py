@@ -69,8 +69,8 @@ def _shape(word: str) -> tuple[bool, ...]:
 def _chunk_shape(chunk: str) -> tuple[bool, ...]:
     """The shape of what stands between two blanks: a word, or several with punctuation."""
     return (
-        chunk[:1] == "@", chunk[:1] == "#", "://" in chunk or chunk[:4] == "www.", "-" in chunk, "'" in chunk or "’" in chunk,
-        "." in chunk[:-1],
+        chunk[:1] == "@", chunk[:1] == "#", "://" in chunk or chunk[:4] == "www.", "-" in chunk,
+        not {"'", "\N{RIGHT SINGLE QUOTATION MARK}"}.isdisjoint(chunk), "." in chunk[:-1],
     )  # fmt: skip
 
 

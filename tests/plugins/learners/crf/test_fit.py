@@ -26,7 +26,8 @@ def blank() -> Field:
 def make_words(n: int = 40, seed: int = 0) -> tuple[TaggedWords, Ints]:
     """Words whose features tell their tags, and the tags, in the order of places."""
     random = np.random.default_rng(seed)
-    lengths, tags = random.integers(1, 7, n), []
+    lengths = random.integers(1, 7, n)
+    tags: list[int] = []
     for length in lengths:
         for place in range(length):
             options = [0, 1] if place == 0 or tags[-1] == 0 else [0, 1, 2]

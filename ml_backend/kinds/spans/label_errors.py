@@ -1,0 +1,29 @@
+"""Finds annotations that have probably missed a span."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_backend.core.arrays import Mask, Rows
+from ml_backend.kinds.base import SuspectedError
+from ml_backend.kinds.spans.scoring import compare, overlap
+
+MIN_PROBABILITY = 0.8
+"""Held-out probability from which a span that no annotator has marked is probably missing."""
+
+
+def find_missed_spans(predicted: Rows, targets: Rows, protected: Mask, budget: int) -> list[SuspectedError]:
+    """At most `budget` rows in which a held-out prediction is sure of a span that is not annotated, the surest first.
+    The proposal has these spans in place of annotated ones that they overlap."""
+    suspects = []
+    for row in np.flatnonzero(~protected).tolist():
+        if predicted[row] is None:
+            continue
+        compared = compare(predicted[row], targets[row])
+        sure = [span for span in predicted[row][0] if span[3] >= MIN_PROBABILITY]
+        missed = [span for span in sure if span[:3] in compared.drafted - compared.annotated]
+        if missed:
+            kept = [span for span in compared.annotated if not any(overlap(span, other[:3]) for other in missed)]
+            instead = tuple(sorted([*kept, *(span[:3] for span in missed)]))
+            suspects.append(SuspectedError(row, instead, round(max(span[3] for span in missed), 4)))
+    return sorted(suspects, key=lambda suspect: -suspect.confidence)[:budget]
