@@ -44,6 +44,10 @@ class LocatedText:
     ends: Ints
     blocks: Sequence[Block]
 
+    def first(self, n: int) -> LocatedText:
+        """The first n characters."""
+        return LocatedText(self.text[:n], self.begins[:n], self.ends[:n], self.blocks)
+
     def positions(self, start: int, end: int) -> tuple[int, int] | None:
         """The positions at which a span of the text begins and ends, None if Label Studio cannot mark exactly this
         span: its first or its last character is not displayed."""

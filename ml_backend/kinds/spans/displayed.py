@@ -39,12 +39,13 @@ def places(content: TaskContent, control: ControlSchema) -> Places:
     attributes = dict(control.object_tag.attributes) if control.object_tag else {}
     if tag == "Paragraphs":
         dialogue = DialogueField("", attributes.get("namekey") or "author", attributes.get("textkey") or "text")
-        return ParagraphRegions(locate_dialogue(value, dialogue))
-    if tag == "HyperText" and isinstance(value, str):
-        located = locate_html(value, inline=attributes.get("inline") == "true")
-        return HypertextRegions(located)
-    is_text = isinstance(value, str | int | float)
-    return TextRegions(str(value)[:MAX_CHARACTERS] if is_text else "")
+        return ParagraphRegions(locate_dialogue(value, dialogue, is_sorted=attributes.get("contextscroll") == "true"))
+    text = str(value) if isinstance(value, str | int | float) else ""
+    if tag == "HyperText":
+        located = locate_html(text, inline=attributes.get("inline") == "true")
+        return HypertextRegions(located.first(MAX_CHARACTERS))
+    text = text[:MAX_CHARACTERS]
+    return TextRegions(text if text.strip() else "")
 
 
 def control_text(content: TaskContent, control: ControlSchema) -> str:

@@ -23,13 +23,12 @@ class HypertextRegions:
 
     def find(self, place: Mapping[str, Any], marked: str) -> tuple[int, int] | None:
         """The span at a place, None if there is none. `marked`: the text that is marked there, "" if it is unknown"""
-        near = None
-        for begin, end in self._positions(place):
-            span = self._located.span(begin, end)
-            if span and self._marked_text.has(*span, marked):
-                return span
-            near = near or (span[0] if span else begin)
-        return None if near is None else self._marked_text.nearest(marked, near)
+        positions = [*self._positions(place)]
+        spans = [span for begin, end in positions if (span := self._located.span(begin, end))]
+        if chosen := self._marked_text.choose(spans, marked):
+            return chosen
+        near = [start for start, _ in spans or positions]
+        return self._marked_text.nearest(marked, near[0]) if near else None
 
     def place(self, start: int, end: int) -> dict[str, Any] | None:
         """The place of a span of the text, None if it is not known. Without known paths, the paths lead nowhere."""

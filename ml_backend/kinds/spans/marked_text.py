@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,11 @@ class MarkedText:
         if not 0 <= start < end <= len(self.text):
             return False
         return not marked or without_blanks(self.text[start:end]) == without_blanks(marked)
+
+    def choose(self, spans: Iterable[tuple[int, int]], marked: str) -> tuple[int, int] | None:
+        """The first of the spans that has the marked text, if possible with the same blanks; None if none has it."""
+        fitting = [span for span in spans if self.has(*span, marked)]
+        return next((span for span in fitting if self.text[slice(*span)] == marked), next(iter(fitting), None))
 
     def nearest(self, marked: str, start: int) -> tuple[int, int] | None:
         """The occurrence of a marked text that begins nearest to `start`, None if there is none. Any blanks may be

@@ -25,13 +25,13 @@ class ParagraphRegions:
 
     def find(self, place: Mapping[str, Any], marked: str) -> tuple[int, int] | None:
         """The span at a place, None if there is none. `marked`: the text that is marked there, "" if it is unknown"""
-        near = None
+        near = []
         for begin, end in self._positions(place):
-            span = self._located.span(begin, end)
-            if span and self._is_marked(begin, end, marked):
-                return span
-            near = near or (span[0] if span else None)
-        return None if near is None else self._marked_text.nearest(marked, near)
+            if span := self._located.span(begin, end):
+                if self._is_marked(begin, end, marked):
+                    return span
+                near.append(span[0])
+        return self._marked_text.nearest(marked, near[0]) if near else None
 
     def place(self, start: int, end: int) -> dict[str, Any] | None:
         """The place of a span of the text, None if it begins or ends in the name of an author."""

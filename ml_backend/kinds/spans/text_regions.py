@@ -28,12 +28,12 @@ class TextRegions:
         offsets = whole_numbers(place.get("start"), place.get("end"))
         if offsets is None:
             return None
-        for first, second in (offsets, [from_utf16(self.text, offset) for offset in offsets]):
-            if first is not None and second is not None:
-                start, end = sorted((first, second))
-                if self._marked_text.has(start, end, marked):
-                    return start, end
-        return self._marked_text.nearest(marked, min(offsets))
+        start, end = sorted(offsets)
+        spans = [(start, end)]
+        first, last = from_utf16(self.text, start), from_utf16(self.text, end)
+        if first is not None and last is not None:
+            spans.append((first, last))
+        return self._marked_text.choose(spans, marked) or self._marked_text.nearest(marked, start)
 
     def place(self, start: int, end: int) -> dict[str, Any]:
         """The place of a span of the text."""
