@@ -9,10 +9,10 @@ from statistics import mean
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Rows, Tensors, TrainingSet, are_equal
-from ml_backend.core.texts import texts_at
 from ml_backend.core.ports import RecordEncoder, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
+from ml_backend.core.texts import texts_at
 from ml_backend.core.types import Label, LabelValue
 from ml_backend.core.words import word_offsets
 from ml_backend.demo.texts import DemoTask

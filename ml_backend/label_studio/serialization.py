@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ml_backend.core.displayed_text.html_text import visible_text
+from ml_backend.core.displayed_text.object_lists import dialogue_text, list_text
 from ml_backend.core.schema import ControlSchema, InputSpec, ObjectTag, ProjectSchema
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
@@ -28,9 +30,7 @@ from ml_backend.core.types import (
     unknown_content,
 )
 from ml_backend.kinds.base import kind_of
-from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.input_tags import WHOLE_FIELD
-from ml_backend.label_studio.object_lists import dialogue_text, list_text
 from ml_backend.label_studio.pair_records import pair_record
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many

@@ -16,10 +16,10 @@ from round_fixtures import MakeRound, active
 from simulations import SimulationFolder
 
 from ml_backend.core import registry
+from ml_backend.core.displayed_text.html_text import visible_text
 from ml_backend.core.schema import ControlSchema, ObjectTag
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Prediction, TaskContent
-from ml_backend.label_studio.html_text import visible_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.serialization import MAX_DISPLAYED_CHARACTERS, read_task_content, writable_predictions

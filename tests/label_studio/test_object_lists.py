@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from malformed_requests import any_json
 
+from ml_backend.core.displayed_text.object_lists import MAX_LIST_CHARACTERS
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.schema import DialogueField
 from ml_backend.core.types import read_record
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.object_lists import MAX_LIST_CHARACTERS
 from ml_backend.label_studio.serialization import read_text
 
 CHOICES = '<Choices name="c" toName="d"><Choice value="x"/><Choice value="y"/></Choices>'

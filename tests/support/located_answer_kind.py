@@ -9,10 +9,10 @@ import numpy as np
 from answer_kind import ANSWER_PLUGINS, AnswerKind
 
 from ml_backend.core.arrays import Rows
+from ml_backend.core.displayed_text.html_text import visible_text
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent, read_record
-from ml_backend.label_studio.html_text import visible_text
 
 
 class LocatedAnswerKind(AnswerKind):

@@ -1,60 +1,87 @@
-"""Reads and writes the regions of `Labels` over a `Text`."""
+"""Reads and writes the regions of `Labels`, `HyperTextLabels` and `ParagraphLabels`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ml_backend.core.types import PARTLY_READABLE, Label, LabelValue, TaskContent
-from ml_backend.kinds.spans.offsets import find_span
+from ml_backend.kinds.spans.displayed import Places, places
 from ml_backend.kinds.spans.schema import SpansSchema
+from ml_backend.kinds.spans.values import Span
 
-MAX_SPANS = 2000
-"""Spans of one annotation that are read."""
+MAX_REGIONS = 2000
+"""Regions of one annotation that are read."""
+UNREAD_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "no text": "the task has no text, or one that is too long",
+        "offsets": "the marked characters are not in the text of the task",
+        "no label": "the marked characters have no label",
+    }
+)
 
 
 def read_label(regions: Sequence[Mapping[str, Any]], control: SpansSchema, content: TaskContent) -> Label:
-    """The spans in the regions of one annotation. Without regions, no span is marked, which says something unless the
-    control may have been hidden."""
-    text = content.displayed(control.source)
-    if not isinstance(text, str):
+    """The spans in the regions of one annotation. Without regions no span is marked, which says something unless the
+    control may have been hidden. Regions of other types are ignored unless there are no others. If none of the labels
+    exists, the value has the spans with these labels."""
+    own = [region for region in regions if region.get("type") == control.tag.lower()]
+    if regions and not own:
+        return Label((), "shape")
+    displayed = places(content, control)
+    if not displayed.text:
         return Label((), "no text")
-    if not regions:
-        return Label((), "empty" if control.shown_if else "")
-    spans: set[tuple[int, int, str]] = set()
-    unread = ""
-    for region in regions[:MAX_SPANS]:
-        value = region.get("value")
-        labels = value.get("labels") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or not isinstance(labels, list):
-            unread = unread or "shape"
-            continue
-        span = find_span(text, value.get("start"), value.get("end"), value.get("text"))
-        names = [_name(label, control) for label in labels]
-        if span is None:
-            unread = "offsets"
-        elif not any(names):
-            unread = unread or "label"
-        spans.update((*span, name) for name in names if span and name)
-    if not spans and unread:
-        return Label((), unread)
-    return Label(tuple(sorted(spans)), PARTLY_READABLE if unread else "")
+    if not own:
+        return Label((), "empty" if control.shown_if or control.conditional else "")
+    read = [_read_region(region, control, displayed) for region in own[:MAX_REGIONS]]
+    spans = {span for region_spans, _ in read for span in region_spans}
+    problems = [problem for _, problem in read if problem]
+    known = {span for span in spans if span[2] in control.labels}
+    if known or not (spans or problems):
+        is_partly_read = problems or known != spans or len(own) > MAX_REGIONS
+        return Label(tuple(sorted(known)), PARTLY_READABLE if is_partly_read else "")
+    return Label(tuple(sorted(spans)), "label" if spans else problems[0])
 
 
-def _name(stored: Any, control: SpansSchema) -> str:
-    """The label that Label Studio stores as `stored`, "" if there is none."""
-    if stored in control.stored:
-        return control.labels[control.stored.index(stored)]
-    return stored if stored in control.labels else ""
+def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: Places) -> tuple[list[Span], str]:
+    """The spans of a region, one for each of its labels; or none, and why they cannot be read."""
+    value = region.get("value")
+    labels = value.get(control.tag.lower()) if isinstance(value, dict) else ""
+    if labels is None or labels == []:
+        return [], "no label"
+    if not isinstance(value, dict) or not isinstance(labels, list):
+        return [], "shape"
+    marked = value.get("text")
+    span = displayed.find(value, marked if isinstance(marked, str) and marked.strip() else "")
+    if span is None:
+        return [], "offsets"
+    names = dict(zip(control.stored_labels, control.labels, strict=True))
+    return [(*span, names.get(str(label), str(label))) for label in labels], ""
 
 
 def write_regions(value: LabelValue, control: SpansSchema, content: TaskContent) -> list[dict[str, Any]]:
-    """A region for each span; [] if a span is not in the text."""
-    text = content.displayed(control.source)
-    if not isinstance(text, str) or any(end > len(text) for _, end, _ in value):
-        return []
-    stored = dict(zip(control.labels, control.stored or control.labels, strict=True))
-    return [
-        {"type": "labels", "value": {"start": start, "end": end, "text": text[start:end], "labels": [stored[label]]}}
-        for start, end, label in value
-    ]
+    """The regions of spans, each with the probability, if it has one, as its score; [] if one of the spans cannot be
+    marked. If a region may have several labels, it has those of all spans with its characters."""
+    displayed = places(content, control)
+    stored = dict(zip(control.labels, control.stored_labels, strict=True))
+    grouped: dict[Any, list[tuple[Any, ...]]] = {}
+    for start, end, label, *probability in value:
+        key = (start, end) if control.multiple else (start, end, label)
+        grouped.setdefault(key, []).append((start, end, label, *probability))
+    regions = []
+    for spans in grouped.values():
+        start, end, *_ = spans[0]
+        is_inside = 0 <= start < end <= len(displayed.text)
+        place = displayed.place(start, end) if is_inside else None
+        if place is None or any(label not in stored for _, _, label, *_ in spans):
+            return []
+        scores = [probability for _, _, _, *rest in spans for probability in rest]
+        regions.append(
+            {
+                "type": control.tag.lower(),
+                "value": {**place, control.tag.lower(): [stored[label] for _, _, label, *_ in spans]},
+                **({"score": round(min(scores), 4)} if scores else {}),
+            }
+        )
+    return regions

@@ -60,8 +60,9 @@ def _shape(word: str) -> tuple[bool, ...]:
     return (
         word.islower(), word[:1].isupper() and word[1:].islower(), word.isupper() and length > 1,
         any(map(str.isupper, word[1:])) and not word.isupper(), word.isdigit(), bool(digits), not letters + digits,
-        "_" in word, length == 1, length == 2, length == 3, 4 <= length <= 6, length >= 7, length == 1 and word.isupper(), letters == length,
-        bool(digits and letters), not word.isascii(), word.lower().endswith("s"),
+        "_" in word, length == 1, length == 2, length == 3, 4 <= length <= 6, length >= 7,
+        length == 1 and word.isupper(), letters == length, bool(digits and letters), not word.isascii(),
+        word.lower().endswith("s"),
     )  # fmt: skip
 
 

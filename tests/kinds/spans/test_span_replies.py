@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.arrays import content_bytes, object_rows
-from ml_backend.core.texts import texts_at
 from ml_backend.core.teacher_types import MAX_TEXT_LENGTH
+from ml_backend.core.texts import texts_at
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.teacher_replies import is_partly_known, read_replies, reply_format, reply_of
 from ml_backend.kinds.spans.values import Predicted, spans_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.label_studio.html_text import visible_text
+from ml_backend.core.displayed_text.html_text import visible_text
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ml_backend.core.displayed_text.html_text import visible_text
 from ml_backend.core.schema import DialogueField
-from ml_backend.label_studio.html_text import visible_text
 
 MAX_OBJECT_CHARACTERS = 20_000  # of one value of an object
 MAX_LIST_CHARACTERS = 20_000  # from which no more objects are read
@@ -15,11 +15,14 @@ MAX_LIST_CHARACTERS = 20_000  # from which no more objects are read
 
 def dialogue_text(value: Any, dialogue: DialogueField) -> str:
     """The messages of a dialogue, "author: text" in a line each; "" if `value` is no dialogue."""
-    lines = []
-    for message in _objects(value):
-        author, text = _line(message.get(dialogue.author_key)), _line(message.get(dialogue.text_key))
-        lines.append(f"{author}: {text}" if author and text else text)
-    return _joined(lines)
+    messages = _objects(value)
+    return _joined(line_start(message, dialogue) + _line(message.get(dialogue.text_key)) for message in messages)
+
+
+def line_start(message: Mapping[str, Any], dialogue: DialogueField) -> str:
+    """What comes before the text of a message in its line of the dialogue: the author."""
+    author, text = _line(message.get(dialogue.author_key)), _line(message.get(dialogue.text_key))
+    return f"{author}: " if author and text else ""
 
 
 def list_text(value: Any) -> str:
@@ -34,21 +37,29 @@ def list_text(value: Any) -> str:
     return _joined(lines)
 
 
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    """The objects of a list; [] if `value` is none. After an import from CSV, a list may be JSON text."""
+def list_items(value: Any) -> list[Any]:
+    """The items of a list; [] if `value` is none. After an import from CSV, a list may be JSON text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return []
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return value if isinstance(value, list) else []
+
+
+def readable_text(value: Any) -> str:
+    """A text or a number as text, at most `MAX_OBJECT_CHARACTERS` of it; "" for any other value."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return ""
+    return str(value)[:MAX_OBJECT_CHARACTERS]
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in list_items(value) if isinstance(item, dict)]
 
 
 def _line(value: Any) -> str:
-    """A text or a number in one line; "" for any other value."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return ""
-    return " ".join(str(value)[:MAX_OBJECT_CHARACTERS].split())
+    return " ".join(readable_text(value).split())
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+"""The texts that object tags display, and the places of their characters on the labelling screen."""

@@ -1,0 +1,84 @@
+"""The places of spans in the text of a dialogue.
+
+Label Studio writes indexes of messages as texts, and offsets in UTF-16 units in the text of a message. Between two
+messages, the marked text also has what Label Studio shows beside the second one. For a region that comes from a
+prediction, Label Studio writes a marked text that is not at the offsets if the message has several blanks together: it
+counts the offsets in the text with single blanks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_backend.core.displayed_text.located_text import LocatedText, from_utf16
+from ml_backend.kinds.spans.marked_text import MarkedText, whole_numbers, without_blanks
+
+
+class ParagraphRegions:
+    """The places in one dialogue."""
+
+    def __init__(self, located: LocatedText) -> None:
+        self.text = located.text
+        self._located = located
+        self._marked_text = MarkedText(located.text)
+
+    def find(self, place: Mapping[str, Any], marked: str) -> tuple[int, int] | None:
+        """The span at a place, None if there is none. `marked`: the text that is marked there, "" if it is unknown"""
+        near = []
+        for begin, end in self._positions(place):
+            if span := self._located.span(begin, end):
+                if self._is_marked(begin, end, marked):
+                    return span
+                near.append(span[0])
+        return self._marked_text.nearest(marked, near[0]) if near else None
+
+    def place(self, start: int, end: int) -> dict[str, Any] | None:
+        """The place of a span of the text, None if it begins or ends in the name of an author."""
+        positions = self._located.positions(start, end)
+        if positions is None:
+            return None
+        first, first_offset, last, last_offset = self._located.offsets(*positions)
+        marked = "\n".join(" ".join(text.split()) for text in self._texts(*positions))
+        return {"start": first, "end": last, "startOffset": first_offset, "endOffset": last_offset, "text": marked}
+
+    def _positions(self, place: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+        """Yields the positions that the offsets stand for as UTF-16 units, and as characters, in ascending order."""
+        indexes = whole_numbers(place.get("start"), place.get("end"))
+        offsets = whole_numbers(place.get("startOffset"), place.get("endOffset"))
+        if indexes is None or offsets is None:
+            return
+        keys = [str(index) for index in indexes]
+        for positions in (
+            [self._located.position(key, offset) for key, offset in zip(keys, offsets, strict=True)],
+            [self._located.character_position(key, offset) for key, offset in zip(keys, offsets, strict=True)],
+        ):
+            known = sorted(position for position in positions if position is not None)
+            if len(known) == 2:
+                yield known[0], known[1]
+
+    def _is_marked(self, begin: int, end: int, marked: str) -> bool:
+        texts = self._texts(begin, end)
+        wanted = without_blanks(marked)
+        if not marked or without_blanks("".join(texts)) == wanted:
+            return True
+        if (
+            len(texts) > 1
+            and wanted.startswith(without_blanks(texts[0]))
+            and wanted.endswith(without_blanks(texts[-1]))
+        ):
+            return True
+        return without_blanks("".join(self._miscounted_texts(begin, end))) == wanted
+
+    def _texts(self, begin: int, end: int) -> list[str]:
+        """The characters between two positions, in the text of each message."""
+        blocks = self._located.blocks_between(begin, end)
+        return [block.text[max(begin - block.start, 0) : end - block.start] for block in blocks]
+
+    def _miscounted_texts(self, begin: int, end: int) -> list[str]:
+        """The texts that Label Studio writes for two positions in a prediction."""
+        texts = [" ".join(block.text.split()) for block in self._located.blocks_between(begin, end)]
+        _, first_offset, _, last_offset = self._located.offsets(begin, end)
+        texts[-1] = texts[-1][: from_utf16(texts[-1], last_offset)]
+        texts[0] = texts[0][from_utf16(texts[0], first_offset) :]
+        return texts
