@@ -1,8 +1,9 @@
 """Cuts texts into words, in whatever script they are written.
 
-A word is a run of letters, marks and digits; a URL, an e-mail address, a @name or a #tag is one word. Scripts that put no
-blanks between words are cut into single characters, as are punctuation and emoji. A character is what a reader takes for
-one: an extended grapheme cluster (Unicode Standard Annex 29), so that no accent and no part of an emoji stands alone.
+A word is a run of letters, marks and digits; a URL, an e-mail address, a @name or a #tag is one word. Scripts that put
+no blanks between words are cut into single characters, as are punctuation and emoji. A character is what a reader takes
+for one: an extended grapheme cluster (Unicode Standard Annex 29), so that no accent and no part of an emoji stands
+alone.
 """
 
 from __future__ import annotations

@@ -14,14 +14,14 @@ LABELS = '<Label value="Person"/><Label value="Place" alias="place"/>'
 class SpansContract(KindContract):
     kind = SPANS
     values: tuple[LabelValue, ...] = (
-        ((0, 3, "Person"),),
+        ((6, 9, "Person"),),
         ((0, 3, "Person"), (13, 18, "Place")),
         ((8, 12, "Place"),),
     )
 
     def content_of(self, row: int) -> TaskContent:
         """Tasks whose values have the same spans have the same words there."""
-        text = (f"Ann sleeps in a bed, {row}", f"Bob lives in Paris, {row}", f"see the Alps, {row}")[row % 3]
+        text = (f"today Ann sleeps, {row}", f"Bob lives in Paris, {row}", f"see the Alps, {row}")[row % 3]
         return TaskContent(row, text, content_key(text), displayed_values=self.displayed(text))
 
     def displayed(self, text: str) -> dict[str, object]:

@@ -1,0 +1,167 @@
+"""A project whose annotators mark spans goes through rounds: fit, gate, queue, drafts, status and rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import Body, FakeLabelStudio
+from fake_word_encoder import FakeWordEncoder
+from plugin_overrides import OverridePlugins
+from prediction_validation import validation_errors
+from round_fixtures import MakeRound, active, queue
+
+from ml_backend.core.settings import Settings
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop.round import run_round
+from ml_backend.model.project_model import load
+from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.status_text import status_lines
+from ml_backend.storage import Store
+from ml_backend.web.predictor import Predictor
+
+CONFIG = (
+    '<View><Labels name="ner" toName="text"><Label value="Person"/><Label value="Place"/></Labels>'
+    '<Text name="text" value="$text"/></View>'
+)
+NAMES, PLACES = ("Ann", "Bob", "Carla", "Dan", "Eve", "Finn"), ("Paris", "Rome", "Oslo", "Lima", "Kyiv", "Bern")
+
+
+class ValidatingLabelStudio(FakeLabelStudio):
+    """Checks predictions as the bulk import of Label Studio does."""
+
+    def _valid(self, row: Body) -> bool:
+        return not validation_errors(CONFIG, row["result"])
+
+
+@pytest.fixture
+def server() -> FakeLabelStudio:
+    return ValidatingLabelStudio(label_config=CONFIG)
+
+
+@pytest.fixture
+def fake_encoder(override_plugins: OverridePlugins) -> FakeWordEncoder:
+    """Replaces the default encoder by one that gives vectors of words."""
+    encoder = FakeWordEncoder()
+    override_plugins({"encoder.minilm": lambda: encoder})
+    return encoder
+
+
+def sentence(n: int) -> tuple[str, list[tuple[str, str]]]:
+    """A sentence, and its spans as texts with labels."""
+    name, place = NAMES[n % 6], PLACES[(n // 6) % 6]
+    return (
+        (f"{name} went to {place} on day {n}", [(name, "Person"), (place, "Place")]),
+        (f"on day {n} we saw nobody at all", []),
+        (f"in {place}, day {n}, it rained", [(place, "Place")]),
+    )[n % 3]
+
+
+def add_tasks(server: FakeLabelStudio, n: int) -> None:
+    server.add_tasks([sentence(i)[0] for i in range(n)])
+
+
+def result(text: str, spans: list[tuple[str, str]]) -> list[Body]:
+    return [
+        {
+            "from_name": "ner", "to_name": "text", "type": "labels",
+            "value": {"start": text.index(part), "end": text.index(part) + len(part), "text": part, "labels": [label]},
+        }
+        for part, label in spans
+    ]  # fmt: skip
+
+
+def annotate(server: FakeLabelStudio, tasks: list[int]) -> None:
+    for task in tasks:
+        server.annotate_with(task, result(*sentence(task - min(server.tasks))))
+
+
+@pytest.fixture
+def learnt(server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store) -> list[int]:
+    """A project of 90 tasks with 36 annotated ones and a learner. Returns the annotated tasks."""
+    add_tasks(server, 90)
+    run_round(make_round(server))
+    annotated = list(server.tasks)[:36]
+    annotate(server, annotated)
+    run_round(make_round(server))
+    return annotated
+
+
+def test_what_annotators_mark_is_drafted_in_other_tasks(
+    learnt: list[int], server: FakeLabelStudio, store: Store
+) -> None:
+    assert active(store).learner == 2
+    predictions = {row["task"]: row for row in server.current_predictions()}
+    assert predictions and not predictions.keys() & {*learnt}
+    right = 0
+    for task, row in predictions.items():
+        text, spans = sentence(task - min(server.tasks))
+        regions = row["result"]
+        assert all(text[r["value"]["start"] : r["value"]["end"]] == r["value"]["text"] for r in regions)
+        assert all(0 < region["score"] <= 1 for region in regions)
+        right += sorted((r["value"]["text"], *r["value"]["labels"]) for r in regions) == sorted(spans)
+    assert right >= 0.8 * len(predictions)
+
+
+def test_each_annotation_refits_the_learner_and_moves_the_queue(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    before = queue(server)
+    annotate(server, before[:1])
+    run_round(make_round(server))
+    assert active(store).number == 3 and before[0] not in queue(server)
+    model = load(store, 5, 3).by_control["ner"] if active(store).learner == 3 else None
+    assert model is None or before[0] in model.snapshot.tasks
+
+
+def test_a_task_on_request_gets_the_same_draft(
+    learnt: list[int], server: FakeLabelStudio, store: Store, settings: Settings
+) -> None:
+    predictor = Predictor(settings, store)
+    published = server.current_predictions()[:6]
+    tasks = [row["task"] for row in published]
+    texts = [sentence(task - min(server.tasks))[0] for task in tasks]
+    for row, made in zip(published, predictor.predict(5, CONFIG, tasks, texts), strict=True):
+        drafted = [span[:2] for span in made.drafts["ner"].value]
+        assert drafted == [(region["value"]["start"], region["value"]["end"]) for region in row["result"]]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "cluster-uncertainty",
+        "entropy",
+        "least-confidence",
+        "margin",
+        "typicality",
+        "k-center",
+        "rep-clun",
+        "d-calm",
+        "random",
+        "coverage",
+        "near-and-far",
+    ],
+)
+def test_every_strategy_orders_the_queue(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], strategy: str
+) -> None:
+    options(acquisition=strategy)
+    annotate(server, queue(server)[:1])
+    run_round(make_round(server))
+    assert len(queue(server)) == 12
+
+
+def test_the_status_counts_spans_and_names_the_control(learnt: list[int], store: Store) -> None:
+    lines = dict(status_lines(read_status(store, 5)))
+    assert any("36" in sentence for sentence in lines.values()), lines
+
+
+def test_the_words_of_all_tasks_are_cached(learnt: list[int], server: FakeLabelStudio, store: Store) -> None:
+    schema = read_schema(CONFIG)
+    assert schema.input.reads_words and schema.input.located
+    cache = store.vectors(5, "words-fake")
+    assert len(cache) == 90
+    words: list[Any] = cache.read_words(np.arange(90))
+    assert {len(of_text) for of_text in words} >= {7}
