@@ -60,6 +60,11 @@ class TextNode:
         return "".join(self.pieces)
 
     @property
+    def is_visible(self) -> bool:
+        """Whether a browser shows the text."""
+        return self.element.name not in names.HIDDEN
+
+    @property
     def key(self) -> str:
         """The path as Label Studio writes it, "" if it is unknown."""
         path = self.element.path
