@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
+from ml_backend.core.displayed_text.located_dialogue import locate_dialogue
 from ml_backend.core.displayed_text.located_text import LocatedText, from_utf16, utf16_offsets
+from ml_backend.core.displayed_text.object_lists import dialogue_text
+from ml_backend.core.schema import DialogueField
 from ml_backend.kinds.spans.marked_text import MarkedText, whole_numbers, without_blanks
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 
 
 class ParagraphRegions:
-    """The places in one dialogue."""
+    """The places in one dialogue. The arguments are those of `locate_dialogue`."""
 
-    def __init__(self, located: LocatedText) -> None:
-        self.text = located.text
-        self._located = located
-        self._marked_text = MarkedText(located.text)
+    def __init__(self, value: Any, dialogue: DialogueField, *, is_sorted: bool) -> None:
+        self.text = dialogue_text(value, dialogue)
+        self._arguments = value, dialogue, is_sorted
+        self._marked_text = MarkedText(self.text)
 
     def find(self, place: Mapping[str, Any], marked: str) -> tuple[int, int] | None:
         """The span at a place, None if there is none. `marked`: the text that is marked there, "" if it is unknown"""
@@ -50,6 +53,11 @@ class ParagraphRegions:
         marked = "\n".join(" ".join(text.split()) for text in self._texts(*positions))
         return {"start": first, "end": last, "startOffset": first_offset, "endOffset": last_offset, "text": marked}
 
+    @cached_property
+    def _located(self) -> LocatedText:
+        value, dialogue, is_sorted = self._arguments
+        return locate_dialogue(value, dialogue, is_sorted=is_sorted)
+
     def _positions(self, place: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         """Yields the positions that the offsets stand for as UTF-16 units, and as characters, in ascending order."""
         indexes = whole_numbers(place.get("start"), place.get("end"))
@@ -66,15 +74,11 @@ class ParagraphRegions:
                 yield known[0], known[1]
 
     def _is_marked(self, begin: int, end: int, marked: str) -> bool:
-        texts = self._texts(begin, end)
+        """Whether a region between two positions may have the marked text. Over several messages, only what is marked
+        in the first and in the last one is compared."""
         wanted = without_blanks(marked)
-        if not marked or without_blanks("".join(texts)) == wanted:
-            return True
-        if (
-            len(texts) > 1
-            and wanted.startswith(without_blanks(texts[0]))
-            and wanted.endswith(without_blanks(texts[-1]))
-        ):
+        first, *others = (without_blanks(text) for text in self._texts(begin, end))
+        if not marked or (wanted.startswith(first) and wanted.endswith(others[-1]) if others else wanted == first):
             return True
         return without_blanks("".join(self._miscounted_texts(begin, end))) == wanted
 
