@@ -18,7 +18,7 @@ from ml_backend.core.displayed_text.html_nodes import read_nodes
 from ml_backend.core.displayed_text.html_text import visible_characters, visible_text
 from ml_backend.core.displayed_text.located_html import locate_html
 
-CAPTURE = Path(__file__).parents[1] / "captures" / "50_hypertext_nodes.json"
+CAPTURE = Path(__file__).with_name("hypertext_nodes.json")
 CAPTURED = json.loads(CAPTURE.read_text())
 """HTML, and the path, the position and the text of each text node that Chromium had of it in Label Studio 1.23.2."""
 any_html = st.lists(

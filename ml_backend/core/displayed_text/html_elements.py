@@ -16,6 +16,8 @@ REMOVED = _names("script iframe")
 ROOTS = _names("html head body")
 HEAD = _names("base basefont bgsound link meta style title")
 """Elements that belong to the head of a document if nothing else comes before them."""
+HIDDEN = _names("style title")
+"""Elements whose text browsers do not show, though it counts in positions."""
 READ_AS_TEXT = _names("textarea xmp noembed noframes plaintext noscript template frameset select")
 """Elements whose content browsers read in ways of their own."""
 

@@ -13,7 +13,11 @@ _BLANKS = " \t\n\f\r"
 
 
 class Element:
-    """An element of the tree. `implied`: the open child that no tag has opened."""
+    """An element of the tree.
+
+    number   among the elements of the same name in the parent
+    implied  the open child that no tag has opened
+    """
 
     __slots__ = ("children", "ends_with_text", "implied", "is_path_known", "name", "number", "parent")
 
@@ -58,6 +62,11 @@ class TextNode:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether a browser shows the text."""
+        return self.element.name not in names.HIDDEN
 
     @property
     def key(self) -> str:
@@ -143,7 +152,8 @@ class HtmlTree:
             return Element()  # outside of the displayed tree
         self._is_in_head = False
         self.is_ordered &= name not in names.READ_AS_TEXT
-        self._root.is_path_known &= not self._is_rearranged(name)
+        if self._root.is_path_known and self._is_rearranged(name):
+            self._root.is_path_known = False
         return Element(name, self._parent(name))
 
     def _is_rearranged(self, name: str) -> bool:

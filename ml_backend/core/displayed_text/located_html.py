@@ -21,12 +21,13 @@ def locate_html(html: str, *, inline: bool = False) -> LocatedText:
     displayed = "".join(node.text for node in read.nodes)
     positions = np.concatenate([sources[:0], *(node.start + np.arange(len(node.text)) for node in read.nodes)])
     blanks, displayed_blanks = (np.array([*map(str.isspace, characters)], np.bool_) for characters in (text, displayed))
+    visible = np.array([node.is_visible for node in read.nodes for _ in node.text], np.bool_)
     # a blank is displayed by all blanks between the characters before and after it
     lows, highs = sources.copy(), sources + 1
     lows[blanks] = sources[np.flatnonzero(blanks) - 1] + 1
     highs[blanks] = sources[np.flatnonzero(blanks) + 1]
     begins, ends = np.zeros((2, len(text)), np.int64)
-    for characters, displaying in ((blanks, displayed_blanks), (~blanks, ~displayed_blanks)):
+    for characters, displaying in ((blanks, displayed_blanks & visible), (~blanks, ~displayed_blanks & visible)):
         first, end = (np.searchsorted(read.sources[displaying], bounds[characters]) for bounds in (lows, highs))
         rows = np.flatnonzero(characters)[first < end]
         begins[rows] = positions[displaying][first[first < end]]

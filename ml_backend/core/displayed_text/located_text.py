@@ -18,7 +18,8 @@ from ml_backend.core.arrays import Ints
 
 
 class Block(Protocol):
-    """A displayed text, the position of its first character, and the name by which Label Studio refers to it."""
+    """A displayed text, the position of its first character, and the key by which Label Studio refers to it, "" if it
+    is unknown."""
 
     @property
     def start(self) -> int: ...
@@ -107,7 +108,7 @@ class LocatedText:
 
     @cached_property
     def _blocks_by_key(self) -> dict[str, Block]:
-        return {block.key: block for block in self.blocks}
+        return {key: block for block in self.blocks if (key := block.key)}
 
 
 @lru_cache(maxsize=8)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ml_backend.core.displayed_text.located_dialogue import locate_dialogue
-from ml_backend.core.displayed_text.located_html import locate_html
 from ml_backend.core.schema import ControlSchema, DialogueField
 from ml_backend.core.types import TaskContent
 from ml_backend.kinds.spans.hypertext_regions import HypertextRegions
@@ -39,11 +37,10 @@ def places(content: TaskContent, control: ControlSchema) -> Places:
     attributes = dict(control.object_tag.attributes) if control.object_tag else {}
     if tag == "Paragraphs":
         dialogue = DialogueField("", attributes.get("namekey") or "author", attributes.get("textkey") or "text")
-        return ParagraphRegions(locate_dialogue(value, dialogue, is_sorted=attributes.get("contextscroll") == "true"))
+        return ParagraphRegions(value, dialogue, is_sorted=attributes.get("contextscroll") == "true")
     text = str(value) if isinstance(value, str | int | float) else ""
     if tag == "HyperText":
-        located = locate_html(text, inline=attributes.get("inline") == "true")
-        return HypertextRegions(located.first(MAX_CHARACTERS))
+        return HypertextRegions(text, MAX_CHARACTERS, inline=attributes.get("inline") == "true")
     text = text[:MAX_CHARACTERS]
     return TextRegions(text if text.strip() else "")
 

@@ -7,19 +7,23 @@ of all text nodes, and each <br> as one. It reads the paths, and `globalOffsets`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
+from ml_backend.core.displayed_text.html_text import visible_text
+from ml_backend.core.displayed_text.located_html import locate_html
 from ml_backend.core.displayed_text.located_text import LocatedText
 from ml_backend.kinds.spans.marked_text import MarkedText, whole_numbers
 
 
 class HypertextRegions:
-    """The places in one HTML."""
+    """The places in one HTML. `n`: the number of characters of its visible text that count; `inline`: as in
+    `locate_html`"""
 
-    def __init__(self, located: LocatedText) -> None:
-        self.text = located.text
-        self._located = located
-        self._marked_text = MarkedText(located.text)
+    def __init__(self, html: str, n: int, *, inline: bool) -> None:
+        self.text = visible_text(html)[:n]
+        self._html, self._inline = html, inline
+        self._marked_text = MarkedText(self.text)
 
     def find(self, place: Mapping[str, Any], marked: str) -> tuple[int, int] | None:
         """The span at a place, None if there is none. `marked`: the text that is marked there, "" if it is unknown"""
@@ -45,6 +49,10 @@ class HypertextRegions:
             "globalOffsets": {"start": begin, "end": finish},
             "text": self.text[start:end],
         }
+
+    @cached_property
+    def _located(self) -> LocatedText:
+        return locate_html(self._html, inline=self._inline).first(len(self.text))
 
     def _positions(self, place: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         """Yields the positions that `globalOffsets` and the paths stand for, in ascending order."""

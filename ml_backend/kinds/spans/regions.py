@@ -47,11 +47,13 @@ def read_label(regions: Sequence[Mapping[str, Any]], control: SpansSchema, conte
 def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: Places) -> tuple[list[Span], str]:
     """The spans of a region, one for each of its labels; or none, and why they cannot be read."""
     value = region.get("value")
-    labels = value.get(control.tag.lower()) if isinstance(value, dict) else ""
-    if labels is None or labels == []:
-        return [], "no label"
-    if not isinstance(value, dict) or not isinstance(labels, list):
+    if not isinstance(value, dict):
         return [], "shape"
+    labels = value.get(control.tag.lower(), [])
+    if not isinstance(labels, list):
+        return [], "shape"
+    if not labels:
+        return [], "no label"
     marked = value.get("text")
     span = displayed.find(value, marked if isinstance(marked, str) and marked.strip() else "")
     if span is None:

@@ -100,6 +100,35 @@ def test_the_name_of_an_author_cannot_be_marked() -> None:
     assert [region["value"]["text"] for region in write_regions(((5, 8, "A"),), control, content)] == ["Bob"]
 
 
+def test_a_span_is_not_written_if_label_studio_would_store_half_an_emoji() -> None:
+    control, content = span_control("ParagraphLabels"), displayed_content([{"text": "  Hi 😀 there"}])
+    assert control_text(content, control) == "Hi 😀 there"
+    assert write_regions(((0, 2, "A"),), control, content) == [], "in the text with single blanks, offset 4 is in it"
+    assert write_regions(((3, 4, "A"),), control, content)
+    tidy = displayed_content([{"text": "Hi 😀 there"}])
+    assert write_regions(((0, 2, "A"),), control, tidy) and write_regions(((3, 4, "A"),), control, tidy)
+
+
+@pytest.mark.parametrize("attributes", [(), (("inline", "true"),)])
+def test_what_cannot_be_seen_is_not_written(attributes: tuple[tuple[str, str], ...]) -> None:
+    control = span_control("HyperTextLabels", attributes=attributes)
+    content = displayed_content("<head><title>Letter</title></head><body><p>Dear Ann</p>")
+    assert control_text(content, control) == "Letter Dear Ann"
+    assert write_regions(((0, 6, "A"),), control, content) == []
+    [region] = write_regions(((7, 11, "A"),), control, content)
+    assert region["value"]["globalOffsets"]["start"] == (6 if attributes else 0)
+
+
+def test_a_dialogue_may_have_keys_and_an_order_of_its_own() -> None:
+    attributes = (("contextscroll", "true"), ("namekey", "who"), ("textkey", "what"))
+    control = span_control("ParagraphLabels", attributes=attributes)
+    content = displayed_content([{"who": "Ann", "what": "late", "start": 9}, {"what": "early", "start": 1}])
+    assert control_text(content, control) == "Ann: late\nearly"
+    regions = write_regions(((5, 9, "A"), (10, 15, "A")), control, content)
+    assert [region["value"]["start"] for region in regions] == ["1", "0"]
+    assert read_label(regions, control, content).value == ((5, 9, "A"), (10, 15, "A"))
+
+
 def test_a_span_with_a_probability_has_a_score() -> None:
     control, content = span_control("Labels"), displayed_content("Bob met Alice")
     draft = ((0, 3, "A", 0.98765432), (0, 3, "B", 0.5), (8, 13, "A", 0.25))

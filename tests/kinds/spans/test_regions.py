@@ -163,6 +163,14 @@ def test_a_region_of_html_that_has_changed_is_found_by_its_text() -> None:
     assert read_label([unknown], HYPERTEXT, displayed_content(HTML)) == Label((), "offsets")
 
 
+def test_empty_paths_lead_nowhere() -> None:
+    html = "<p><span><div>moved</div>there</span> and <i>here</i></p> end"
+    (written,) = write_regions(((0, 5, "A"),), HYPERTEXT, displayed_content(html))
+    assert (written["value"]["start"], written["value"]["globalOffsets"]) == ("", {"start": 0, "end": 5})
+    place = {name: item for name, item in written["value"].items() if name not in ("globalOffsets", "text")}
+    assert read_label([{**written, "value": place}], HYPERTEXT, displayed_content(html)).unread == "offsets"
+
+
 @all_tags
 def test_a_region_that_cannot_be_read_does_not_spoil_the_others(control: SpansSchema, displayed: Any) -> None:
     content = displayed_content(displayed)
