@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from answer_kind import ANSWER_PLUGINS
 from kind_contract import KindContract
-from test_spans_contract import SpansContract
 
 from ml_backend.core import registry
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.types import LabelValue, TaskContent, content_key
 from ml_backend.kinds.base import kind, kinds_by_tag
+from ml_backend.kinds.spans.kind import SPANS
 
 TEXT = '<Text name="text" value="$text"/>'
 LABELS = "".join(f'<Choice value="{label}"/>' for label in ("fruit", "metal", "animal"))
@@ -60,6 +64,53 @@ class TestKindOfAnotherPackage(KindContract):
     config = f'<View>{TEXT}<TextArea name="control" toName="text"/></View>'
     values = (("an apple",), ("two iron nails",), ("a dog, perhaps",))
     plugins = ANSWER_PLUGINS
+
+
+SPAN_LABELS = '<Label value="Person"/><Label value="Place" alias="place"/>'
+
+
+class SpansContract(KindContract):
+    kind = SPANS
+    values: ClassVar[tuple[LabelValue, ...]] = (
+        ((6, 9, "Person"),),
+        ((0, 3, "Person"), (13, 18, "Place")),
+        ((8, 12, "Place"),),
+    )
+
+    def content_of(self, row: int) -> TaskContent:
+        """Tasks whose values have the same spans have the same words there."""
+        text = (f"today Ann sleeps, {row}", f"Bob lives in Paris, {row}", f"see the Alps, {row}")[row % 3]
+        return TaskContent(row, text, content_key(text), displayed_values=self.displayed(text))
+
+    def displayed(self, text: str) -> dict[str, object]:
+        return {}
+
+    def choice_of(self, control: ControlSchema, value: LabelValue) -> str:
+        return str(value[0][2])
+
+
+class TestLabels(SpansContract):
+    config = f'<View><Labels name="ner" toName="text">{SPAN_LABELS}</Labels><Text name="text" value="$text"/></View>'
+
+
+class TestHyperTextLabels(SpansContract):
+    config = (
+        f'<View><HyperTextLabels name="ner" toName="html">{SPAN_LABELS}</HyperTextLabels>'
+        '<HyperText name="html" value="$html"/></View>'
+    )
+
+    def displayed(self, text: str) -> dict[str, object]:
+        return {"html": f"<p>{text[:8]}<b>{text[8:]}</b></p>"}
+
+
+class TestParagraphLabels(SpansContract):
+    config = (
+        f'<View><ParagraphLabels name="ner" toName="talk" choice="multiple">{SPAN_LABELS}</ParagraphLabels>'
+        '<Paragraphs name="talk" value="$talk"/></View>'
+    )
+
+    def displayed(self, text: str) -> dict[str, object]:
+        return {"talk": [{"text": text}]}
 
 
 def test_every_tag_of_the_installed_kinds_runs_the_contract() -> None:
