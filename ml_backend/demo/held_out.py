@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 import numpy as np
@@ -12,7 +13,7 @@ from ml_backend.core.arrays import Floats, Rows, Tensors, TrainingSet, are_equal
 from ml_backend.core.ports import RecordEncoder, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.texts import texts_at
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import Label, LabelValue
 from ml_backend.core.words import word_offsets
 from ml_backend.demo.texts import DemoTask
@@ -20,6 +21,7 @@ from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool import feature_space
+from ml_backend.pool.encoded_texts import EncodedTexts, encode_texts
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.descriptions import feature_scores
@@ -28,6 +30,19 @@ N_RANDOM_ORDERS = 5  # the scores in random order are means over these
 HeldOutScores = dict[str, float | None]
 """The `Kind.main_metric` on the held-out tasks for each control, by its name; None before there is a learner, or if the
 metric is not defined."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTasks:
+    """Tasks with the vectors of their texts."""
+
+    tasks: Sequence[DemoTask]
+    encoded: EncodedTexts
+
+    def first(self, n: int) -> tuple[Floats, Texts]:
+        """The vectors (n, d) and the texts of the first n tasks."""
+        words = None if self.encoded.words is None else self.encoded.words[:n]
+        return self.encoded.vectors[:n], texts_at([task.text for task in self.tasks[:n]], words)
 
 
 class HeldOutEvaluator:
@@ -43,10 +58,10 @@ class HeldOutEvaluator:
         self._task_of = {task.text: task for task in pool}
         self._encoder = feature_space.project_encoder(settings, project_row)
         self._project_row = project_row
-        self._pool, self._held_out = pool, held_out
-        self._orders: list[tuple[Floats, list[DemoTask]]] = []
+        self._pool = pool
+        self._orders: list[EncodedTasks] = []
         self._priors: dict[str, dict[str, Tensors]] = {}  # by control
-        self._vectors: Floats = np.empty((0, 0), np.float32)
+        self._held_out = EncodedTasks(held_out, encode_texts(self._encoder, []))
 
     def true_values(self, text: str) -> list[tuple[ControlSchema, LabelValue]]:
         """Each control with the right value of a text of the pool."""
@@ -54,23 +69,23 @@ class HeldOutEvaluator:
 
     def prepare(self, n: int) -> None:
         """Encodes the held-out tasks and those of the random orders, and fits the priors, for up to n labels."""
-        self._vectors = self._encoder.encode([task.text for task in self._held_out])
+        self._held_out = self._encode(self._held_out.tasks)
         for seed in range(N_RANDOM_ORDERS):
             sample = random.Random(seed).sample(list(self._pool), min(n, len(self._pool)))  # noqa: S311
-            self._orders.append((self._encoder.encode([task.text for task in sample]), sample))
+            self._orders.append(self._encode(sample))
         # the tasks that are encoded so far: a random sample of the pool, or all of it
         cache = self._store.vectors(self._project, self._encoder.name)
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
-        vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
+        vectors = np.concatenate([*pool_vectors, *(order.encoded.vectors for order in self._orders)])
         self._priors = {control.name: self._fit_priors(control, vectors) for control in self.schema.controls}
 
     def active_scores(self) -> HeldOutScores:
         """The scores of the serving learners."""
         version = self._store.versions.active(self._project)
         project_model, _ = load_best(self._store, version, self._encoder.name)
-        models, texts = models_of(project_model), texts_at([task.text for task in self._held_out])
+        models, (vectors, texts) = models_of(project_model), self._held_out.first(len(self._held_out.tasks))
         return {
-            control.name: self._score(control, models[control.name].predict(control, self._vectors, texts))
+            control.name: self._score(control, models[control.name].predict(control, vectors, texts))
             if control.name in models
             else None
             for control in self.schema.controls
@@ -88,22 +103,23 @@ class HeldOutEvaluator:
 
     def random_order_words(self, n: int) -> float:
         """The mean number of words in the first n texts, over the random orders."""
-        return mean(_n_words(task.text for task in tasks[:n]) for _, tasks in self._orders)
+        return mean(_n_words(task.text for task in order.tasks[:n]) for order in self._orders)
+
+    def _encode(self, tasks: Sequence[DemoTask]) -> EncodedTasks:
+        return EncodedTasks(tasks, encode_texts(self._encoder, [task.text for task in tasks]))
 
     def _random_order_score(self, control: ControlSchema, n: int) -> float | None:
         learner, priors = kind_of(control).learner(control, self._learner_name(control)), self._priors[control.name]
-        held_out_texts = texts_at([task.text for task in self._held_out])
+        held_out_vectors, held_out_texts = self._held_out.first(len(self._held_out.tasks))
         scores = []
-        for vectors, tasks in self._orders:
-            targets, texts = _targets(control, tasks[:n]), texts_at([task.text for task in tasks[:n]])
+        for order in self._orders:
+            targets, (vectors, texts) = _targets(control, order.tasks[:n]), order.first(n)
             if are_equal(targets):
                 continue
-            train = TrainingSet(
-                vectors[:n], targets, np.ones(len(targets), np.float32), fitted_schema(control), priors=priors,
-                texts=texts,
-            )  # fmt: skip
+            weights = np.ones(len(targets), np.float32)
+            train = TrainingSet(vectors, targets, weights, fitted_schema(control), priors=priors, texts=texts)
             tensors = learner.fit(train, seed=0).tensors
-            scores.append(self._score(control, predict_rows(learner, tensors, self._vectors, held_out_texts)))
+            scores.append(self._score(control, predict_rows(learner, tensors, held_out_vectors, held_out_texts)))
         defined = [score for score in scores if score is not None]
         return mean(defined) if defined else None
 
@@ -123,7 +139,7 @@ class HeldOutEvaluator:
         return options.with_form_defaults(feature_space.task_form(self._encoder)).learner
 
     def _score(self, control: ControlSchema, predicted: Rows) -> float | None:
-        return main_metric_value(control, predicted, _targets(control, self._held_out))
+        return main_metric_value(control, predicted, _targets(control, self._held_out.tasks))
 
 
 def main_metric_value(control: ControlSchema, predicted: Rows, targets: Rows) -> float | None:

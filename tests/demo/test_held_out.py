@@ -70,9 +70,9 @@ def test_the_score_of_choices_is_the_share_of_right_labels(
     [control] = single.controls
     vectors = fake_encoder.encode([task.text for task in HELD_OUT])
     scores = []
-    for order, tasks in evaluator._orders:
+    for order in evaluator._orders:
         train = TrainingSet(
-            order[:20], one_hot(control, tasks[:20]), np.ones(20, np.float32), fitted_schema(control),
+            order.first(20)[0], one_hot(control, order.tasks[:20]), np.ones(20, np.float32), fitted_schema(control),
             priors=evaluator._priors["label"],
         )  # fmt: skip
         learner = registry.learner("logistic")
