@@ -209,6 +209,7 @@ REASONS_NOT_LEARNT = {
     "per region": "it is asked for each region",
     "few labels": "it has too few labels",
     "many labels": f"it has more than {MAX_LABELS} labels",
+    "other text": "it marks another text than the other controls label",
     "pair": "it compares other texts than the first Pairwise",
     "setting": "the setting `choices` names another",
 }

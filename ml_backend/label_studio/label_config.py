@@ -57,9 +57,15 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
     interface, tree = _parse(label_config)
     learnt, unlearnt = _read_controls(interface, tree, choices)
     tag_by_name = {tag.name: tag for tag in interface.controls}
+    learnt, of_other_text = _with_same_text(learnt, tag_by_name)
+    unlearnt += of_other_text
     if not learnt:
         raise UnsupportedConfigError(_refusal(tag_by_name, unlearnt, choices))
-    seen = _tags_of_input([tag_by_name[control.name] for control in learnt], tag_by_name, list(interface.objects))
+    learnt_tags = [tag_by_name[control.name] for control in learnt]
+    if any(kind_of(control).reads_words for control in learnt):
+        seen = [source for tag in learnt_tags for source in _sources(tag)]
+    else:
+        seen = _tags_of_input(learnt_tags, tag_by_name, list(interface.objects))
     pair = next((_pair(tag_by_name[control.name]) for control in learnt if compares_pair(control)), ())
     learnable, _ = _read_controls(interface, tree, "") if choices else (learnt, unlearnt)
     controls = tuple(replace(control, needs_name=_needs_name(control, learnable)) for control in learnt)
@@ -71,6 +77,21 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
         reads_words=any(kind_of(control).reads_words for control in controls),
     )
     return ProjectSchema(input_spec, controls, tuple(unlearnt))
+
+
+def _with_same_text(
+    learnt: Sequence[ControlSchema], tag_by_name: Mapping[str, Any]
+) -> tuple[list[ControlSchema], list[UnlearntControl]]:
+    """The controls without those that read the words of another text than the other controls label, and these:
+    vectors of words are made of a single text."""
+    fields = {
+        control.name: {field for source in _sources(tag_by_name[control.name]) for field in tag_fields(source)}
+        for control in learnt
+    }
+    others = [fields[control.name] for control in learnt if not kind_of(control).reads_words]
+    text = set.union(*others) if others else fields[learnt[0].name] if learnt else set()
+    kept = [c for c in learnt if not kind_of(c).reads_words or (len(text) == 1 and fields[c.name] == text)]
+    return kept, [UnlearntControl(c.name, c.tag, "other text") for c in learnt if c not in kept]
 
 
 def _needs_name(control: ControlSchema, learnable: Sequence[ControlSchema]) -> bool:

@@ -27,6 +27,8 @@ from ml_backend.teacher.teacher_labels import TeacherLabels
 MAX_COMPARED_TASKS = 20_000
 """Maximum number of free tasks that a query strategy selects from. If there are more, the strategy gets a random sample
 of this size, another one after each annotation."""
+MAX_COMPARED_TEXTS = 3000
+"""The same limit if learners read the words of the texts."""
 MAX_QUEUE_SCORE = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
 
 
@@ -126,7 +128,8 @@ def _selected_tasks(
     that may be selected."""
     view = pool.view(free, with_learner=context.model is not None)
     clustering = pool.clusters(view, registry.clusterer())
-    compared = _compared_rows(free[view.rows], context.seed)
+    most = MAX_COMPARED_TEXTS if context.schema.input.reads_words else MAX_COMPARED_TASKS
+    compared = _compared_rows(free[view.rows], most, context.seed)
     if compared is not None:
         view, clustering = view.subset(compared), clustering and clustering.take(compared)
     labelled = np.isin(pool.tasks[view.rows], context.labelled, assume_unique=True)
@@ -168,14 +171,14 @@ def _selected_tasks(
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])
 
 
-def _compared_rows(free: Mask, seed: int) -> Ints | None:
-    """The rows, ascending, that the query strategy gets: all rows that are not free, and at most `MAX_COMPARED_TASKS`
-    free rows. None if these are all rows."""
+def _compared_rows(free: Mask, most: int, seed: int) -> Ints | None:
+    """The rows, ascending, that the query strategy gets: all rows that are not free, and at most `most` free rows. None
+    if these are all rows."""
     free_rows = np.flatnonzero(free)
-    if len(free_rows) <= MAX_COMPARED_TASKS:
+    if len(free_rows) <= most:
         return None
     is_compared = ~free
-    is_compared[np.random.default_rng(seed).choice(free_rows, MAX_COMPARED_TASKS, replace=False)] = True
+    is_compared[np.random.default_rng(seed).choice(free_rows, most, replace=False)] = True
     return np.flatnonzero(is_compared)
 
 

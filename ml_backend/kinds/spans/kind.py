@@ -31,6 +31,8 @@ from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_requir
 
 TARGETS, HELD_OUT = "snapshot.targets", "snapshot.held_out"
 """Names of tensors."""
+OBJECT_TAGS = ("Text", "HyperText", "Paragraphs")
+"""The object tags in which spans are marked."""
 NO_SPANS: Predicted = ((), (), (0.0, 0.0, 0.0))
 
 
@@ -59,6 +61,8 @@ class SpansKind(Kind[SpansSchema]):
         )
 
     def schema_problem(self, control: SpansSchema) -> str:
+        if control.object_tag and control.object_tag.tag not in OBJECT_TAGS:
+            return "it marks no text"
         if len(control.labels) > MAX_LABELS:
             return "many labels"
         return "" if control.labels else "few labels"

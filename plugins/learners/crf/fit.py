@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ml_backend.core.arrays import Floats, Mask
 from plugins.learners.crf.chain import Chain, Doubles, Places, step_expectations, sum_over_paths
@@ -59,6 +58,8 @@ class TaggedWords:
 
 def fit(words: TaggedWords, start: Field, max_iterations: int) -> Field:
     """The field with the least loss, from `start`, whose steps of -inf stay forbidden."""
+    from scipy.optimize import minimize
+
     d, k = start.weights.shape
     places, features, allowed = words.places, words.features, words.allowed
     is_possible = np.isfinite(_steps(start.chain))
