@@ -1,0 +1,140 @@
+"""Spans end to end: drafts in the label stream, a refit after each annotation, beside choices and over each tag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prediction_validation import validation_errors
+from running_backend import Backend, Project
+
+from ml_backend.core.types import LabelValue
+from ml_backend.kinds.spans.displayed import control_text
+from ml_backend.kinds.spans.schema import SpansSchema
+from ml_backend.kinds.spans.scoring import STRICT_F1
+from ml_backend.kinds.spans.values import spans_of
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.testing_client import ServedTask, create_project, submit_labels
+
+pytestmark = pytest.mark.e2e
+LABELS = '<Label value="Person"/><Label value="Place" alias="place"/>'
+TAGS = {
+    "Labels": '<Text name="shown" value="$shown"/>',
+    "HyperTextLabels": '<HyperText name="shown" value="$shown"/>',
+    "ParagraphLabels": '<Paragraphs name="shown" value="$shown" nameKey="who" textKey="says"/>',
+}
+NAMES = ("Anna", "Boris", "Carla", "David", "Emma", "Farid", "Grace", "Hans")
+PLACES = ("Paris", "Rome", "Oslo", "Lima", "Kyiv", "Bern", "Cairo", "Tokyo")
+TOPIC = '<Choices name="topic" toName="shown"><Choice value="Travel"/><Choice value="Weather"/></Choices>'
+
+
+def sentence(n: int) -> tuple[str, list[tuple[str, str]]]:
+    """A sentence, and the texts and labels of its spans."""
+    name, place = NAMES[n % 8], PLACES[(n // 3) % 8]
+    return (
+        (f"{name} is on the way to {place} by train {n} 🚂.", [(name, "Person"), (place, "Place")]),
+        (f"It rained all day on the {n} hills.", []),
+        (f"The {n} streets of {place} were empty.", [(place, "Place")]),
+    )[n % 3]
+
+
+def displayed(tag: str, text: str) -> Any:
+    if tag == "ParagraphLabels":
+        return [{"who": "Ed", "says": text}, {"who": "Jo", "says": "I see."}]
+    return f"<p>{text[:5]}<b>{text[5:]}</b></p>" if tag == "HyperTextLabels" else text
+
+
+class SpanProject(Project):
+    """A project of sentences."""
+
+    @classmethod
+    def of_sentences(cls, client: LabelStudioClient, tag: str, n: int, further: str = "") -> SpanProject:
+        config = f'<View><{tag} name="spans" toName="shown">{LABELS}</{tag}>{further}{TAGS[tag]}</View>'
+        project = cls(
+            client, create_project(client, f"spans with {tag} {further[:8]}", config), read_schema(config), {}
+        )
+        body = [{"data": {"shown": displayed(tag, sentence(i)[0]), "number": i}} for i in range(n)]
+        client.call("POST", f"api/projects/{project.number}/import", body=body, timeout=120)
+        return project
+
+    def spans(self, text: str) -> LabelValue:
+        """The right spans of the text of a task."""
+        number = next(int(word) for word in text.split() if word.isdigit())
+        found = [(text.index(part), text.index(part) + len(part), label) for part, label in sentence(number)[1]]
+        return tuple(sorted(found))
+
+    @property
+    def of_spans(self) -> SpansSchema:
+        """The control that marks spans."""
+        return next(control for control in self.schema.controls if isinstance(control, SpansSchema))
+
+    def label(self, served: ServedTask) -> None:
+        spans = self.spans(control_text(served.content, self.of_spans))
+        topic = ("Travel" if spans else "Weather",)
+        values = [(control, spans if control is self.of_spans else topic) for control in self.schema.controls]
+        submit_labels(self.client, served.content, values)
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_spans_are_drafted_in_the_label_stream_and_learnt_from_each_annotation(
+    admin: LabelStudioClient, backend: Backend, tag: str
+) -> None:
+    project = SpanProject.of_sentences(admin, tag, 60)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    right = []
+    for n in range(20):
+        served = project.next()
+        assert served is not None, "nothing is served"
+        expected = project.spans(control_text(served.content, project.of_spans))
+        right.append(spans_of(served.drafts.get("spans", ())) == expected)
+        project.label(served)
+        version = backend.wait_for_queue(project, labelled=n + 1)
+    assert sum(right[10:]) > 5, "drafts of the last tasks"
+    rows = [row["result"] for row in project.predictions(version.name)]
+    assert sum(map(bool, rows)) > 10
+    assert [validation_errors(project.seen()["label_config"], row) for row in rows if row] == [[]] * sum(
+        map(bool, rows)
+    )
+    status = backend.printed_status(project)
+    assert status["labelled"] == 20 and status["last_error"] is None
+    assert STRICT_F1 in backend.cli("report", "--project", str(project.number)).stdout
+
+
+def test_spans_and_choices_share_a_prediction_and_the_queue(admin: LabelStudioClient, backend: Backend) -> None:
+    project = SpanProject.of_sentences(admin, "Labels", 60, TOPIC)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    for _ in range(16):
+        served = project.next()
+        assert served is not None, "nothing is served"
+        project.label(served)
+    version = backend.wait_for_queue(project, labelled=16)
+    assert {name: control.labelled for name, control in version.controls.items()} == {"topic": 16, "spans": 16}
+    regions = [{region["from_name"] for region in row["result"]} for row in project.predictions(version.name)]
+    assert {"topic", "spans"} in regions
+
+
+def test_what_annotators_do_wrong_is_counted_and_the_rest_is_learnt(admin: LabelStudioClient, backend: Backend) -> None:
+    project = SpanProject.of_sentences(admin, "Labels", 40)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    bad_values: list[Any] = [
+        {"start": 400, "end": 410, "text": "elsewhere", "labels": ["Person"]},
+        {"start": 0, "end": 4, "labels": []},
+        {"start": 0, "end": 4, "labels": ["Gone"]},
+    ]
+    for number in range(12):
+        served = project.next()
+        assert served is not None, "nothing is served"
+        if number < len(bad_values):
+            region = {"from_name": "spans", "to_name": "shown", "type": "labels", "value": bad_values[number]}
+            body = {"result": [region], "lead_time": 1.0}
+            admin.call("POST", f"api/tasks/{served.task}/annotations/", body=body)
+        else:
+            project.label(served)
+    version = backend.wait_for_queue(project, labelled=9)
+    coverage = backend.printed_status(project)["controls"]["spans"]["coverage"]
+    assert sorted(unread["code"] for unread in coverage["unread"]) == ["label", "no label", "offsets"]
+    assert version.controls["spans"].labelled == 9
