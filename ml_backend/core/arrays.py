@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
+from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -133,6 +134,7 @@ class TrainingSet:
                           excluded because they would favour the teacher's own prior
     validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
     texts                 of the n tasks, for a `TextLearner`; None if no such learner is fitted
+    draft_rule            for a learner that drafts parts of a text
     unlabelled            texts of a random sample of the tasks without a label; None if no such learner is fitted
     """
 
@@ -147,6 +149,7 @@ class TrainingSet:
     validates_earlier: bool = True
     texts: Texts | None = None
     unlabelled: Texts | None = None
+    draft_rule: DraftRule = DEFAULT_DRAFT_RULE
 
     @property
     def earlier_to_validate(self) -> Rows | None:

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.registry import installed
 from ml_backend.core.teacher_types import TeacherOptions
+from ml_backend.core.types import DraftRule
 
 UNKNOWN_NAMES_KEY = "?"  # in the result of `project_params`
 TaskForm = Literal["text", "record", "record with text"]
@@ -82,6 +83,18 @@ class ProjectSettings(BaseModel):
         description="maximum number of annotations that are proposed for a check because they look wrong, for each "
         "control",
     )
+    draft_precision: float = Field(
+        0.0,
+        ge=0,
+        le=0.99,
+        description="lowest share of right ones among the drafted spans of a label, as far as it is measured; 0: as "
+        "many spans are drafted as give the highest expected F1 score",
+    )
+    every_occurrence: bool = Field(
+        True,
+        description="whether a span that annotators have marked once is drafted wherever its words occur, as far as "
+        "the annotations bear it out",
+    )
     learner: str = Field(
         "", description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records"
     )
@@ -125,6 +138,11 @@ class ProjectSettings(BaseModel):
     teacher_daily_calls: int = Field(
         2000, ge=0, description="maximum number of calls to the teacher for a project in a day (UTC); 0: no limit"
     )
+
+    @property
+    def draft_rule(self) -> DraftRule:
+        """What learners draft, of kinds of labels that draft parts of a text."""
+        return DraftRule(self.draft_precision, self.every_occurrence)
 
     def control_weight(self, control: str) -> float:
         """The weight of a control in the order of the queue."""

@@ -182,6 +182,22 @@ chosen label holds nested labels; or the value is no label."""
 
 
 @dataclass(frozen=True, slots=True)
+class DraftRule:
+    """What a learner drafts, for kinds of labels that draft parts of a text.
+
+    precision  the lowest expected share of right parts among the drafted ones of a label; 0 for any share that gives
+               the highest expected F1 score
+    repeats    whether what annotators have marked once is drafted wherever it occurs, as far as they bear it out
+    """
+
+    precision: float = 0.0
+    repeats: bool = True
+
+
+DEFAULT_DRAFT_RULE = DraftRule()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A pre-annotation for one control: the label, its confidence, who made it, and the fields of a record that support
     it most."""

@@ -106,6 +106,7 @@ class Kind(ABC, Generic[Schema]):
                      no region is read or written without the content of its task
     reads_words      whether learners need the vectors of the words of the text. Then all of a project's controls are
                      learnt from a single text
+    drafts_parts     whether a draft consists of parts of the text, which the settings of drafts are about
     unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
                      few words on each
     """
@@ -116,6 +117,7 @@ class Kind(ABC, Generic[Schema]):
     replies_with_labels: ClassVar[bool] = False
     locates_regions: ClassVar[bool] = False
     reads_words: ClassVar[bool] = False
+    drafts_parts: ClassVar[bool] = False
     unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     # The labelling configuration

@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Ints, Rows
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import ControlVersion, Estimate, Remark
+from ml_backend.core.types import DEFAULT_DRAFT_RULE, ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
@@ -90,6 +90,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
+        draft_rule=inputs.options.draft_rule if kind_of(control).drafts_parts else DEFAULT_DRAFT_RULE,
     )
     serving = models_of(inputs.serving).get(control.name)
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):

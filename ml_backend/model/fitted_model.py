@@ -30,6 +30,7 @@ from ml_backend.core.arrays import (
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
+from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
 from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
@@ -53,6 +54,7 @@ class TrainingSnapshot:
     texts    the content keys of the tasks' texts, concatenated
     targets  (n, ...) of the control's kind
     prior    the checksum of the priors from which the fit could start, "" for none
+    draft_rule  what the model drafts
     """
 
     plugin: str
@@ -62,6 +64,7 @@ class TrainingSnapshot:
     texts: bytes
     targets: Rows
     prior: str = ""
+    draft_rule: DraftRule = DEFAULT_DRAFT_RULE
 
     @property
     def learner(self) -> Learner:
@@ -79,7 +82,7 @@ class TrainingSnapshot:
 
     def gives_same_fit(self, other: TrainingSnapshot) -> bool:
         """Whether a fit on the other snapshot would give the same model."""
-        names = ("plugin", "space", "control", "texts", "prior")
+        names = ("plugin", "space", "control", "texts", "prior", "draft_rule")
         return (
             all(getattr(self, name) == getattr(other, name) for name in names)
             and np.array_equal(self.tasks, other.tasks)
@@ -103,6 +106,7 @@ class TrainingSnapshot:
             priors=priors,
             prior_selection_mask=prior_selection_mask,
             texts=texts,
+            draft_rule=self.draft_rule,
         )
 
     def targets_for(self, new: TrainingSnapshot) -> Rows | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.core.arrays import Tensors
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError, UnknownPluginError
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import ModelVersion, Remark
+from ml_backend.core.types import DraftRule, ModelVersion, Remark
 from ml_backend.kinds.base import kind, kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import Store
@@ -135,6 +135,7 @@ def _model_tensors(model: FittedModel) -> Tensors:
         "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "kind": control.kind,
         "control": of_kind.fit_document(control), "prior": snapshot.prior, "started_from": model.started_from,
         "prior_errors": dict(model.prior_errors), "trust": model.trust, "is_doubted": model.is_doubted,
+        "draft_rule": asdict(snapshot.draft_rule),
     }  # fmt: skip
     snapshot_tensors: Tensors = {
         _HEADER: _as_bytes(header),
@@ -159,6 +160,7 @@ def _read_model(tensors: Tensors, artifact_number: int) -> FittedModel:
         texts=tensors.pop(_TEXTS).tobytes(),
         targets=of_kind.unpack_targets(control, tensors),
         prior=header.get("prior", ""),
+        draft_rule=DraftRule(**header.get("draft_rule", {})),
     )
     held_out = of_kind.unpack_predicted(control, tensors)
     fit_results = {

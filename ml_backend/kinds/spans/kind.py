@@ -42,6 +42,7 @@ class SpansKind(Kind[SpansSchema]):
     default_learner = "crf"
     locates_regions = True
     reads_words = True
+    drafts_parts = True
     unread_reasons = regions.UNREAD_REASONS
 
     def read_schema(self, element: Any, name: str, source: str) -> SpansSchema:

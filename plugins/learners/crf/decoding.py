@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+NEVER = 2.0
+"""A threshold that no probability reaches."""
 Candidate = tuple[int, int, str, float]
 """The first character of a span, the character behind it, its label and its probability."""
 
@@ -18,6 +20,15 @@ def without_overlaps(candidates: Iterable[Candidate]) -> list[Candidate]:
         if all(candidate[1] <= other[0] or candidate[0] >= other[1] for other in kept):
             kept.append(candidate)
     return kept
+
+
+def precision_threshold(probabilities: Sequence[float] | npt.NDArray[np.floating], precision: float) -> float:
+    """The lowest probability from which candidates are drafted so that the expected share of right ones is `precision`
+    at least; above 1 if there is none."""
+    ordered = np.sort(np.asarray(probabilities, np.float64))[::-1]
+    means = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
+    kept = np.flatnonzero(means >= precision)
+    return float(ordered[kept[-1]]) if len(kept) else NEVER
 
 
 def best_threshold(probabilities: Sequence[float] | npt.NDArray[np.floating], total: float) -> float:

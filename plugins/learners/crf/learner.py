@@ -6,7 +6,7 @@ alone, so that a head may start from that of the serving model, which has not se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -25,8 +25,9 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, PredictedText, pack, unpack
+from plugins.learners.crf.repeats import add_repeats, repeated_spans
 from plugins.learners.crf.tags import spans_of_words
-from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
+from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of, predict_held_out
 from plugins.learners.crf.word_table import read_words
 
 TEXTS_PER_BATCH = 1000
@@ -60,11 +61,11 @@ class Crf:
         sample = (
             read_words(unlabelled, np.arange(len(unlabelled))) if unlabelled is not None and len(unlabelled) else None
         )
-        model, features = fit_model(texts, train.control.labels, serving, sample)
+        model, held_out = fit_model(texts, train.control.labels, serving, sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
             earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
-        return Fit(pack(model), _judge(model, texts, features), earlier)
+        return Fit(pack(model), _held_out_rows(model, held_out, texts), earlier)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """None, because a teacher's labels have no texts here."""
@@ -79,7 +80,9 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            predicted += _rows(model, model.predict(table, model.features(table), ALL_TEXTS), ALL_TEXTS)
+            of_batch = model.predict(table, model.features(table), ALL_TEXTS)
+            of_batch = add_repeats(model, of_batch, repeated_spans(model, table))
+            predicted += (_row(text, _thresholds(model, ALL_TEXTS)) for text in of_batch)
         return object_rows(predicted)
 
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
@@ -97,15 +100,10 @@ class Crf:
         return predicted
 
 
-def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:
-    """(n,) the prediction of each text by the head of its fold."""
-    predicted: list[Any] = [None] * len(texts.targets)
-    for fold in range(N_FOLDS):
-        rows = np.flatnonzero(texts.folds == fold)
-        of_fold = _rows(model, model.predict_rows(texts.table, features, rows, fold), fold)
-        for row, prediction in zip(rows.tolist(), of_fold, strict=True):
-            predicted[row] = prediction
-    return object_rows(predicted)
+def _held_out_rows(model: Model, held_out: Iterable[PredictedText], texts: LabelledTexts) -> Rows:
+    """(n,) the predictions by the heads of the folds, with the drafts of these heads."""
+    thresholds = [_thresholds(model, fold) for fold in range(N_FOLDS)]
+    return object_rows([_row(text, thresholds[fold]) for text, fold in zip(held_out, texts.folds, strict=True)])
 
 
 def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
@@ -113,17 +111,20 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     targets that the model was fitted on, missing for other texts"""
     targets = object_rows([NOTHING if target is None else target for target in earlier])
     own_spans = spans_of_words(targets, texts.table, serving.labels)
-    return _judge(serving, texts, serving.features(texts.table, own_spans))
+    features = serving.features(texts.table, own_spans)
+    return _held_out_rows(serving, predict_held_out(serving, texts, features, own_spans), texts)
 
 
-def _rows(model: Model, predicted: Iterable[PredictedText], head: int) -> list[Any]:
-    """The predictions of texts in the form of the kind `spans`."""
-    threshold, rows = float(model.thresholds[head]), []
-    for text in predicted:
-        drafted = sorted(candidate for candidate in text.candidates if candidate[3] >= threshold)
-        others = [c for c in text.candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
-        others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
-        least_sure = max((1 - abs(2 * p - 1) for *_, p in text.candidates), default=0.0)
-        measures = (text.entropy, -text.log_probability / max(text.words, 1), least_sure)
-        rows.append((tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)))
-    return rows
+def _thresholds(model: Model, head: int) -> dict[str, float]:
+    """The threshold of a head for each label."""
+    return dict(zip(model.labels, model.thresholds[head].tolist(), strict=True))
+
+
+def _row(text: PredictedText, thresholds: Mapping[str, float]) -> Any:
+    """The prediction of a text in the form of the kind `spans`."""
+    drafted = sorted(c for c in text.candidates if c[3] >= thresholds[c[2]])
+    others = [c for c in text.candidates if MIN_REPORTED_PROBABILITY <= c[3] < thresholds[c[2]]]
+    others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
+    least_sure = max((1 - abs(2 * p - 1) for *_, p in text.candidates), default=0.0)
+    measures = (text.entropy, -text.log_probability / max(text.words, 1), least_sure)
+    return tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)

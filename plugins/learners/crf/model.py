@@ -66,7 +66,8 @@ class Model:
     mean, scale (d,) of the vectors and shapes of words, by which they are standardised
     gazetteer   the counts of all labelled texts; its types are those of all layers
     fields      for each head the field of each layer
-    thresholds  (h,) the probability from which each head drafts a span
+    thresholds  (h, m) the probability from which each head drafts a span of each type
+    repeat_rate see `repeats`; 0 if repeated spans are not drafted for being repeated
     cold_words  number of words of the last fit that started from nothing
     """
 
@@ -77,6 +78,7 @@ class Model:
     fields: Sequence[Sequence[Field]]
     thresholds: Doubles
     cold_words: int
+    repeat_rate: float = 0.0
 
     @property
     def vector_size(self) -> int:
@@ -144,8 +146,9 @@ class Model:
 
 def pack(model: Model) -> Tensors:
     """The model as tensors."""
+    header = {"layers": model.layers, "cold_words": model.cold_words, "repeat_rate": model.repeat_rate}
     tensors: Tensors = {
-        HEADER: np.frombuffer(json.dumps({"layers": model.layers, "cold_words": model.cold_words}).encode(), np.uint8),
+        HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         MEAN: model.mean,
         SCALE: model.scale,
         THRESHOLDS: model.thresholds,
@@ -171,6 +174,7 @@ def unpack(tensors: Tensors) -> Model:
         fields=[[*_read_fields(tensors, head, len(layers))] for head in range(N_FOLDS + 1)],
         thresholds=np.asarray(tensors[THRESHOLDS], np.float64),
         cold_words=header["cold_words"],
+        repeat_rate=header["repeat_rate"],
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
+from ml_backend.core.types import DraftRule
 from plugins.learners.crf.chain import Doubles, sort_by_place
-from plugins.learners.crf.decoding import best_threshold
+from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
-from plugins.learners.crf.gazetteer import count_texts
-from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model
-from plugins.learners.crf.tags import allowed_tags, blank_chain, find_layers, spans_of_words
+from plugins.learners.crf.gazetteer import WordSpan, count_texts
+from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, PredictedText
+from plugins.learners.crf.repeats import add_repeats, repeat_rate, repeated_spans
+from plugins.learners.crf.tags import TIE, allowed_tags, blank_chain, find_layers, spans_of_words
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
 
@@ -22,6 +24,7 @@ COLD_ITERATIONS, WARM_ITERATIONS = 60, 5
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
+CALIBRATION_SPANS = 20.0
 MAX_FITTED_TEXTS = 2000
 """Labelled texts that the fields are fitted on. The gazetteer counts all of them."""
 
@@ -42,9 +45,10 @@ def folds_of(texts: Sequence[str]) -> Ints:
 
 
 def fit_model(
-    texts: LabelledTexts, labels: Sequence[str], serving: Model | None, sample: WordTable | None
-) -> tuple[Model, Floats]:
-    """The model, and the features (w, d) of the words of the texts. A text's own labels are no part of its features.
+    texts: LabelledTexts, labels: Sequence[str], serving: Model | None, sample: WordTable | None, rule: DraftRule
+) -> tuple[Model, list[PredictedText]]:
+    """The model, and what it says of each text (n,) by the head that was not fitted on the text. A text's own labels
+    are no part of its features.
 
     labels   of the control
     serving  the serving model, None if there is none
@@ -57,9 +61,10 @@ def fit_model(
     start = _start(serving, layers, table)
     if start is None:
         mean, scale = _standardisation([table] if sample is None else [table, sample])
-        model = Model(layers, mean, scale, counted, (), np.ones(N_FOLDS + 1), len(table.starts))
+        model = Model(layers, mean, scale, counted, (), np.zeros((0, 0)), len(table.starts))
     else:
         model = replace(start, gazetteer=counted, fields=())
+    model = replace(model, repeat_rate=repeat_rate(counted, table, spans) if rule.repeats else 0.0)
     features = model.features(table, spans)
     allowed = [allowed_tags(texts.targets, table, layer) for layer in layers]
     is_fitted = _fitted_texts(texts)
@@ -68,7 +73,8 @@ def fit_model(
         for head in range(N_FOLDS + 1)
     ]
     model = replace(model, fields=fields)
-    return replace(model, thresholds=_thresholds(model, texts, features, sample)), features
+    held_out = predict_held_out(model, texts, features, spans)
+    return replace(model, thresholds=_thresholds(model, texts, held_out, sample, rule)), held_out
 
 
 def _start(serving: Model | None, layers: list[list[str]], table: WordTable) -> Model | None:
@@ -116,21 +122,63 @@ def _fit_fields(
     return fields
 
 
-def _thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Doubles:
-    """(h,) the threshold of each head for the sample of texts without a label; without a sample, for the labelled texts
-    that the head was not fitted on."""
-    thresholds = np.ones(N_FOLDS + 1)
-    sample_features = None if sample is None else model.features(sample)
+def predict_held_out(
+    model: Model, texts: LabelledTexts, features: Floats, left_out: Sequence[Sequence[WordSpan]]
+) -> list[PredictedText]:
+    """(n,) what the head of its fold says of each text.
+
+    features  (w, d) of the words, without the texts' own labels
+    left_out  the spans of each text that the model has counted
+    """
+    predicted: list[PredictedText | None] = [None] * len(texts.targets)
+    for fold in range(N_FOLDS):
+        rows = np.flatnonzero(texts.folds == fold)
+        for row, text in zip(rows.tolist(), model.predict_rows(texts.table, features, rows, fold), strict=True):
+            predicted[row] = text
+    known = [text for text in predicted if text is not None]
+    return add_repeats(model, known, repeated_spans(model, texts.table, left_out))
+
+
+def _thresholds(
+    model: Model, texts: LabelledTexts, held_out: Sequence[PredictedText], sample: WordTable | None, rule: DraftRule
+) -> Doubles:
+    """(h, m) the threshold of each head for each type, for the sample of texts without a label; without a sample, for
+    the labelled texts that the head was not fitted on."""
+    factors = _calibration(model, texts, held_out) if rule.precision else {}
+    features = None if sample is None else model.features(sample)
+    repeated = [] if sample is None else repeated_spans(model, sample)
+    thresholds = []
     for head in range(N_FOLDS + 1):
-        if sample is not None and sample_features is not None:
-            predicted = model.predict(sample, sample_features, head)
+        if sample is not None and features is not None:
+            predicted = add_repeats(model, model.predict(sample, features, head), repeated)
         else:
-            predicted = [
-                text
-                for fold in range(N_FOLDS)
-                if head in (fold, ALL_TEXTS)
-                for text in model.predict_rows(texts.table, features, np.flatnonzero(texts.folds == fold), fold)
-            ]
-        probabilities = [p for text in predicted for *_, p in text.candidates]
-        thresholds[head] = best_threshold(probabilities, sum(text.expected_spans for text in predicted))
-    return thresholds
+            predicted = [held_out[row] for row in np.flatnonzero((texts.folds == head) | (head == ALL_TEXTS))]
+        candidates = [candidate for text in predicted for candidate in text.candidates]
+        best = best_threshold([p for *_, p in candidates], sum(text.expected_spans for text in predicted))
+        of_labels = [best] * len(model.labels)
+        if rule.precision:
+            of_labels = [max(best, _precise(candidates, label, factors, rule.precision)) for label in model.labels]
+        thresholds.append(of_labels)
+    return np.array(thresholds, np.float64).reshape(N_FOLDS + 1, len(model.labels))
+
+
+def _precise(candidates: Sequence[Candidate], label: str, factors: Mapping[str, float], precision: float) -> float:
+    """The threshold from which spans of a label are right often enough, by their measured precision."""
+    probabilities = [min(p * factors[label], 1.0) for *_, of_label, p in candidates if of_label == label]
+    return precision_threshold(probabilities, precision) / factors[label]
+
+
+def _calibration(model: Model, texts: LabelledTexts, held_out: Sequence[PredictedText]) -> dict[str, float]:
+    """For each label, the number of right spans for each one that the held-out probabilities promise. That of one label
+    has that of all labels as its prior, with the weight of `CALIBRATION_SPANS` spans."""
+    right, promised = dict.fromkeys(model.labels, 0.0), dict.fromkeys(model.labels, 0.0)
+    for text, (spans, is_partial) in zip(held_out, texts.targets, strict=True):
+        annotated = {span[:3] for span in spans if span[3] > TIE}
+        for start, end, label, p in text.candidates if not is_partial else ():
+            right[label] += (start, end, label) in annotated
+            promised[label] += p
+    of_all = (sum(right.values()) + CALIBRATION_SPANS) / (sum(promised.values()) + CALIBRATION_SPANS)
+    return {
+        label: (right[label] + CALIBRATION_SPANS * of_all) / (promised[label] + CALIBRATION_SPANS)
+        for label in model.labels
+    }
