@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation, Label
+from ml_backend.core.types import Annotation, Label, LabelValue
 from ml_backend.kinds.base import kind_of
 from ml_backend.labels.draft_acceptance import TimeSaved, annotation_seconds, time_saved
 from ml_backend.storage import PublishedDraft
@@ -18,7 +18,7 @@ from ml_backend.storage import PublishedDraft
 class _Duration:
     """The duration of the annotation of a published task.
 
-    has_drafts  whether its drafts were accepted; False if the task was published without a draft
+    has_drafts  whether its drafts were used, see `AnnotationTimes`; False if the task was published without a draft
     seconds     None if unknown
     """
 
@@ -27,8 +27,9 @@ class _Duration:
 
 
 class AnnotationTimes:
-    """The durations of the annotations of a project's published tasks: of those that accepted the drafts for all
-    controls that they have labels for, and of those of tasks without a draft."""
+    """The durations of the annotations of a project's published tasks: of those that used the drafts for all controls
+    that they have labels for, and of those of tasks without a draft. A draft was used if it was accepted. A draft with
+    parts was also used if it was edited, because each part that is kept saves work."""
 
     def __init__(self, controls: Sequence[ControlSchema]) -> None:
         self._kinds = {control.name: kind_of(control) for control in controls}
@@ -61,7 +62,7 @@ class AnnotationTimes:
         return time_saved(n_accepted, with_drafts, without_draft)
 
     def _duration(self, published: PublishedDraft, annotations: Iterable[Annotation]) -> _Duration | None:
-        """The duration of the first annotation that has a label; None if there is none, or if it changed a draft."""
+        """The duration of the first annotation that has a label; None if there is none, or if it did not use a draft."""
         labelled = [
             (annotation, labels)
             for annotation in annotations
@@ -70,13 +71,17 @@ class AnnotationTimes:
         if not labelled:
             return None
         first, labels = min(labelled, key=lambda pair: pair[0].id)
-        outcomes = {
-            self._kinds[name].draft_outcome(draft.value, labels[name].value)
+        are_used = {
+            self._is_used(name, draft.value, labels[name].value)
             for name, draft in published.drafts.items()
             if name in labels
         }
-        is_counted = outcomes == {"accepted"} or not published.drafts
+        is_counted = are_used == {True} or not published.drafts
         return _Duration(bool(published.drafts), annotation_seconds(first)) if is_counted else None
+
+    def _is_used(self, control: str, drafted: LabelValue, annotated: LabelValue) -> bool:
+        of_kind = self._kinds[control]
+        return of_kind.draft_outcome(drafted, annotated) in ("accepted", "edited" if of_kind.part_name else "accepted")
 
     def _read_labels(self, annotation: Annotation) -> dict[str, Label]:
         labels = ((name, annotation.labels.get(name)) for name in self._kinds)

@@ -17,6 +17,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.parts import DraftChanges
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
@@ -53,7 +54,8 @@ class Agreement:
 class TimeSaved:
     """The time that drafts have saved: the difference between the median seconds of an annotation without a draft and
     with accepted drafts, times the number of the latter. Drafts for several controls are accepted if the annotation has
-    the drafted label in each control that it has a label for.
+    the drafted label in each control that it has a label for. Of labels with parts, edited drafts count as accepted
+    ones, see `AnnotationTimes`.
 
     seconds                        None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost
                                    time
@@ -78,10 +80,12 @@ class DraftUse:
 
     published   number of tasks that have been in a queue
     acceptance  of the drafts, by author
+    changes     of the parts of the drafts, by author; {} if the kind of labels has no parts
     """
 
     published: int
     acceptance: Mapping[str, DraftAcceptance]
+    changes: Mapping[str, DraftChanges] = field(default_factory=dict)
 
 
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
