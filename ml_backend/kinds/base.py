@@ -383,9 +383,9 @@ class Kind(ABC, Generic[Schema]):
         """How many parts of a draft an annotator kept, removed and added."""
         return DraftChanges()
 
-    def quote(self, control: Schema, value: LabelValue, text: str) -> str:
-        """A few words of a task's text in which the parts of a value are marked; "" if a part is not in the text, and
-        for a value without parts."""
+    def quote(self, control: Schema, value: LabelValue, text: str, *, in_context: bool = True) -> str:
+        """A quote of a task's text in which the parts of a value are marked; "" if a part is not in the text, and for a
+        value without parts. `in_context`: with a few words before and after them"""
         return ""
 
     # The teacher

@@ -225,8 +225,8 @@ class SpansKind(Kind[SpansSchema]):
         drafts, spans = {*spans_of(drafted)}, {*spans_of(annotated)}
         return DraftChanges(len(drafts & spans), len(drafts - spans), len(spans - drafts))
 
-    def quote(self, control: SpansSchema, value: LabelValue, text: str) -> str:
-        return quotes.quote_spans(spans_of(value), text)
+    def quote(self, control: SpansSchema, value: LabelValue, text: str, *, in_context: bool = True) -> str:
+        return quotes.quote_spans(spans_of(value), text, in_context=in_context)
 
     def suspected_errors(
         self, control: SpansSchema, predicted: Rows, targets: Rows, protected: Mask, budget: int

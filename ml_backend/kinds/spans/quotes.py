@@ -16,21 +16,22 @@ MAX_PART_CHARACTERS = 80
 ELLIPSIS = "…"
 
 
-def quote_spans(spans: Sequence[Span], text: str) -> str:
+def quote_spans(spans: Sequence[Span], text: str, *, in_context: bool = True) -> str:
     """The part of a text that has the spans, in one line. Each span is between tags: `in <Place>Paris</Place> we`. ""
-    without spans, and if a span is not in the text."""
+    without spans, and if a span is not in the text. `in_context`: with the words before and after the spans"""
     if not spans or any(not 0 <= start < end <= len(text) for start, end, _ in spans):
         return ""
     first, last = min(start for start, _, _ in spans), max(end for _, end, _ in spans)
-    begin, finish = _context_start(text, first), _context_end(text, last)
+    begin, finish = (_context_start(text, first), _context_end(text, last)) if in_context else (first, last)
     opened = sorted(spans, key=lambda span: (span[0], -span[1], span[2]))
-    quote = f"{ELLIPSIS} " if begin else ""
+    quote = f"{ELLIPSIS} " if in_context and begin else ""
     positions = sorted({begin, finish, *(offset for start, end, _ in spans for offset in (start, end))})
     for position, following in zip(positions, [*positions[1:], finish], strict=True):
         quote += "".join(f"</{label}>" for _, end, label in reversed(opened) if end == position)
         quote += "".join(f"<{label}>" for start, _, label in opened if start == position)
         quote += _shortened(text[position:following])
-    return " ".join(f"{quote}{f' {ELLIPSIS}' if finish < len(text) else ''}".split())
+    quote += f" {ELLIPSIS}" if in_context and finish < len(text) else ""
+    return " ".join(quote.split())
 
 
 def _context_start(text: str, start: int) -> int:
