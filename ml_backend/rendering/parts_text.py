@@ -112,5 +112,6 @@ def _right_and_wrong(total: PartCounts, part: str) -> str:
 
 
 def _precision_and_recall(counts: PartCounts) -> str:
-    precision, recall = ("-" if share is None else f"{share:.2f}" for share in (counts.precision, counts.recall))
-    return f"precision {precision}, recall {recall}"
+    precision = "never drafted" if counts.precision is None else f"precision {counts.precision:.2f}"
+    recall = "never annotated" if counts.recall is None else f"recall {counts.recall:.2f}"
+    return f"{precision}, {recall}"

@@ -131,6 +131,6 @@ def test_a_proposal_names_the_missed_spans_and_those_that_they_replace() -> None
     predicted = object_rows([((((0, 8, "A", 0.95)), (9, 12, "B", 0.85)), (), (0.0, 0.0, 0.0))])
     targets: Any = object_rows([target_of(((0, 3, "A"), (14, 16, "B")))])
     (suspect,) = find_missed_spans(predicted, targets, np.zeros(1, np.bool_), 5)
-    assert suspect.instead == ((0, 8, "A", 0.95), (9, 12, "B", 0.85), (14, 16, "B"))
+    assert suspect.instead == ((0, 8, "A", 0.95), (9, 12, "B", 0.85), (14, 16, "B", 1.0))
     assert suspect.added == ((0, 8, "A", 0.95), (9, 12, "B", 0.85)) and suspect.removed == ((0, 3, "A"),)
     assert suspect.confidence == 0.95
