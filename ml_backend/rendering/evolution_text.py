@@ -36,7 +36,7 @@ def report_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first, and a limitation of its figures. An indented line belongs to the
     line above it."""
     if analysis.parts:
-        lines = [*summary_lines(analysis), *parts_text.report_lines(analysis.parts), *slice_lines(analysis)]
+        lines = [*summary_lines(analysis), *parts_text.report_lines(analysis.parts, analysis.n), *slice_lines(analysis)]
     else:
         lines = error_analysis_lines(analysis)
     if analysis.shown:

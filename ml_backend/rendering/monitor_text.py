@@ -46,7 +46,8 @@ def monitor_lines(
     yield "against random", comparison_sentence(result["comparison"])
     yield "enough labels?", stopping_sentence(result["stopping"], agreement_name)
     if suspects := [_suspect(suspect, quotes) for suspect in result["second_look"]]:
-        yield "second look", f"these annotations look wrong: task {', '.join(suspects)}"
+        separator = "; task " if quotes else ", "  # a quote may have commas
+        yield "second look", f"these annotations look wrong: task {separator.join(suspects)}"
 
 
 def _suspect(suspect: Mapping[str, Any], quotes: Mapping[int, tuple[str, str]]) -> str:

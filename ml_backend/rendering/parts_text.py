@@ -36,11 +36,13 @@ def status_lines(parts: Mapping[str, Any], part: str, accuracy: Estimate | None)
     yield "by label", "; ".join(listed[:MAX_LISTED_ITEMS]) + and_more(listed)
 
 
-def report_lines(analysis: PartAnalysis) -> Iterator[str]:
-    """The lines of `report`, the most frequent errors first. An indented line belongs to the line above it."""
+def report_lines(analysis: PartAnalysis, n_tasks: int) -> Iterator[str]:
+    """The lines of `report` on some tasks, the most frequent errors first. An indented line belongs to the line above
+    it."""
     part, total = analysis.part, _total(analysis.labels)
     if analysis.labels:
-        yield f"{_right_and_wrong(total, part)} ({_precision_and_recall(total)})"
+        tasks = "the task" if n_tasks == 1 else f"all {n_tasks} tasks"
+        yield f"in {tasks}, {_right_and_wrong(total, part)} ({_precision_and_recall(total)})"
         yield "Labels, the most frequent first:"
     for label, counts in by_frequency(analysis.labels):
         numbers = f"{counts.annotated} annotated and {counts.drafted} drafted {part}s"

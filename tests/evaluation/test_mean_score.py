@@ -35,7 +35,7 @@ def test_the_interval_is_around_the_weighted_mean(pairs: list[tuple[float, int]]
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_equal_scores_do_not_make_a_point_of_the_interval(value: float) -> None:
-    estimate = mean_score(np.full(20, value), np.arange(20.0), SOURCE)
+    estimate = mean_score(np.full(20, value), np.arange(20, dtype=np.float64), SOURCE)
     share = wilson_interval(19 * value, 19, SOURCE)
     assert estimate is not None and share is not None
     assert (estimate.value, estimate.low, estimate.high) == (value, share.low, share.high)

@@ -122,7 +122,7 @@ def test_a_missed_span_is_proposed_with_its_place_in_the_text(
     assert sentence(0)[0] == "Ann went to Paris on day 0"
     assert lines_of(store)["second look"] == (
         f'these annotations look wrong: task {task} (rather "<Person>Ann</Person> went to Paris on day 0" than '
-        '"<Person>Ann went</Person>", 93% sure), 9999'
+        '"<Person>Ann went</Person>", 93% sure); task 9999'
     )
     set_up(store, 5, connection={"ml": 1})
     schema = read_schema(CONFIG)
@@ -146,7 +146,8 @@ def test_the_report_quotes_each_kind_of_error(
     lines = report_of(settings, store, drafts)
     assert lines[1].startswith("strict F1 9") and "on 36 tasks" in lines[1]
     assert lines[2] == (
-        "33 of 36 annotated spans are drafted right, and 3 of 36 drafted spans are wrong (precision 0.92, recall 0.92)"
+        "in all 36 tasks, 33 of 36 annotated spans are drafted right, and 3 of 36 drafted spans are wrong (precision "
+        "0.92, recall 0.92)"
     )
     text = "\n".join(lines)
     assert "  Place: F1 0.90, precision 0.88, recall 0.92, 24 annotated and 25 drafted spans" in lines
