@@ -19,6 +19,7 @@ RowWeigher = Callable[[Rows, Rows], Doubles | None]
 """The weights (n,) of these scores in their mean, None if they are equal."""
 Z95 = 1.959964
 BOOTSTRAP_SAMPLES = 1000
+MAX_DRAWN_ROWS = 1_000_000  # that a bootstrap has in memory at once
 BINS = 15
 MIN_ANSWERS_FOR_ACCURACY = 20
 """Judged answers from which an accuracy is shown, compared and forecast: with fewer, its interval is too wide."""
@@ -60,12 +61,14 @@ def mean_score(
 def _bootstrapped_means(scores: Doubles, weights: Doubles) -> Doubles:
     """The weighted means (up to BOOTSTRAP_SAMPLES,) of samples of n rows, drawn with replacement; those of samples
     without any weight are left out."""
-    random = np.random.default_rng(0)
-    weighted = weights * scores
-    samples = (random.integers(len(scores), size=len(scores)) for _ in range(BOOTSTRAP_SAMPLES))
-    sums = np.array([(weighted[rows].sum(), weights[rows].sum()) for rows in samples])
-    weighted_sums, total_weights = sums[sums[:, 1] > 0].T
-    return np.asarray(weighted_sums / total_weights)
+    random, n = np.random.default_rng(0), len(scores)
+    batch = max(MAX_DRAWN_ROWS // n, 1)
+    means = []
+    for start in range(0, BOOTSTRAP_SAMPLES, batch):
+        rows = random.integers(n, size=(min(batch, BOOTSTRAP_SAMPLES - start), n))
+        weighted_sums, total_weights = (weights * scores)[rows].sum(axis=1), weights[rows].sum(axis=1)
+        means.append(weighted_sums[total_weights > 0] / total_weights[total_weights > 0])
+    return np.concatenate(means)
 
 
 def decide_labels(probabilities: Floats, multiple: bool) -> Mask:
