@@ -27,9 +27,9 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
     held = status.held
     active, stored_learners = store.versions.active(project), set(store.versions.learners(project))
     versions = store.versions.all(project)
-    score_names = {control: status.score_name(control) for version in versions for control in version.controls}
-    score_head = " or ".join(sorted({*score_names.values()})) or ACCURACY
-    table = Table(Column("version", no_wrap=True), "learner", "labels", score_head, "made", "note", box=None)
+    metric_names = {control: status.metric_name(control) for version in versions for control in version.controls}
+    metric_head = " or ".join(sorted({*metric_names.values()})) or ACCURACY
+    table = Table(Column("version", no_wrap=True), "learner", "labels", metric_head, "made", "note", box=None)
     labelled_counts = {version.number: str(version.labelled) for version in versions}
     for version in versions:
         is_active = active is not None and version.number == active.number
@@ -39,7 +39,7 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
         served = f"of {version.learner}" if version.learner else "none yet"
         learner = ("kept" if version.number in stored_learners else served) + _earlier_learners_text(version)
         labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
-        accuracy = _accuracy_text(version, score_names)
+        accuracy = _accuracy_text(version, metric_names)
         created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
         table.add_row(name, escape(learner), labels, escape(accuracy), created, escape(remarks_text(version.remarks)))
     out.print(table)
@@ -58,16 +58,16 @@ def _earlier_learners_text(version: ModelVersion) -> str:
     return f" ({', '.join(earlier)})" if earlier else ""
 
 
-def _accuracy_text(version: ModelVersion, score_names: Mapping[str, str]) -> str:
-    """The mean score of each control's learner, with the name of the control if there are several, and with that of the
-    score if some controls have another one."""
-    are_named = len({*score_names.values()}) > 1
+def _accuracy_text(version: ModelVersion, metric_names: Mapping[str, str]) -> str:
+    """The main metric of each control's learner, with the name of the control if there are several, and with that of
+    the metric if some controls have another one."""
+    are_named = len({*metric_names.values()}) > 1
     texts = []
     for name, control in version.controls.items():
         control_name = [name] if len(version.controls) > 1 else []
-        score_name = [score_names[name]] if are_named and control.accuracy else []
+        metric_name = [metric_names[name]] if are_named and control.accuracy else []
         value = f"{control.accuracy.value:.3f}" if control.accuracy else "-"
-        texts.append(" ".join([*control_name, *score_name, value]))
+        texts.append(" ".join([*control_name, *metric_name, value]))
     return ", ".join(texts) or "-"
 
 

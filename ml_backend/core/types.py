@@ -141,7 +141,7 @@ class Label:
     value   the labels of the control, also other values of the control tag. Of choices: if it is empty and `unread` is
             "", none of several labels applies
     unread  one of the codes `UNREADABLE_CODES` if the label cannot be learnt from, PARTLY_READABLE if only a part of
-            `value` are labels, else ""
+            `value` are labels, else "". Kinds have further codes, see `Kind.unread_reasons`
     """
 
     value: LabelValue
@@ -150,7 +150,12 @@ class Label:
     @property
     def is_read(self) -> bool:
         """Whether a learner can be fitted on the label."""
-        return self.unread in ("", PARTLY_READABLE)
+        return not self.unread or self.is_partly_read
+
+    @property
+    def is_partly_read(self) -> bool:
+        """Whether a learner can be fitted on a part of the label only."""
+        return self.unread.startswith(PARTLY_READABLE)
 
 
 @dataclass(frozen=True, slots=True)

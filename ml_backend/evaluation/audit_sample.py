@@ -9,11 +9,10 @@ and the estimate would be too high.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.types import Estimate, EstimateSource
-from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, wilson_interval
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, Doubles, mean_score
 
 
 def draw_audit_places(length: int, share: float, random: np.random.Generator) -> Mask:
@@ -29,21 +28,25 @@ def draw_audit_tasks(pending: Ints, available: Ints, n: int, random: np.random.G
     return np.asarray(np.concatenate([reused, drawn]), np.int64)
 
 
-def estimate_accuracy(scores: npt.NDArray[np.float64], tasks: Ints, audited: Ints) -> Estimate | None:
+def estimate_accuracy(scores: Doubles, tasks: Ints, audited: Ints, weights: Doubles | None = None) -> Estimate | None:
     """How often the learner's draft is right, or the mean of other scores in [0, 1], from the scores (n,) of
-    cross-validated drafts of labelled tasks.
+    cross-validated drafts of labelled tasks, with weights (n,) or None for equal ones. Uses the rows of `judged_rows`.
 
-    The estimate uses the answered tasks of the audit sample if there are `MIN_ANSWERS_FOR_ACCURACY`, because they are
-    a random sample. Before that, it uses all labelled tasks, which acquisition chose for being hard; the source of the
-    estimate says which. It costs no fit and is available in every round, but it is too high for a strategy that
-    chooses tasks like those already labelled: the monitor has the estimate of `evaluation.prequential` for that. None
-    without tasks.
+    It costs no fit and is available in every round, but it is too high for a strategy that chooses tasks like those
+    already labelled: the monitor has the estimate of `evaluation.prequential` for that. None without tasks.
     """
-    sampled = np.isin(tasks, audited)
-    source, answered = EstimateSource.AUDIT_SAMPLE_CROSS_VALIDATED, int(sampled.sum())
-    details: dict[str, int] = {}
-    if answered < MIN_ANSWERS_FOR_ACCURACY:
-        sampled = np.ones(len(tasks), np.bool_)
-        source = EstimateSource.ALL_LABELS_CROSS_VALIDATED
-        details = {"audited": answered, "minimum": MIN_ANSWERS_FOR_ACCURACY}
-    return wilson_interval(float(scores[sampled].sum()), int(sampled.sum()), source, details)
+    is_judged, source, details = judged_rows(np.isin(tasks, audited))
+    return mean_score(scores[is_judged], None if weights is None else weights[is_judged], source, details)
+
+
+def judged_rows(is_audited: Mask) -> tuple[Mask, EstimateSource, dict[str, int]]:
+    """The labelled tasks (n,) that an estimate uses, its source and the details of the source.
+
+    These are the answered tasks of the audit sample, `is_audited` (n,), if there are `MIN_ANSWERS_FOR_ACCURACY`,
+    because they are a random sample. Before that, these are all labelled tasks, which acquisition chose for being hard.
+    """
+    answered = int(is_audited.sum())
+    if answered >= MIN_ANSWERS_FOR_ACCURACY:
+        return is_audited, EstimateSource.AUDIT_SAMPLE_CROSS_VALIDATED, {}
+    details = {"audited": answered, "minimum": MIN_ANSWERS_FOR_ACCURACY}
+    return np.ones_like(is_audited), EstimateSource.ALL_LABELS_CROSS_VALIDATED, details

@@ -11,10 +11,15 @@ import numpy.typing as npt
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
 from ml_backend.core.types import Estimate, EstimateSource
 
-RowScorer = Callable[[Rows, Rows], npt.NDArray[np.float64]]
+Doubles = npt.NDArray[np.float64]
+RowScorer = Callable[[Rows, Rows], Doubles]
 """Scores the drafts of n rows, from predictions (n, ...) and targets (n, ...): (n,) in [0, 1], 1 if a draft is
 right."""
+RowWeigher = Callable[[Rows, Rows], Doubles | None]
+"""The weights (n,) of these scores in their mean, None if they are equal."""
 Z95 = 1.959964
+BOOTSTRAP_SAMPLES = 1000
+MAX_DRAWN_ROWS = 1_000_000  # that a bootstrap has in memory at once
 BINS = 15
 MIN_ANSWERS_FOR_ACCURACY = 20
 """Judged answers from which an accuracy is shown, compared and forecast: with fewer, its interval is too wide."""
@@ -30,6 +35,40 @@ def wilson_interval(
     middle = (share + correction / 2) / (1 + correction)
     half = Z95 / (1 + correction) * math.sqrt(share * (1 - share) / n + correction / (4 * n))
     return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, source, details or {})
+
+
+def mean_score(
+    scores: Doubles, weights: Doubles | None, source: EstimateSource, details: Mapping[str, int] | None = None
+) -> Estimate | None:
+    """The mean of n scores in [0, 1], with weights (n,) or None for equal ones, and its 95 % interval; None without
+    scores.
+
+    With equal weights, the interval is that of a share. Otherwise it is from a percentile bootstrap over the n rows
+    (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13). Deterministic.
+    """
+    if weights is None or not weights.any():
+        return wilson_interval(float(scores.sum()), len(scores), source, details)
+    value = float(np.average(scores, weights=weights))
+    counted = scores[weights > 0]
+    if (counted == counted[0]).all():  # all samples have the same mean, which would make the interval a point
+        share = wilson_interval(value * len(counted), len(counted), source)
+        low, high = (share.low, share.high) if share else (value, value)
+    else:
+        low, high = np.quantile(_bootstrapped_means(scores, weights), (0.025, 0.975)).tolist()
+    return Estimate(value, low, high, len(scores), source, details or {})
+
+
+def _bootstrapped_means(scores: Doubles, weights: Doubles) -> Doubles:
+    """The weighted means (up to BOOTSTRAP_SAMPLES,) of samples of n rows, drawn with replacement; those of samples
+    without any weight are left out."""
+    random, n = np.random.default_rng(0), len(scores)
+    batch = max(MAX_DRAWN_ROWS // n, 1)
+    means = []
+    for start in range(0, BOOTSTRAP_SAMPLES, batch):
+        rows = random.integers(n, size=(min(batch, BOOTSTRAP_SAMPLES - start), n))
+        weighted_sums, total_weights = (weights * scores)[rows].sum(axis=1), weights[rows].sum(axis=1)
+        means.append(weighted_sums[total_weights > 0] / total_weights[total_weights > 0])
+    return np.concatenate(means)
 
 
 def decide_labels(probabilities: Floats, multiple: bool) -> Mask:

@@ -15,10 +15,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Ints, Mask, TrainingSet
+from ml_backend.core.arrays import Ints, Mask, Rows, TrainingSet
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.types import Estimate, EstimateSource
-from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, RowScorer, wilson_interval
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, RowScorer, RowWeigher, mean_score
 
 MIN_BLOCK_ANSWERS = 4
 """Audited answers, at least, that the same learner judges, and that the smallest learner was fitted on."""
@@ -37,17 +37,26 @@ def judge_rows(
     learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int, score: RowScorer
 ) -> npt.NDArray[np.float64]:
     """(m,) the scores of the drafts for the rows `judged_rows` (m,) by a learner that is fitted on `fitted_rows`."""
+    return score(_predict(learner, train, fitted_rows, judged_rows, seed), train.targets[judged_rows])
+
+
+def _predict(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int) -> Rows:
+    """(m, ...) the predictions for the rows `judged_rows` (m,) by a learner that is fitted on `fitted_rows`."""
     subset = replace(train.take(fitted_rows), earlier=None, earlier_tensors=None, prior_selection_mask=None)
     tensors = learner.fit(subset, seed).tensors
-    predicted = predict_rows(learner, tensors, train.vectors[judged_rows], train.texts_of(judged_rows))
-    return score(predicted, train.targets[judged_rows])
+    return predict_rows(learner, tensors, train.vectors[judged_rows], train.texts_of(judged_rows))
 
 
 def prequential_accuracy(
-    learner: Learner, train: TrainingSet, audited: Mask, seed: int, score: RowScorer
+    learner: Learner,
+    train: TrainingSet,
+    audited: Mask,
+    seed: int,
+    score: RowScorer,
+    weigh: RowWeigher = lambda predicted, targets: None,
 ) -> Estimate | None:
-    """How often recent drafts were right: on the later half of the audited rows (n,) of `train`, which are in answering
-    order, but on at least MIN_ANSWERS_FOR_ACCURACY of them; None if there are too few.
+    """How often recent drafts were right, or their mean score: on the later half of the audited rows (n,) of `train`,
+    which are in answering order, but on at least MIN_ANSWERS_FOR_ACCURACY of them; None if there are too few.
 
     Unbiased for the learners of that time. Today's learner was fitted on more answers, so it is rather better than
     worse. Costs one fit for each block: five at 40 audited answers, four at 400.
@@ -56,8 +65,10 @@ def prequential_accuracy(
     start = min(len(audited_rows) // 2, len(audited_rows) - MIN_ANSWERS_FOR_ACCURACY)
     if start < MIN_BLOCK_ANSWERS:
         return None
-    scores = np.concatenate(
-        [judge_rows(learner, train, np.arange(block[0]), block, seed, score) for block in blocks(audited_rows, start)]
+    predicted = np.concatenate(
+        [_predict(learner, train, np.arange(block[0]), block, seed) for block in blocks(audited_rows, start)]
     )
+    targets = train.targets[audited_rows[start:]]
     details = {"fewest": int(audited_rows[start]), "most": int(audited_rows[-1])}
-    return wilson_interval(float(scores.sum()), len(scores), EstimateSource.AUDIT_SAMPLE_PREQUENTIAL, details)
+    source = EstimateSource.AUDIT_SAMPLE_PREQUENTIAL
+    return mean_score(score(predicted, targets), weigh(predicted, targets), source, details)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Ints, Rows, content_bytes
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import Annotation
+from ml_backend.core.types import Annotation, Label
 from ml_backend.kinds.base import kind_of
 
 DIGEST_BYTES = 16
@@ -78,10 +78,14 @@ def aggregate_annotations(control: ControlSchema, annotations: Iterable[Annotati
 
 def aggregate_task(control: ControlSchema, annotations: list[Annotation]) -> Any | None:
     """The target of one task from all its annotations, an item of `Kind.as_targets`; None if no annotation counts."""
-    labels = [
-        label for annotation in _counted_annotations(annotations) if (label := annotation.labels.get(control.name))
-    ]
+    labels = counted_labels(control, annotations)
     return kind_of(control).aggregate(control, labels) if labels else None
+
+
+def counted_labels(control: ControlSchema, annotations: list[Annotation]) -> list[Label]:
+    """The labels of one task that count, one of each annotator, from all its annotations."""
+    counted = _counted_annotations(annotations)
+    return [label for annotation in counted if (label := annotation.labels.get(control.name))]
 
 
 def _counted_annotations(annotations: list[Annotation]) -> list[Annotation]:

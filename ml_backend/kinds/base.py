@@ -32,6 +32,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import Annotation, Estimate, EstimateSource, Label, LabelValue, TaskContent
 from ml_backend.kinds import tag_attributes
+from ml_backend.kinds.parts import DraftChanges, PartAgreement, PartCounts, PartError
 
 Schema = TypeVar("Schema", bound=ControlSchema)
 Doubles = npt.NDArray[np.float64]
@@ -43,11 +44,17 @@ ACCURACY = "accuracy"
 
 @dataclass(frozen=True, slots=True)
 class SuspectedError:
-    """A row whose target is probably wrong, the value that is proposed instead, and the confidence in it."""
+    """A row whose target is probably wrong, the value that is proposed instead, and the confidence in it.
+
+    added, removed  the parts of the proposed value that the target lacks, and the parts of the target that the proposed
+                    value lacks; () if values are judged as a whole
+    """
 
     row: int
     instead: LabelValue
     confidence: float
+    added: LabelValue = ()
+    removed: LabelValue = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,11 @@ class Kind(ABC, Generic[Schema]):
                      learnt from a single text
     drafts_parts     whether a draft consists of parts of the text, which the settings of drafts are about
     unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
-                     few words on each
+                     few words on each. A code that begins with `core.types.PARTLY_READABLE` is that of a label of which
+                     the rest can be learnt from
+    part_name        the name of the parts of which values consist, such as "span"; "" if values are judged as a whole.
+                     A kind with parts has the methods on parts
+    agreement_name   the name of the measure of `agreement`
     """
 
     name: ClassVar[str]
@@ -119,6 +130,8 @@ class Kind(ABC, Generic[Schema]):
     reads_words: ClassVar[bool] = False
     drafts_parts: ClassVar[bool] = False
     unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    part_name: ClassVar[str] = ""
+    agreement_name: ClassVar[str] = "kappa"
 
     # The labelling configuration
 
@@ -290,8 +303,12 @@ class Kind(ABC, Generic[Schema]):
 
     def main_metric(self, control: Schema) -> str:
         """The name of the metric that is shown where there is room for one: that of the mean score, or one of
-        `metrics`."""
+        `metrics`. It is the mean of the scores with the weights `score_weights`."""
         return self.score_name(control)
+
+    def score_weights(self, control: Schema, predicted: Rows, targets: Rows) -> Doubles | None:
+        """(n,) the weights with which the mean of n scores is the main metric; None if all weights are equal."""
+        return None
 
     @abstractmethod
     def expected_errors(self, control: Schema, predicted: Rows, targets: Rows) -> Floats:
@@ -348,6 +365,30 @@ class Kind(ABC, Generic[Schema]):
         """Yields a sentence for each irregularity in the annotations of n tasks. `annotations`: of these and other
         tasks"""
         yield from ()
+
+    # Parts of values
+
+    def part_counts(self, control: Schema, predicted: Rows, targets: Rows) -> dict[str, PartCounts]:
+        """For each label that occurs, the numbers of right, drafted and annotated parts in n drafts and targets."""
+        return {}
+
+    def part_errors(self, control: Schema, predicted: Rows, targets: Rows) -> list[PartError]:
+        """The errors in the parts of n drafts."""
+        return []
+
+    def part_agreement(self, control: Schema, labels: Sequence[Sequence[Label]]) -> PartAgreement | None:
+        """How far annotators agree. `labels`: of each task, one label of each annotator. None if no task has several
+        labels that can be compared"""
+        return None
+
+    def draft_changes(self, drafted: LabelValue, annotated: LabelValue) -> DraftChanges:
+        """How many parts of a draft an annotator kept, removed and added."""
+        return DraftChanges()
+
+    def quote(self, control: Schema, value: LabelValue, text: str, *, in_context: bool = True) -> str:
+        """A quote of a task's text in which the parts of a value are marked; "" if a part is not in the text, and for a
+        value without parts. `in_context`: with a few words before and after them"""
+        return ""
 
     # The teacher
 

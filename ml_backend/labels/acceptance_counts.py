@@ -5,16 +5,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.parts import DraftChanges
 from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse
 from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
-Outcome = tuple[str, str]
-"""The author of a draft, one of `AUTHORS`, and the result of `Kind.draft_outcome`."""
+Outcomes = Counter[tuple[str, str]]
+"""By the author of drafts, one of `AUTHORS`: the number of drafts with each result of `Kind.draft_outcome`, and the
+numbers of `Kind.draft_changes`."""
 
 
 class AcceptanceCounts:
@@ -23,8 +26,8 @@ class AcceptanceCounts:
     def __init__(self, control: ControlSchema) -> None:
         self._control, self._kind = control.name, kind_of(control)
         self._published: set[int] = set()
-        self._outcomes: dict[int, Outcome] = {}
-        self._counts: Counter[Outcome] = Counter()
+        self._outcomes: dict[int, Outcomes] = {}
+        self._counts: Outcomes = Counter()
 
     @property
     def published_count(self) -> int:
@@ -45,15 +48,27 @@ class AcceptanceCounts:
         first = min(counted, key=lambda annotation: annotation.id, default=None)
         (self._published.discard if published is None else self._published.add)(task)
         if (previous := self._outcomes.pop(task, None)) is not None:
-            self._counts[previous] -= 1
+            self._counts.subtract(previous)
         if published and first and (draft := published.drafts.get(self._control)):
-            outcome = draft.author, self._kind.draft_outcome(draft.value, first.labels[self._control].value)
-            self._outcomes[task] = outcome
-            self._counts[outcome] += 1
+            annotated = first.labels[self._control].value
+            changes = asdict(self._kind.draft_changes(draft.value, annotated)) if self._kind.part_name else {}
+            counts = {self._kind.draft_outcome(draft.value, annotated): 1, **changes}
+            self._outcomes[task] = Counter({(draft.author, name): count for name, count in counts.items()})
+            self._counts.update(self._outcomes[task])
 
     def without(self, tasks: Iterable[int]) -> DraftUse:
         """The use of the drafts. Only the number of published tasks counts the tasks with these ids."""
-        counts = self._counts - Counter(self._outcomes[task] for task in tasks if task in self._outcomes)
-        names = DraftAcceptance.__dataclass_fields__
-        acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in names}) for author in AUTHORS}
-        return DraftUse(self.published_count, acceptance)
+        counts = self._counts.copy()
+        for task in tasks:
+            counts.subtract(self._outcomes.get(task, ()))
+
+        def of_author(author: str, names: Iterable[str]) -> dict[str, int]:
+            return {name: counts[author, name] for name in names}
+
+        acceptance = {
+            author: DraftAcceptance(**of_author(author, DraftAcceptance.__dataclass_fields__)) for author in AUTHORS
+        }
+        if not self._kind.part_name:
+            return DraftUse(self.published_count, acceptance)
+        changes = {author: DraftChanges(**of_author(author, DraftChanges.__dataclass_fields__)) for author in AUTHORS}
+        return DraftUse(self.published_count, acceptance, changes)

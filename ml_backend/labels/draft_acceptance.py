@@ -7,7 +7,7 @@ For each task, the last published draft is compared with the first annotation th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
@@ -17,6 +17,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.parts import DraftChanges
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
@@ -53,7 +54,8 @@ class Agreement:
 class TimeSaved:
     """The time that drafts have saved: the difference between the median seconds of an annotation without a draft and
     with accepted drafts, times the number of the latter. Drafts for several controls are accepted if the annotation has
-    the drafted label in each control that it has a label for.
+    the drafted label in each control that it has a label for. Of labels with parts, edited drafts count as accepted
+    ones, and the difference is that of annotations with the same number of parts, see `AnnotationTimes`.
 
     seconds                        None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost
                                    time
@@ -78,10 +80,12 @@ class DraftUse:
 
     published   number of tasks that have been in a queue
     acceptance  of the drafts, by author
+    changes     of the parts of the drafts, by author; {} if the kind of labels has no parts
     """
 
     published: int
     acceptance: Mapping[str, DraftAcceptance]
+    changes: Mapping[str, DraftChanges] = field(default_factory=dict)
 
 
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
@@ -97,6 +101,17 @@ def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[flo
         median_accepted=median(with_draft) if with_draft else None,
         median_blind=median(without) if without else None,
     )
+
+
+def time_saved_in_groups(groups: Sequence[tuple[int, Sequence[float], Sequence[float]]]) -> TimeSaved:
+    """The time that drafts saved in groups of annotations, each of which is compared for itself; the parameters of
+    `time_saved` for each group. `seconds` is about the groups with enough timed annotations."""
+    n_accepted = sum(accepted for accepted, _, _ in groups)
+    with_draft = [seconds for _, of_group, _ in groups for seconds in of_group]
+    without = [seconds for _, _, of_group in groups for seconds in of_group]
+    by_group = [time_saved(*group).seconds for group in groups]
+    known = [seconds for seconds in by_group if seconds is not None]
+    return replace(time_saved(n_accepted, with_draft, without), seconds=sum(known) if known else None)
 
 
 def learner_draft_share(queue: Iterable[PublishedDraft], control: str) -> Estimate | None:

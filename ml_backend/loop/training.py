@@ -161,7 +161,8 @@ def promote(
         accuracy = _stored_accuracy(context, inputs, control.name)
         return Promotion(serving, accuracy, Remark("candidate rejected", counts))
     remark = Remark("candidate promoted", counts) if decision.compared else Remark("first learner")
-    accuracy = audit_sample.estimate_accuracy(scores, tasks, audited)
+    weights = kind_of(control).score_weights(control, fit.held_out, targets)
+    accuracy = audit_sample.estimate_accuracy(scores, tasks, audited, weights)
     if (embedded := _embedded_score(context, inputs, control, tasks, targets)) is not None and embedded > scores.mean():
         model = replace(model, is_doubted=True)
         remark = Remark("learner doubted", {"learner": float(scores.mean()), "teacher": embedded, "n": len(tasks)})

@@ -30,6 +30,7 @@ from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows, unlabelled_texts
+from ml_backend.monitoring.part_counts import count_parts
 from ml_backend.pool.pool_snapshot import PoolContents, PoolSnapshot
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
 from ml_backend.storage import ProjectRow, Store
@@ -164,8 +165,9 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     learner, score = of_kind.learner(control, monitor_input.plugin), partial(of_kind.scores, control)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = prequential_accuracy(
-        learner, monitor_input.train, monitor_input.audited, monitor_input.version, score
-    )
+        learner, monitor_input.train, monitor_input.audited, monitor_input.version, score,
+        partial(of_kind.score_weights, control),
+    )  # fmt: skip
     monitor_input = monitor_input.without_synthetic()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
     past = predict_retrospectively(
@@ -196,6 +198,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         if n_audited >= MIN_ANSWERS_FOR_ACCURACY
         else {},
         "groups": _group_scores(score(held_out, train.targets), monitor_input),
+        **({"parts": count_parts(control, held_out, train.targets, audited)} if of_kind.part_name else {}),
         "stopping": {
             "verdict": advise_on_stopping(stable, gains),
             "kappa": stable.mean if stable else None,
@@ -207,6 +210,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
                 "task": int(monitor_input.tasks[suspect.row]),
                 "instead": list(suspect.instead),
                 "confidence": suspect.confidence,
+                **({"added": suspect.added, "removed": suspect.removed} if of_kind.part_name else {}),
             }
             for suspect in suspects
         ],

@@ -54,9 +54,10 @@ class StatsInputs:
 def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) -> None:
     """Writes the document of a project, unless its inputs are those of the stored one. Raises LeaseLostError.
 
-    The document has `labelled`, the number of tasks with a counted label of any control; `tasks`, the number of all
-    tasks at `tasks_revision`; `texts` (see `TextCheck`); `saved` (see `TimeSaved`); and `controls`, for each control
-    its `coverage` (see `Coverage`) and `teacher` (see `report.measure_teacher`).
+    The document has `labelled`, the number of tasks with a counted label of any control; `words`, the number of words
+    in their texts, None unless learners read words; `tasks`, the number of all tasks at `tasks_revision`; `texts` (see
+    `TextCheck`); `saved` (see `TimeSaved`); and `controls`, for each control its `coverage` (see `Coverage`) and
+    `teacher` (see `report.measure_teacher`).
     """
     project, schema, pool = stats_inputs.project, stats_inputs.schema, stats_inputs.pool
     teacher_labels = stats_inputs.teacher_labels
@@ -83,6 +84,7 @@ def update(store: Store, stats_inputs: StatsInputs, lease: Lease | None = None) 
     document: dict[str, Any] = {
         "layout": LAYOUT,
         "labelled": len(labelled),
+        "words": pool.count_words(pool.rows_of(labelled)),
         "controls": controls,
         "saved": asdict(stats_inputs.aggregator.time_saved(pool.tasks[pool.synthetic].tolist())),
         "texts": asdict(check_stored_tasks(store, project, schema.input, len(pool.tasks), len(pool_size.without_text))),

@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import SettingProblem, Settings
 from ml_backend.core.types import Estimate, ModelVersion, Remark
-from ml_backend.kinds.base import ACCURACY, kind_of
+from ml_backend.kinds.base import ACCURACY, FIRST_KIND, kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
 from ml_backend.storage import ProjectRow, RoundRow, Store
+from ml_backend.storage.columns import label_value
 from ml_backend.teacher import report
 
 
@@ -38,7 +39,10 @@ class ControlStatus:
 
     labelled  number of tasks with a counted human label, as of the last round
     learner   number of the version for which the serving learner was fitted, None as long as the teacher alone drafts
-    monitor   result of the monitor (see `monitor.run_monitor`), {} before its first run
+    accuracy  the accuracy of the serving learner, or the other main metric of the kind of labels
+    monitor   result of the monitor (see `monitor.run_monitor`), {} before its first run for this kind of label
+    quotes    quotes of the parts that the monitor proposes to add to annotations and to remove from them, by task;
+              only of a kind whose values have parts
     teacher   see `report.read_report`, {} before there is anything to report
     coverage  how many tasks are in which state, None if it was not counted
     """
@@ -47,6 +51,7 @@ class ControlStatus:
     learner: int | None
     accuracy: Estimate | None
     monitor: dict[str, Any]
+    quotes: Mapping[int, tuple[str, str]]
     teacher: dict[str, Any]
     coverage: Coverage | None
 
@@ -57,6 +62,7 @@ class Status:
 
     labelled          number of tasks with a counted human label of any control, as of the last round
     pool              number of the other tasks
+    words             number of words in the texts of the labelled tasks, None unless learners read words
     learner           number of the version whose artifact has the serving learners, None as long as drafts come from
                       the teacher alone
     held              by control: number of the version whose learner a rollback holds
@@ -79,6 +85,7 @@ class Status:
     connected: bool
     labelled: int
     pool: int
+    words: int | None
     active_version: str | None
     learner: int | None
     published_version: str | None
@@ -105,11 +112,11 @@ class Status:
         known = [control.accuracy for control in self.controls.values() if control.accuracy]
         return min(known, key=lambda estimate: estimate.value, default=None)
 
-    def score_name(self, control: str) -> str:
-        """The name of the mean score of a control's drafts, see `Kind.score_name`; ACCURACY if it is not learnt any
-        more."""
+    def metric_name(self, control: str) -> str:
+        """The name of what `ControlStatus.accuracy` estimates, see `Kind.main_metric`; ACCURACY if the control is not
+        learnt any more."""
         learnt = self.schema.controls if self.schema else ()
-        return next((kind_of(schema).score_name(schema) for schema in learnt if schema.name == control), ACCURACY)
+        return next((kind_of(schema).main_metric(schema) for schema in learnt if schema.name == control), ACCURACY)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, with `accuracy`."""
@@ -120,7 +127,8 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     """The status of one project. Raises ApprenticeError if this backend has no such project.
 
     settings  of the installation: with them, the project's own settings are checked
-    counted   before the first round, whether `coverage` and `texts` are counted from all annotations
+    counted   whether `quotes` are read and, before the first round, `coverage` and `texts` are counted from all
+              annotations
     """
     project_row = store.projects.require(project)
     problem: Problem | None = None
@@ -148,6 +156,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         connected=project_row.is_connected,
         labelled=labelled,
         pool=n_tasks - labelled,
+        words=stats.get("words"),
         active_version=active.name if active else None,
         learner=active.learner if active else None,
         published_version=project_row.published,
@@ -168,7 +177,8 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         controls={
             control.name: ControlStatus(
                 *_in_version(project_row, active, control.name),
-                monitor=project_row.monitor_results.get(control.name, {}),
+                monitor=_monitor_result(project_row, control),
+                quotes=_quotes(store, project_row, control) if counted else {},
                 teacher=report.read_report(
                     store, project_row, control, schema.input, _measured_teacher(stats, control.name)
                 ),
@@ -180,6 +190,26 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         else {},
         texts=texts,
     )
+
+
+def _monitor_result(project_row: ProjectRow, control: ControlSchema) -> dict[str, Any]:
+    """The result of the monitor for a control; {} if the control has got a tag of another kind since."""
+    result = project_row.monitor_results.get(control.name, {})
+    return result if result.get("kind", FIRST_KIND) == control.kind else {}
+
+
+def _quotes(store: Store, project_row: ProjectRow, control: ControlSchema) -> dict[int, tuple[str, str]]:
+    """See `ControlStatus.quotes`. The texts are read now, so that none is quoted that was deleted."""
+    of_kind, result = kind_of(control), _monitor_result(project_row, control)
+    suspects = {suspect["task"]: suspect for suspect in result.get("second_look", ()) if "added" in suspect}
+    texts = zip(suspects, store.tasks.texts(project_row.id, list(suspects)), strict=True)
+    return {
+        task: (
+            of_kind.quote(control, label_value(suspects[task]["added"]), text),
+            of_kind.quote(control, label_value(suspects[task]["removed"]), text, in_context=False),
+        )
+        for task, text in texts
+    }
 
 
 def last_error(store: Store, project: int) -> str | None:

@@ -58,6 +58,12 @@ class WordReader:
             words |= zip(missing, encode_texts(self.encoder, list(missing.values())).words or (), strict=True)
         return [words[key] for key in keys]
 
+    def count(self, keys: Sequence[bytes]) -> int:
+        """The number of words in the texts with these content keys, without texts that are not encoded yet."""
+        in_memory = sum(len(self.unwritten[key]) for key in keys if key in self.unwritten)
+        positions = self.cache.find([key for key in keys if key not in self.unwritten])
+        return in_memory + self.cache.count_words(positions[positions >= 0])
+
     def add_words(self, texts: Texts) -> Texts:
         """The same texts with their words."""
         return Texts(texts.n, texts.read, lambda rows: self(texts(rows)))

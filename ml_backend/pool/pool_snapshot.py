@@ -158,6 +158,10 @@ class PoolContents:
             return None
         return WordReader(self._encoder, self._store.vectors(self._project, self.space))
 
+    def count_words(self, rows: Ints) -> int | None:
+        """The number of words in the texts of encoded rows, None in a feature space without vectors of words."""
+        return None if (words := self.words) is None else words.count([self._keys[row] for row in rows])
+
     def vectors_at(self, rows: Ints) -> Floats:
         """The vectors (m, d) of encoded rows, to be read by rows: they are not copied."""
         return view_rows(self._matrix, self._slots[rows])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ml_backend.rendering import parts_text
 from ml_backend.storage import Spending
-from ml_backend.teacher.evolution.analysis_prompt import error_analysis_lines, quoted_text
+from ml_backend.teacher.evolution.analysis_prompt import error_analysis_lines, quoted_text, slice_lines, summary_lines
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
@@ -34,7 +35,10 @@ reason, DUPLICATE_REMEDY."""
 def report_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first, and a limitation of its figures. An indented line belongs to the
     line above it."""
-    lines = error_analysis_lines(analysis)
+    if analysis.parts:
+        lines = [*summary_lines(analysis), *parts_text.report_lines(analysis.parts, analysis.n), *slice_lines(analysis)]
+    else:
+        lines = error_analysis_lines(analysis)
     if analysis.shown:
         lines.append(
             f"{analysis.shown} of these {analysis.n} tasks were shown to the teacher before it wrote texts: the "

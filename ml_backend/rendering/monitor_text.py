@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ml_backend.core.types import Estimate
@@ -13,6 +14,7 @@ from ml_backend.kinds.base import ACCURACY
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
 from ml_backend.teacher.evolution.analysis_prompt import group_summary
 
+NO_QUOTES: Mapping[int, tuple[str, str]] = MappingProxyType({})
 MAX_NAME_LETTERS = 15  # of a line's name
 STOPPING_MEANINGS = {
     "stop": "stopping is reasonable",
@@ -22,9 +24,18 @@ STOPPING_MEANINGS = {
 }
 
 
-def monitor_lines(result: Mapping[str, Any], score_name: str = ACCURACY) -> Iterator[tuple[str, str]]:
+def monitor_lines(
+    result: Mapping[str, Any],
+    score_name: str = ACCURACY,
+    agreement_name: str = "kappa",
+    quotes: Mapping[int, tuple[str, str]] = NO_QUOTES,
+) -> Iterator[tuple[str, str]]:
     """The lines of a result of `run_monitor`, as pairs of a name and a sentence; none before its first run.
-    `score_name`: see `Kind.score_name`"""
+
+    score_name      see `Kind.score_name`
+    agreement_name  see `Kind.agreement_name`
+    quotes          see `ControlStatus.quotes`
+    """
     if not result:
         return
     if result["balance"]:
@@ -33,12 +44,21 @@ def monitor_lines(result: Mapping[str, Any], score_name: str = ACCURACY) -> Iter
         yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + and_more(shown) + ", by the audit sample"
     yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], groups_sentence(result["groups"], score_name)
     yield "against random", comparison_sentence(result["comparison"])
-    yield "enough labels?", stopping_sentence(result["stopping"])
-    if result["second_look"]:
-        suspects = [
-            f"{suspect['task']} (rather {', '.join(suspect['instead']) or 'none'})" for suspect in result["second_look"]
-        ]
-        yield "second look", f"these annotations look wrong: task {', '.join(suspects)}"
+    yield "enough labels?", stopping_sentence(result["stopping"], agreement_name)
+    if suspects := [_suspect(suspect, quotes) for suspect in result["second_look"]]:
+        separator = "; task " if quotes else ", "  # a quote may have commas
+        yield "second look", f"these annotations look wrong: task {separator.join(suspects)}"
+
+
+def _suspect(suspect: Mapping[str, Any], quotes: Mapping[int, tuple[str, str]]) -> str:
+    """The task of a suspected error, and what is proposed instead: all labels or, of values with parts, a quote."""
+    if "added" not in suspect:
+        return f"{suspect['task']} (rather {', '.join(suspect['instead']) or 'none'})"
+    added, removed = quotes.get(suspect["task"], ("", ""))
+    if not added:  # the text has changed or was deleted since
+        return str(suspect["task"])
+    than = f' than "{removed}"' if removed else ""
+    return f'{suspect["task"]} (rather "{added}"{than}, {suspect["confidence"]:.0%} sure)'
 
 
 def groups_sentence(groups: Mapping[str, Any], score_name: str = ACCURACY) -> str:
@@ -67,14 +87,16 @@ def comparison_sentence(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def stopping_sentence(stopping: Mapping[str, Any]) -> str:
-    """Says whether more labels are worth their cost, and by which two criteria."""
+def stopping_sentence(stopping: Mapping[str, Any], agreement_name: str = "kappa") -> str:
+    """Says whether more labels are worth their cost, and by which two criteria. `agreement_name`: see
+    `Kind.agreement_name`"""
     kappa, gains = stopping["kappa"], stopping["gains"]
     if kappa is None or not gains or gains[-1]["labels"] < FORECAST_LABELS[-1]:
         return f"too early to say: it takes at least {FORECAST_LABELS[-1]} labels"
     value, low, high = (100 * gains[-1][name] for name in ("value", "low", "high"))
     return (
-        f"predictions {'are stable' if kappa >= MIN_STABLE_AGREEMENT else 'still change'} (kappa {kappa:.3f}) and "
-        f"{gains[-1]['labels']} more labels are expected to bring {value:.1f} points (95 %: {low:.1f} to {high:.1f}): "
+        f"predictions {'are stable' if kappa >= MIN_STABLE_AGREEMENT else 'still change'} "
+        f"({agreement_name} {kappa:.3f}) and {gains[-1]['labels']} more labels are expected to bring "
+        f"{value:.1f} points (95 %: {low:.1f} to {high:.1f}): "
         f"{STOPPING_MEANINGS[stopping['verdict']]}"
     )

@@ -95,16 +95,17 @@ def progress_sentence(coverage: Coverage) -> str:
 
 def unused_sentences(annotations: Sequence[UnreadAnnotations], control: ControlSchema) -> Iterator[str]:
     """Counts the annotations that are not used for training, or not as a whole, and says why."""
-    unused = [unread for unread in annotations if unread.code != PARTLY_READABLE]
+    unused = [unread for unread in annotations if not unread.code.startswith(PARTLY_READABLE)]
     if unused:
         reasons = [f"{_reason(unread, control)}, e.g. task {unread.task}" for unread in unused]
         if len(reasons) > 1:
             reasons = [f"{unread.answers}: {reason}" for unread, reason in zip(unused, reasons, strict=True)]
         yield f"{_annotations_are(sum(unread.answers for unread in unused))} not used: {'; '.join(reasons)}"
     for unread in annotations:
-        if unread.code == PARTLY_READABLE:
-            reason = f"{_missing_labels(unread, control)}, e.g. task {unread.task}"
-            yield f"{_annotations_are(unread.answers)} used without some of the labels: {reason}"
+        if unread.code.startswith(PARTLY_READABLE):
+            part = kind_of(control).part_name or "label"
+            reason = f"{_reason(unread, control)}, e.g. task {unread.task}"
+            yield f"{_annotations_are(unread.answers)} used without some of the {part}s: {reason}"
 
 
 def _annotations_are(n: int) -> str:
@@ -119,6 +120,7 @@ def _reason(unread: UnreadAnnotations, control: ControlSchema) -> str:
         else f"it has no label for {control.name!r}",
         "control": f"{belong} to no control of the configuration (from_name is not {control.name!r})",
         "label": _missing_labels(unread, control),
+        PARTLY_READABLE: _missing_labels(unread, control),
         "parent": f"{_choices(unread)} holds other labels, and none of these was chosen",
         "shape": f"the value for {control.name!r} is no label",
     }.get(unread.code) or kind_of(control).unread_reasons.get(unread.code, unread.code)

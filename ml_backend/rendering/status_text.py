@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import Estimate
-from ml_backend.kinds.base import ACCURACY
+from ml_backend.kinds.base import ACCURACY, kind_of
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
-from ml_backend.rendering import project_text
+from ml_backend.rendering import parts_text, project_text
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more, control_option
 from ml_backend.rendering.monitor_text import monitor_lines
 from ml_backend.rendering.remarks_text import remarks_text
@@ -57,6 +57,8 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     coverage = controls[control].coverage if control else None
     counts = f"{status.labelled}, {status.pool} to go"
     yield "labelled", project_text.progress_sentence(coverage) if coverage else counts
+    if status.words is not None:
+        yield "words read", f"{status.words:,} in the labelled texts"
     yield from _input_lines(status)
     for name in [control] if control else controls:
         for line, sentence in _check_lines(status, name, in_detail=bool(control)):
@@ -66,13 +68,13 @@ def _lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
     if status.acquisition:
         yield "queue", f"ordered by {status.acquisition}"
     if control:
-        option = control_option(control, controls)
-        yield from _control_lines(controls[control], status.score_name(control), option)
+        yield from _control_lines(status, control)
     else:
         for name, of_control in controls.items():
-            yield name, control_sentence(of_control, status.score_name(name))
+            yield name, control_sentence(of_control, status.metric_name(name))
         yield from teacher_lines(next((of_control.teacher for of_control in controls.values()), {}))
-    if status.saved and (sentence := time_saved_sentence(status.saved)):
+    parts = [kind_of(schema).part_name for schema in status.schema.controls] if status.schema else []
+    if status.saved and (sentence := time_saved_sentence(status.saved, next(filter(None, parts), ""))):
         yield "time", sentence
     yield from _work_lines(status, control)
 
@@ -123,20 +125,30 @@ def _work_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
         yield "problem", sentence
 
 
-def _control_lines(status: ControlStatus, score_name: str, option: str) -> Iterator[tuple[str, str]]:
-    if status.accuracy:
-        yield score_name, _accuracy_sentence(status.accuracy)
-    yield from monitor_lines(status.monitor, score_name)
-    yield from report_lines(status.teacher, MAX_LISTED_ITEMS, option)
+def _control_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
+    """The lines of a control that is learnt."""
+    of_control = status.controls[control]
+    schemas = status.schema.selected_controls(control) if status.schema else ()
+    for schema in schemas:
+        of_kind = kind_of(schema)
+        if of_control.accuracy:
+            yield of_kind.main_metric(schema), _accuracy_sentence(of_control.accuracy)
+        if parts := of_control.monitor.get("parts"):
+            yield from parts_text.status_lines(parts, of_kind.part_name, of_control.accuracy)
+        score_name, agreement_name = of_kind.score_name(schema), of_kind.agreement_name
+        yield from monitor_lines(of_control.monitor, score_name, agreement_name, of_control.quotes)
+        option = control_option(control, status.controls)
+        yield from report_lines(of_control.teacher, MAX_LISTED_ITEMS, option, of_kind.part_name)
 
 
-def control_sentence(status: ControlStatus, score_name: str = ACCURACY) -> str:
-    """The labelled tasks of a control, the accuracy of its learner, and the share of drafts that are the learner's."""
+def control_sentence(status: ControlStatus, metric_name: str = ACCURACY) -> str:
+    """The labelled tasks of a control, the accuracy of its learner, or its other metric of this name, and the share of
+    drafts that are the learner's."""
     parts = [f"{status.labelled} labelled"]
     if status.learner is None:
         parts.append("no learner yet")
     if status.accuracy:
-        parts.append(f"{score_name} {_accuracy_sentence(status.accuracy)}")
+        parts.append(f"{metric_name} {_accuracy_sentence(status.accuracy)}")
     if share := status.teacher.get("share"):
         parts.append(f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own")
     return "; ".join(parts)
@@ -147,14 +159,20 @@ def _accuracy_sentence(accuracy: Estimate) -> str:
     return f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {source_text(accuracy)})"
 
 
-def time_saved_sentence(saved: TimeSaved) -> str:
-    """The time that drafts saved, for all controls together; "" if too few annotations are timed."""
+def time_saved_sentence(saved: TimeSaved, part: str = "") -> str:
+    """The time that drafts saved, for all controls together; "" if too few annotations are timed. `part`: the name of
+    the parts that annotations of equal effort have in the same number, "" without parts"""
     if saved.seconds is None:
         return ""
-    verb = "saved" if saved.seconds >= 0 else "cost"
+    minutes = f"{'saved' if saved.seconds >= 0 else 'cost'} {abs(saved.seconds) / SECONDS_PER_MINUTE:.1f} minutes"
+    if part:
+        return (
+            f"accepted or edited drafts {minutes}, against annotations without a draft that have as many {part}s "
+            f"({saved.timed} and {saved.blind} timed)"
+        )
     return (
-        f"accepted drafts {verb} {abs(saved.seconds) / SECONDS_PER_MINUTE:.1f} minutes ({saved.median_accepted:.1f} s "
-        f"an answer instead of {saved.median_blind:.1f} s; {saved.timed} and {saved.blind} timed)"
+        f"accepted drafts {minutes} ({saved.median_accepted:.1f} s an answer instead of {saved.median_blind:.1f} s; "
+        f"{saved.timed} and {saved.blind} timed)"
     )
 
 

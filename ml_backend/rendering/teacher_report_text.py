@@ -15,22 +15,32 @@ MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 """Trust in the field scores below which the learner ignores them, and from which the annotations confirm them."""
 
 
-def report_lines(report: dict[str, Any], max_classes: int, control_option: str = "") -> Iterator[tuple[str, str]]:
+def report_lines(
+    report: dict[str, Any], max_classes: int, control_option: str = "", part: str = ""
+) -> Iterator[tuple[str, str]]:
     """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named.
-    `control_option`: that of the commands that are advised, see `formatting.control_option`"""
+
+    control_option  that of the commands that are advised, see `formatting.control_option`
+    part            see `Kind.part_name`
+    """
     if not report:
         return
     lines = list(teacher_lines(report))
     yield from (line for line in lines if line[0] != TROUBLE)
     if any(sum(counts.values()) for counts in report["drafts"].values()):
-        yield "drafts", _drafts(report)
+        yield "drafts", _drafts(report, part)
     if report["share"]:
         share = report["share"]
         yield "still needed?", f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own"
     for author in ("teacher", "learner"):
         if overall := report["agreement"][author]["overall"]:
             by_class = report["agreement"][author]["by_class"]
-            yield f"{author} agrees", _estimate(overall) + _worst_classes(by_class, max_classes)
+            classes = _worst_classes(by_class, max_classes)
+            if part:
+                classes = classes and f"; on single {part}s{classes}"
+                yield f"{author} agrees", f"on all {part}s of a task: {_estimate(overall)}{classes}"
+            else:
+                yield f"{author} agrees", _estimate(overall) + classes
     if report["priors"]:
         prior = _prior(report, control_option)
         yield "taught", f"learner of version {report['serving']}: {prior}"
@@ -74,13 +84,20 @@ def _activity(report: dict[str, Any]) -> str:
     return f"{name}: {', '.join(parts)}"
 
 
-def _drafts(report: dict[str, Any]) -> str:
-    parts = [
-        f"{author}'s {counts['accepted']} accepted, {counts['edited']} edited, {counts['replaced']} replaced"
-        for author, counts in report["drafts"].items()
-        if sum(counts.values())
-    ]
-    return "; ".join(parts)
+def _drafts(report: dict[str, Any], part: str) -> str:
+    sentences = []
+    for author, counts in report["drafts"].items():
+        if sum(counts.values()):
+            outcomes = f"{counts['accepted']} accepted, {counts['edited']} edited, {counts['replaced']} replaced"
+            changes = report.get("changes", {}).get(author, {})  # missing in what an earlier release has stored
+            sentences.append(f"{author}'s {outcomes}{_changes(changes, part) if changes else ''}")
+    return "; ".join(sentences)
+
+
+def _changes(changes: dict[str, int], part: str) -> str:
+    """How many parts of drafts the annotators kept, removed and added."""
+    kept, removed, added = changes["kept"], changes["removed"], changes["added"]
+    return f", with {kept} of {kept + removed} drafted {part}s kept, and {added} added"
 
 
 def _worst_classes(by_class: dict[str, Any], max_classes: int) -> str:

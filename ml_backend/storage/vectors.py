@@ -126,6 +126,11 @@ class Vectors:
         words."""
         return [word_shards.unpack(rows) for rows in self._word_rows(positions)]
 
+    def count_words(self, positions: Ints) -> int:
+        """Returns the number of words in the texts (n,) at positions that `find` returned, 0 in a feature space without
+        vectors of words."""
+        return sum(len(rows) for rows in self._word_rows(positions))
+
     def add(self, keys: Sequence[bytes], vectors: Floats, words: Sequence[WordVectors] | None = None) -> None:
         """Writes the vectors that are not in the cache as one shard, with the words of the texts in a feature space
         that has them. Raises StoreError, and then adds nothing."""

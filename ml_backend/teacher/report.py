@@ -46,6 +46,7 @@ def measure_teacher(
         "labelled": label_count,
         "served": draft_use.published,
         "drafts": {author: asdict(counts) for author, counts in draft_use.acceptance.items()},
+        "changes": {author: asdict(changes) for author, changes in draft_use.changes.items()},
         "share": asdict(learner_share) if learner_share else None,
         "agreement": {author: _as_json(of_author) for author, of_author in agreement.items()},
         "started_from": model.started_from if model else "",
@@ -70,6 +71,7 @@ def read_report(
     waiting               number of questions without an answer
     labelled              number of labels that the teacher has given
     drafts                number of accepted, edited and replaced drafts, by author
+    changes               number of kept, removed and added parts of drafts, by author; {} for labels without parts
     share                 share of the published queue's drafts that are the learner's
     agreement             of `teacher` and `learner` with the annotators, each `overall` and `by_class`
     judged                number of annotations that measure the learner

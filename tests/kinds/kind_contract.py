@@ -373,6 +373,16 @@ class KindContract:
         shapes = {mask.shape for mask in (masks.drafted, masks.annotated, masks.disputed)}
         assert len(shapes) == 1 and shapes <= {(self._n, len(control.labels)), (self._n, 0)}
 
+    def test_the_main_metric_is_the_mean_of_the_scores_with_their_weights(
+        self, control: ControlSchema, targets: Rows, predicted: Rows
+    ) -> None:
+        for expected in (targets, np.roll(targets, 1, axis=0)):
+            scores = self.kind.scores(control, predicted, expected)
+            weights = self.kind.score_weights(control, predicted, expected)
+            assert weights is None or (weights.shape == scores.shape and (weights >= 0).all())
+            metrics = {self.kind.score_name(control): scores.mean(), **self.kind.metrics(control, predicted, expected)}
+            assert np.average(scores, weights=weights) == pytest.approx(metrics[self.kind.main_metric(control)])
+
     def test_irregularities_are_sentences(self, control: ControlSchema, targets: Rows) -> None:
         values = self.kind.target_values(control, targets)
         annotations = [Annotation(row, row, 1, {control.name: Label(value)}) for row, value in enumerate(values)]
@@ -389,7 +399,55 @@ class KindContract:
         for suspect in suspects:
             assert not protected[suspect.row] and 0 <= suspect.confidence <= 1
             assert isinstance(suspect.instead, tuple)
+            for value in (suspect.instead, suspect.added, suspect.removed):
+                assert label_value(json.loads(json.dumps(value))) == value
+            assert bool(suspect.added or suspect.removed) == bool(self.kind.part_name)
         assert not self.kind.suspected_errors(control, predicted, wrong, np.ones(self._n, np.bool_), budget=3)
+
+    # Parts of values
+
+    def test_a_draft_has_errors_in_its_parts_where_its_score_is_below_one(
+        self, control: ControlSchema, targets: Rows, predicted: Rows
+    ) -> None:
+        wrong = np.roll(targets, 1, axis=0)
+        errors = self.kind.part_errors(control, predicted, wrong)
+        counts = self.kind.part_counts(control, predicted, wrong)
+        if not self.kind.part_name:
+            assert (errors, counts, self.kind.part_agreement(control, [])) == ([], {}, None)
+            return
+        assert {error.row for error in errors} == {*np.flatnonzero(self.kind.scores(control, predicted, wrong) < 1)}
+        assert {*counts} <= {*control.labels}
+        assert all(0 <= n.right <= min(n.drafted, n.annotated) for n in counts.values())
+        for error in errors:
+            assert error.name and (error.drafted or error.annotated) and 0 <= error.confidence <= 1
+            text = self.content_of(error.row).text
+            assert bool(self.kind.quote(control, error.drafted, text)) == bool(error.drafted)
+
+    def test_the_parts_of_a_draft_are_kept_removed_or_added(self) -> None:
+        for drafted in self.values:
+            for annotated in self.values:
+                changes = self.kind.draft_changes(drafted, annotated)
+                reverse = self.kind.draft_changes(annotated, drafted)
+                assert (changes.kept, changes.removed, changes.added) == (reverse.kept, reverse.added, reverse.removed)
+                is_changed = bool(changes.removed or changes.added)
+                assert is_changed == (bool(self.kind.part_name) and drafted != annotated)
+
+    def test_a_quote_is_one_line_of_the_text_and_empty_without_the_text(self, control: ControlSchema) -> None:
+        for value, content in zip(self.values, self._contents, strict=True):
+            quote = self.kind.quote(control, value, content.text)
+            assert bool(quote) == bool(self.kind.part_name) and quote.splitlines() in ([], [quote])
+            assert self.kind.quote(control, value, content.text, in_context=False) in quote
+            assert self.kind.quote(control, value, "") == self.kind.quote(control, (), content.text) == ""
+
+    def test_annotators_who_agree_have_all_parts_in_common(self, control: ControlSchema) -> None:
+        same = [[Label(value), Label(value)] for value in self.values]
+        agreement = self.kind.part_agreement(control, same)
+        assert (agreement is not None) == bool(self.kind.part_name)
+        if agreement:
+            n_parts = sum(self.kind.draft_changes(value, value).kept for value in self.values)
+            assert (agreement.tasks, agreement.by_all, agreement.f1) == (len(same), n_parts, 1.0)
+            assert agreement.by_most == agreement.by_half == agreement.by_fewer == 0
+        assert self.kind.part_agreement(control, [[Label(value)] for value in self.values]) is None
 
     # The teacher
 

@@ -9,7 +9,13 @@ import pytest
 
 from ml_backend.core.types import Estimate, EstimateSource
 from ml_backend.evaluation.random_baseline import FIRST_LOOK
-from ml_backend.rendering.monitor_text import comparison_sentence, groups_sentence, stopping_sentence
+from ml_backend.evaluation.stopping import FORECAST_LABELS
+from ml_backend.rendering.monitor_text import (
+    comparison_sentence,
+    groups_sentence,
+    monitor_lines,
+    stopping_sentence,
+)
 from ml_backend.teacher.evolution.analysis_prompt import source_text
 
 FIRST = {"verdict": "not winning", "gain": -0.12, "low": -0.2, "high": -0.04, "judged_by": 16, "exchanged": 0.5}
@@ -83,3 +89,23 @@ def test_the_source_of_an_accuracy_is_described() -> None:
     prequential = Estimate(0.5, 0, 1, 30, EstimateSource.AUDIT_SAMPLE_PREQUENTIAL, {"fewest": 40, "most": 400})
     assert source_text(prequential).endswith("judged by a learner of those before it, 40 to 400")
     assert source_text(Estimate(0.5, 0, 1, 30, "some earlier description")) == "some earlier description"
+
+
+def test_the_agreement_of_learners_has_the_name_of_its_measure() -> None:
+    gain = {"labels": FORECAST_LABELS[-1], "value": 0.02, "low": 0.0, "high": 0.05}
+    stopping = {"kappa": 0.9, "gains": [gain], "verdict": "go on"}
+    assert "predictions still change (span F1 0.900) and" in stopping_sentence(stopping, "span F1")
+    assert "(kappa 0.900)" in stopping_sentence(stopping)
+
+
+def test_a_proposal_for_parts_is_quoted_unless_its_text_has_changed() -> None:
+    added = {"instead": [], "added": [[0, 3, "Person"]], "removed": [], "confidence": 0.876}
+    suspects = [{**added, "task": 7}, {**added, "task": 8}]
+    result = {
+        "balance": {}, "groups": groups(missing={"code": "no field"}), "comparison": {"looks": 0, "audited": 3},
+        "stopping": {"kappa": None, "gains": []}, "second_look": suspects,
+    }  # fmt: skip
+    lines = dict(monitor_lines(result, quotes={7: ("<Person>Ann</Person>, who", ""), 8: ("", "")}))
+    assert lines["second look"] == (
+        'these annotations look wrong: task 7 (rather "<Person>Ann</Person>, who", 88% sure); task 8'
+    )

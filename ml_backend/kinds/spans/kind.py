@@ -15,8 +15,11 @@ from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
+from ml_backend.kinds.parts import DraftChanges, PartAgreement, PartCounts, PartError
 from ml_backend.kinds.spans import (
     label_errors,
+    part_errors,
+    quotes,
     regions,
     scoring,
     span_aggregation,
@@ -44,6 +47,8 @@ class SpansKind(Kind[SpansSchema]):
     reads_words = True
     drafts_parts = True
     unread_reasons = regions.UNREAD_REASONS
+    part_name = "span"
+    agreement_name = "span F1"
 
     def read_schema(self, element: Any, name: str, source: str) -> SpansSchema:
         elements = [label for label in element.iter("Label") if attribute(label, "value")]
@@ -83,6 +88,9 @@ class SpansKind(Kind[SpansSchema]):
         names = {name for *_, label in spans_of(value) for name in (label, stored.get(label, label))}
         return bool(value) if not choices else not names.isdisjoint(choices)
 
+    def unknown_labels(self, label: Label, control: SpansSchema) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for *_, name in spans_of(label.value) if name not in control.labels))
+
     def in_words(self, control: SpansSchema, value: LabelValue) -> tuple[str, ...]:
         """The labels with their characters, counted from 0, the last one included."""
         return tuple(f"{label} at {start} to {end - 1}" for start, end, label in spans_of(value))
@@ -94,7 +102,7 @@ class SpansKind(Kind[SpansSchema]):
         return "edited" if drafts & spans else "replaced"
 
     def aggregate(self, control: SpansSchema, labels: Sequence[Label]) -> Any | None:
-        return span_aggregation.aggregate_spans(labels)
+        return span_aggregation.aggregate_spans(labels, control.labels)
 
     def as_targets(self, control: SpansSchema, targets: Sequence[Any]) -> Rows:
         return object_rows(targets)
@@ -166,6 +174,9 @@ class SpansKind(Kind[SpansSchema]):
     def main_metric(self, control: SpansSchema) -> str:
         return scoring.STRICT_F1
 
+    def score_weights(self, control: SpansSchema, predicted: Rows, targets: Rows) -> Doubles:
+        return scoring.row_weights(predicted, targets)
+
     def expected_errors(self, control: SpansSchema, predicted: Rows, targets: Rows) -> Floats:
         return scoring.expected_errors(predicted, targets)
 
@@ -195,16 +206,32 @@ class SpansKind(Kind[SpansSchema]):
         return LabelMasks(drafted, annotated, ~annotated & disputed)
 
     def label_scores(self, control: SpansSchema, predicted: Rows, targets: Rows) -> dict[str, tuple[float, int]]:
-        counts = scoring.label_counts(scoring.compare_rows(predicted, targets))
-        return {
-            label: (2 * right / (drafted + annotated), annotated)
-            for label, (right, drafted, annotated) in counts.items()
-        }
+        counts = self.part_counts(control, predicted, targets)
+        return {label: (of_label.f1, of_label.annotated) for label, of_label in counts.items()}
 
     def label_agreement(self, control: SpansSchema, predicted: Rows, targets: Rows) -> dict[str, tuple[int, int]]:
         """For each label, how many spans draft and target agree on, and how many spans have it in either."""
-        counts = scoring.label_counts(scoring.compare_rows(predicted, targets))
-        return {label: (right, drafted + annotated - right) for label, (right, drafted, annotated) in counts.items()}
+        counts = self.part_counts(control, predicted, targets)
+        return {
+            label: (of_label.right, of_label.drafted + of_label.annotated - of_label.right)
+            for label, of_label in counts.items()
+        }
+
+    def part_counts(self, control: SpansSchema, predicted: Rows, targets: Rows) -> dict[str, PartCounts]:
+        return scoring.label_counts(scoring.compare_rows(predicted, targets))
+
+    def part_errors(self, control: SpansSchema, predicted: Rows, targets: Rows) -> list[PartError]:
+        return part_errors.part_errors(predicted, targets)
+
+    def part_agreement(self, control: SpansSchema, labels: Sequence[Sequence[Label]]) -> PartAgreement | None:
+        return span_aggregation.span_agreement(labels)
+
+    def draft_changes(self, drafted: LabelValue, annotated: LabelValue) -> DraftChanges:
+        drafts, spans = {*spans_of(drafted)}, {*spans_of(annotated)}
+        return DraftChanges(len(drafts & spans), len(drafts - spans), len(spans - drafts))
+
+    def quote(self, control: SpansSchema, value: LabelValue, text: str, *, in_context: bool = True) -> str:
+        return quotes.quote_spans(spans_of(value), text, in_context=in_context)
 
     def suspected_errors(
         self, control: SpansSchema, predicted: Rows, targets: Rows, protected: Mask, budget: int

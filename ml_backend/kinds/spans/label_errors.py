@@ -14,16 +14,19 @@ MIN_PROBABILITY = 0.8
 
 def find_missed_spans(predicted: Rows, targets: Rows, protected: Mask, budget: int) -> list[SuspectedError]:
     """At most `budget` rows in which a held-out prediction is sure of a span that is not annotated, the surest first.
-    The proposal has these spans in place of annotated ones that they overlap."""
+    The proposal has these spans with their probabilities, and the annotated spans that they do not overlap with a
+    probability of 1, so that people see on the labelling screen which spans are proposed."""
     suspects = []
     for row in np.flatnonzero(~protected).tolist():
         if predicted[row] is None:
             continue
         compared = compare(predicted[row], targets[row])
         sure = [span for span in predicted[row][0] if span[3] >= MIN_PROBABILITY]
-        missed = [span for span in sure if span[:3] in compared.drafted - compared.annotated]
+        missed = tuple(span for span in sure if span[:3] in compared.drafted - compared.annotated)
         if missed:
-            kept = [span for span in compared.annotated if not any(overlap(span, other[:3]) for other in missed)]
-            instead = tuple(sorted([*kept, *(span[:3] for span in missed)]))
-            suspects.append(SuspectedError(row, instead, round(max(span[3] for span in missed), 4)))
+            annotated = sorted(compared.annotated)
+            removed = tuple(span for span in annotated if any(overlap(span, other[:3]) for other in missed))
+            kept = [(*span, 1.0) for span in annotated if span not in removed]
+            confidence = round(max(span[3] for span in missed), 4)
+            suspects.append(SuspectedError(row, tuple(sorted([*kept, *missed])), confidence, missed, removed))
     return sorted(suspects, key=lambda suspect: -suspect.confidence)[:budget]

@@ -13,19 +13,25 @@ from ml_backend.kinds.spans.values import Span
 
 MAX_REGIONS = 2000
 """Regions of one annotation that are read."""
+PARTLY = {problem: f"{PARTLY_READABLE} {problem}" for problem in ("offsets", "no label", "shape", "many regions")}
+"""The codes of annotations of which some regions cannot be read, by the reason for the first of these regions."""
 UNREAD_REASONS: Mapping[str, str] = MappingProxyType(
     {
         "no text": "the task has no text, or one that is too long",
         "offsets": "the marked characters are not in the text of the task",
         "no label": "the marked characters have no label",
+        PARTLY["offsets"]: "the marked characters are not in the text of the task",
+        PARTLY["no label"]: "the marked characters have no label",
+        PARTLY["shape"]: "the regions do not have the form of spans",
+        PARTLY["many regions"]: f"only {MAX_REGIONS} regions of an annotation are read",
     }
 )
 
 
 def read_label(regions: Sequence[Mapping[str, Any]], control: SpansSchema, content: TaskContent) -> Label:
     """The spans in the regions of one annotation. Without regions no span is marked, which says something unless the
-    control may have been hidden. Regions of other types are ignored unless there are no others. If none of the labels
-    exists, the value has the spans with these labels."""
+    control may have been hidden. Regions of other types are ignored unless there are no others. The value also has the
+    spans whose labels do not exist."""
     own = [region for region in regions if region.get("type") == control.tag.lower()]
     if regions and not own:
         return Label((), "shape")
@@ -35,13 +41,16 @@ def read_label(regions: Sequence[Mapping[str, Any]], control: SpansSchema, conte
     if not own:
         return Label((), "empty" if control.shown_if or control.conditional else "")
     read = [_read_region(region, control, displayed) for region in own[:MAX_REGIONS]]
-    spans = {span for region_spans, _ in read for span in region_spans}
+    spans = tuple(sorted({span for region_spans, _ in read for span in region_spans}))
     problems = [problem for _, problem in read if problem]
-    known = {span for span in spans if span[2] in control.labels}
-    if known or not (spans or problems):
-        is_partly_read = problems or known != spans or len(own) > MAX_REGIONS
-        return Label(tuple(sorted(known)), PARTLY_READABLE if is_partly_read else "")
-    return Label(tuple(sorted(spans)), "label" if spans else problems[0])
+    is_known = {span[2] in control.labels for span in spans}
+    if True not in is_known and (spans or problems):
+        return Label(spans, "label" if spans else problems[0])
+    if False in is_known:
+        return Label(spans, PARTLY_READABLE)
+    if len(own) > MAX_REGIONS:
+        problems.append("many regions")
+    return Label(spans, PARTLY[problems[0]] if problems else "")
 
 
 def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: Places) -> tuple[list[Span], str]:

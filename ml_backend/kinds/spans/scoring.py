@@ -14,6 +14,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Rows
 from ml_backend.kinds.base import Doubles
+from ml_backend.kinds.parts import PartCounts
 from ml_backend.kinds.spans.values import Predicted, Span, Target, spans_of
 
 STRICT_F1, PRECISION, RECALL = "strict F1", "precision", "recall"
@@ -87,19 +88,25 @@ def span_metrics(compared: Sequence[ComparedSpans]) -> dict[str, float]:
     return metrics
 
 
-def label_counts(compared: Iterable[ComparedSpans]) -> dict[str, tuple[int, int, int]]:
+def label_counts(compared: Iterable[ComparedSpans]) -> dict[str, PartCounts]:
     """For each label that occurs: how many spans are right, how many are drafted and how many are annotated."""
     right, drafted, annotated = Counter[str](), Counter[str](), Counter[str]()
     for text in compared:
         right.update(label for *_, label in text.drafted & text.annotated)
         drafted.update(label for *_, label in text.drafted)
         annotated.update(label for *_, label in text.annotated)
-    return {label: (right[label], drafted[label], annotated[label]) for label in sorted(drafted | annotated)}
+    return {label: PartCounts(right[label], drafted[label], annotated[label]) for label in sorted(drafted | annotated)}
 
 
 def row_scores(predicted: Rows, targets: Rows) -> Doubles:
     """(n,) the F1 score of each text."""
     return np.array([text.f1 for text in compare_rows(predicted, targets)], np.float64)
+
+
+def row_weights(predicted: Rows, targets: Rows) -> Doubles:
+    """(n,) the number of drafted and annotated spans of each text. The mean of the F1 scores with these weights is the
+    strict F1 score over all texts."""
+    return np.array([len(text.drafted) + len(text.annotated) for text in compare_rows(predicted, targets)], np.float64)
 
 
 def expected_errors(predicted: Rows, targets: Rows) -> Floats:

@@ -21,12 +21,22 @@ MAX_QUOTE_LENGTH = 160  # characters of a text in a line
 
 def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
+    metrics = [f"{name} {value:.3f}" for name, value in analysis.metrics.items()]
+    return [*summary_lines(analysis), *metrics, *_confusion_lines(analysis), *slice_lines(analysis)]
+
+
+def summary_lines(analysis: ErrorAnalysis) -> list[str]:
+    """The learner that is judged, and its accuracy or other main metric."""
     out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
     if analysis.accuracy:
-        score = _score(analysis.accuracy, analysis.score_name)
-        out.append(f"{analysis.score_name} {score}: {source_text(analysis.accuracy)}")
-    out += [f"{name} {value:.3f}" for name, value in analysis.metrics.items()]
-    out.append("Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice.")
+        name = analysis.parts.metric if analysis.parts else analysis.score_name
+        out.append(f"{name} {_score(analysis.accuracy, name)}: {source_text(analysis.accuracy)}")
+    return out
+
+
+def _confusion_lines(analysis: ErrorAnalysis) -> list[str]:
+    """Pairs of labels, other mistakes, and the scores of labels."""
+    out = ["Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice."]
     for pair in analysis.pairs[:MAX_LISTED]:
         base = "tasks" if pair.label == NO_LABEL else "tasks with that label"
         out.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {base}")
@@ -39,7 +49,12 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
         out += [f"  and {hidden} more"] if hidden > 0 else []
     out.append("Labels, the worst first:")
     out += [f"  {score.label}: F1 {score.f1:.2f}, {score.n} tasks" for score in analysis.labels[:MAX_LISTED]]
-    out += _more(len(analysis.labels))
+    return out + _more(len(analysis.labels))
+
+
+def slice_lines(analysis: ErrorAnalysis) -> list[str]:
+    """The accuracy, or another mean score, in clusters and groups of the tasks, the worst first."""
+    out = []
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
         out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")

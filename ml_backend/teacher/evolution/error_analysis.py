@@ -31,6 +31,7 @@ from ml_backend.teacher.evolution.confusions import (
     single_mistakes,
     typical_rows,
 )
+from ml_backend.teacher.evolution.part_analysis import JudgedParts, PartAnalysis, analyse_parts
 from ml_backend.teacher.project_context import ProjectContext
 
 
@@ -47,7 +48,8 @@ class LabelScore:
 class ErrorAnalysis:
     """The mistakes of the learner of version `version`, measured on n annotated tasks.
 
-    accuracy  the mean score, with the name `score_name`
+    accuracy  the mean score, with the name `score_name`; if there are `parts`, the metric over all parts
+    parts     the errors in the parts of drafts, None if values are judged as a whole
     metrics   other metrics of the kind of label by name
     pairs     the confused labels, the most frequent pair first
     single    mistakes that belong to no pair
@@ -72,6 +74,7 @@ class ErrorAnalysis:
     group_by: str
     right: tuple[QuotedAnswer, ...]
     shown: int
+    parts: PartAnalysis | None
 
 
 def load_serving_learner(context: ProjectContext) -> FittedModel:
@@ -129,7 +132,12 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
     return ErrorAnalysis(
         version=learner.number,
         n=len(tasks),
-        accuracy=audit_sample.estimate_accuracy(scores, tasks, np.array(store.versions.audited(project))),
+        accuracy=audit_sample.estimate_accuracy(
+            scores,
+            tasks,
+            np.array(store.versions.audited(project)),
+            of_kind.score_weights(control, held_out, targets),
+        ),
         score_name=of_kind.score_name(control),
         metrics=of_kind.metrics(control, held_out, targets),
         pairs=pairs,
@@ -141,6 +149,13 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         group_by=field,
         right=correct_examples(judged, pairs),
         shown=int(np.isin(tasks, generated_texts.shown_task_ids(store, project)).sum()),
+        parts=analyse_parts(
+            control,
+            JudgedParts(tasks.tolist(), judged.texts, held_out, targets, judged.is_quotable),
+            store.annotations.of_tasks(project, tasks.tolist()),
+        )
+        if of_kind.part_name
+        else None,
     )
 
 
