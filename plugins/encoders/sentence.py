@@ -14,12 +14,15 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.texts import WordVectors, words_without_vectors
+from plugins.encoders.word_pooling import OVERLAP_TOKENS, word_vectors
 from plugins.encoders.word_sketch import WordSketch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH_SIZE = 32
+DEFAULT_MAX_TOKENS = 512  # of a model that does not say how many it reads
 
 
 class SentenceEncoder:
@@ -80,6 +83,21 @@ class SentenceEncoder:
             convert_to_numpy=True,
         )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1 if len(texts) else self.dim)
+
+    def encode_with_words(self, texts: Sequence[str]) -> tuple[Floats, list[WordVectors]]:
+        """Returns the vectors of `encode`, and the words of each text with the mean of their tokens' states after the
+        two layers in the middle, from a second pass through the model. Words have vectors of no numbers if the model is
+        no transformer or its tokenizer does not say where a token stands."""
+        model = self._loaded()
+        tokenizer, transformer = model.tokenizer, getattr(model[0], "auto_model", None)
+        if transformer is None or not getattr(tokenizer, "is_fast", False):
+            return self.encode(texts), [words_without_vectors(text) for text in texts]
+        words: list[WordVectors] = []
+        for start in range(0, len(texts), BATCH_SIZE):
+            words += _encode_words(
+                transformer, tokenizer, list(texts[start : start + BATCH_SIZE]), model.max_seq_length
+            )
+        return self.encode(texts), words
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, d') float32 of unit length from the word vectors. Raises ApprenticeError for a model
@@ -164,3 +182,25 @@ class SentenceEncoder:
                 if isinstance(config.get(key), int):
                     return int(config[key])
         return None
+
+
+def _encode_words(transformer: Any, tokenizer: Any, texts: list[str], max_tokens: int | None) -> list[WordVectors]:
+    """The words of some texts; a long text is read in parts that overlap."""
+    import torch
+
+    max_tokens = max_tokens or DEFAULT_MAX_TOKENS
+    encoded = tokenizer(
+        texts, padding=True, truncation=True, max_length=max_tokens, stride=min(OVERLAP_TOKENS, max_tokens // 4),
+        return_overflowing_tokens=True, return_offsets_mapping=True, return_tensors="pt",
+    )  # fmt: skip
+    text_of_part = encoded.pop("overflow_to_sample_mapping").tolist()
+    offsets = encoded.pop("offset_mapping").tolist()
+    with torch.inference_mode():
+        layers = transformer(**encoded.to(transformer.device), output_hidden_states=True).hidden_states
+        middle = len(layers) // 2  # the first layer is the embeddings
+        states = ((layers[middle] + layers[min(middle + 1, len(layers) - 1)]) / 2).float().cpu().numpy()
+    parts = [[part for part, row in enumerate(text_of_part) if row == text] for text in range(len(texts))]
+    return [
+        word_vectors(text, [offsets[part] for part in of_text], [states[part] for part in of_text])
+        for text, of_text in zip(texts, parts, strict=True)
+    ]

