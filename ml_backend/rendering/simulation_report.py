@@ -156,7 +156,7 @@ def _section(result: SimulationResult, heading: str, *, with_script: bool = True
     for title, note, figure in (
         *_metric_charts(measurements, colours, summary),
         (
-            f"{_title(AXIS_UNITS[axis])} needed",
+            f"{_title(axis or 'labels')} needed",
             f"For the final {metric} of random order, {protocol['target']:.3f}.",
             labels_needed,
         ),

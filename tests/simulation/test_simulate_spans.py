@@ -199,7 +199,7 @@ def test_the_report_has_a_chart_for_each_axis_and_speaks_of_no_accuracy(simulati
     text = page[page.rindex("</script>") :] + advice
     for heading in ("words read", "tasks", "spans marked"):
         assert f"<h2>Strict F1 by {heading}</h2>" in page
-    for heading in ("Precision", "Recall", "Wrong label", "Wrong boundary", "Words read needed", "Effort", "Groups"):
+    for heading in ("Precision", "Recall", "Wrong label", "Wrong boundary", "Words needed", "Effort", "Groups"):
         assert f"<h2>{heading}</h2>" in page
     assert "<th>words needed</th>" in page and "<th>final strict F1</th>" in page
     assert "accuracy" not in text.lower() and "Strict F1 with 12 tasks" in page
