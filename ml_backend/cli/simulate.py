@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from ml_backend.cli.common import Control, cap_threads, out, print_indented, pro
 
 if TYPE_CHECKING:
     from ml_backend.simulation.run import Simulator
+
+Axis = Literal["tasks", "words", "spans"]
 
 
 def simulate(
@@ -43,6 +45,13 @@ def simulate(
     ] = None,
     control: Control = "",
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
+    x: Annotated[
+        Axis | None,
+        typer.Option(
+            help="what the strategies are compared by: tasks, words read or spans marked",
+            show_default="words if spans are marked, else tasks",
+        ),
+    ] = None,
     features: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +81,9 @@ def simulate(
     If tasks are labelled for several controls, all are learnt at once, from one queue, and the report has a section for
     each; --control replays one alone. --teacher-arm and --features are about one control.
 
+    If spans are marked, the strategies are compared by the words that annotators read; the report also has the tasks
+    and the spans. --x compares them by another of the three.
+
     Every finished repetition is stored in --out: after an interruption, or with more --seeds, the command continues.
     """
     if (rounds or per_round) and not teacher_arm:
@@ -87,7 +99,7 @@ def simulate(
             cap_threads(settings.threads)
             config = SimulationConfig(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
-                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features, control,
+                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features, control, x or "",
             )  # fmt: skip
             simulator = Simulator(settings, config, lambda notice: print_indented(notice_text(notice)), progress)
             simulator.run()

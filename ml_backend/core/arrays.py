@@ -272,6 +272,8 @@ class Pool:
     clustering     the clusters of the pool, which stay the same for many rounds; each row is in a cluster. None without
                    clusters
     nearest        cached distances to labelled rows, or None
+    words          (n,) int64: the number of words that annotators read in a task, None if each task costs them as much
+                   as another
     """
 
     vectors: Floats
@@ -281,6 +283,7 @@ class Pool:
     errors: Floats | None = None
     clustering: Clustering | None = None
     nearest: LabelledDistances | None = None
+    words: Ints | None = None
 
     def with_selected(self, rows: Ints) -> Pool:
         """The pool after these rows are selected: they count as labelled and are not available."""
@@ -322,3 +325,7 @@ class Selection:
     def where(self, kept: Mask) -> Selection:
         """The selected rows that the mask (k,) keeps."""
         return replace(self, rows=self.rows[kept], uncertainty=self.uncertainty[kept])
+
+    def at(self, places: Ints) -> Selection:
+        """The selected rows at these places, in their order."""
+        return replace(self, rows=self.rows[places], uncertainty=self.uncertainty[places])

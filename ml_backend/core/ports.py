@@ -218,7 +218,11 @@ class Clusterer(Protocol):
 
 
 class Acquisition(Protocol):
-    """A query strategy: chooses the tasks that are labelled next."""
+    """A query strategy: chooses the tasks that are labelled next.
+
+    A strategy that asks for `Predictions.gradient_residuals` has the attribute `needs_class_probabilities`, True: it is
+    not used for kinds of labels that have none.
+    """
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         """Selects min(k, available) different rows of `pool.available`, in serving order; duplicates of a text come

@@ -30,6 +30,7 @@ ENTRY_POINT_GROUP = "apprentice.plugins"
 MAX_PROFILE_CHARACTERS = 64 * 2**20
 """The total length of the profiles whose encoders are cached: an encoder takes about as much memory as its profile."""
 EMBEDDED_TEACHER = "similarity"  # the embedded teacher, a Drafter: it needs no key and no network
+RANDOM_ORDER = "random"  # the query strategy with which others are compared
 BATCH_TEACHER = "batch"  # the teacher that is asked by files: its class is a BatchFormat
 
 MAX_INSTANCES_PER_KIND = 8

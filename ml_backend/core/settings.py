@@ -51,6 +51,11 @@ class ProjectSettings(BaseModel):
         description="query strategy that orders the queue; empty: `cluster-uncertainty` for texts and for records with "
         "a text field, `near-and-far` for other records",
     )
+    cost: Literal["sentences", "words"] = Field(
+        "sentences",
+        description="what a task costs annotators: `sentences`, each task as much as another; `words`: as much as they "
+        "read, so that the queue prefers short texts among those that the learner gains much from; not for records",
+    )
     balance: float = Field(
         0.0,
         ge=0,

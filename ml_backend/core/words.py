@@ -18,6 +18,11 @@ _ADDRESS = r"https?://\S++|www\.\S++|[\w.+-]{1,64}+@[\w-]{1,64}+\.[\w.-]++"
 _WORD = regex.compile(rf"{_ADDRESS}|[@#]?{_LETTERS}|(?=\S)\X")
 
 
+def count_words(text: str) -> int:
+    """The number of words of a text."""
+    return sum(1 for _ in _WORD.finditer(text))
+
+
 def word_offsets(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(w,) the first character of each word, and (w,) the character behind it."""
     spans = [match.span() for match in _WORD.finditer(text)]

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Predictions, Rows, Tensors
+from ml_backend.core.arrays import Floats, Ints, Mask, Predictions, Rows, Tensors
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import ControlSchema
@@ -331,9 +331,15 @@ class Kind(ABC, Generic[Schema]):
     def simulation_metrics(
         self, control: Schema, predicted: Rows, targets: Rows, *, in_group: bool = False
     ) -> dict[str, float]:
-        """The metrics of a simulation; `accuracy` is among them. `in_group`: the rows are one group of the test rows,
-        so that some labels may be missing"""
-        return {"accuracy": float(self.scores(control, predicted, targets).mean())}
+        """The metrics of a simulation; `main_metric` is among them. `in_group`: the rows are one group of the test
+        rows, so that some labels may be missing"""
+        mean_score = float(self.scores(control, predicted, targets).mean())
+        return {self.score_name(control): mean_score, **self.metrics(control, predicted, targets)}
+
+    def region_counts(self, control: Schema, targets: Rows) -> Ints | None:
+        """(n,) the number of regions that annotators mark in each of n tasks, as a measure of their effort; None if
+        they mark none."""
+        return None
 
     def label_masks(self, control: Schema, predicted: Rows, targets: Rows) -> LabelMasks:
         """The labels of drafts and targets, in which pairs of labels that are confused are found."""

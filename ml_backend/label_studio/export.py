@@ -171,13 +171,15 @@ def _left_out(
     generated = [example.task for example in with_target if example.text.strip() and SYNTHETIC_FIELD in example.fields]
     data_kind = "record" if schema.input.is_record else "text"
     names = " or ".join(repr(control.name) for control in schema.controls)
+    marks_regions = any(kind_of(control).locates_regions for control in schema.controls)
+    answer = "a readable label" if marks_regions else "a choice"
     reasons = (
         (without_id, "without an id (in the list, number {})"),
         ([task for task in unlabelled if task not in skipped], "not labelled (task {})"),
         ([task for task in unlabelled if skipped.get(task) is True], "skipped (task {})"),
         (
             [task for task in unlabelled if skipped.get(task) is False],
-            f"without a choice for {names} (task {{}})",
+            f"without {answer} for {names} (task {{}})",
         ),
         (
             empty,

@@ -12,6 +12,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
 from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop.applicable_options import applicable_options
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.serving_models import held_versions, load_serving_models
 from ml_backend.model.fitted_model import MIN_TARGETS
@@ -32,7 +33,8 @@ def prepare(context: RoundContext) -> RoundInputs:
         store, context.settings, project_row, schema.input, options
     )
     encoder = feature_space.project_encoder(context.settings, project_row)
-    options = options.with_form_defaults(feature_space.task_form(encoder))
+    form = feature_space.task_form(encoder)
+    options, not_applicable = applicable_options(options.with_form_defaults(form), schema, form)
     options, fallback = apply_acquisition_fallback(options, schema, project_row.monitor_results)
     fallbacks = () if fallback is None else (fallback,)
     pool.use_encoder(encoder)
@@ -55,7 +57,13 @@ def prepare(context: RoundContext) -> RoundInputs:
         serving=serving.model,
         serving_stored=serving.is_stored,
         teacher_labels=_load_teacher_labels(context, options, schema, labels),
-        remarks=(*record_problems, *fallbacks, *serving.problems, *_changed_labels(serving.model, schema)),
+        remarks=(
+            *record_problems,
+            *not_applicable,
+            *fallbacks,
+            *serving.problems,
+            *_changed_labels(serving.model, schema),
+        ),
     )
 
 

@@ -140,6 +140,7 @@ def _selected_tasks(
         available=free[view.rows],
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
+        words=pool.word_counts(view.rows) if context.options.cost == "words" else None,
     )
     models = models_of(context.model)
     tasks: Ints = pool.tasks[view.rows]

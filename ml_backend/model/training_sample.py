@@ -55,10 +55,15 @@ def training_sample(tasks: Ints, has_label: Mask, new: Mask) -> TrainingSample |
 
 
 def unlabelled_texts(pool: PoolContents, labelled: Ints) -> Texts:
-    """The texts of random tasks of the pool, at most `MAX_UNLABELLED_TEXTS`, that are encoded and not among `labelled`
-    (n,). They hardly change from round to round."""
-    tasks = pool.tasks[pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, labelled)]
-    return pool.texts(tasks[random_rows(tasks, MAX_UNLABELLED_TEXTS)])
+    """The texts of random tasks of the pool that are encoded and not among `labelled` (n,)."""
+    return pool.texts(unlabelled_sample(pool.tasks[pool.encoded & ~pool.synthetic], labelled))
+
+
+def unlabelled_sample(tasks: Ints, labelled: Ints) -> Ints:
+    """At most `MAX_UNLABELLED_TEXTS` random ones of the `tasks` (m,), ascending, that are not among `labelled` (n,).
+    They hardly change from round to round."""
+    unlabelled = tasks[~np.isin(tasks, labelled)]
+    return unlabelled[random_rows(unlabelled, MAX_UNLABELLED_TEXTS)]
 
 
 def random_rows(tasks: Ints, max_rows: int) -> Ints:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows, TrainingSet
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
@@ -38,7 +39,7 @@ from ml_backend.teacher import distillation
 
 MAX_STOP_SET_TASKS = 1000  # successive learners are compared on these
 MAX_STORED_GROUPS = 100
-RANDOM = "random"
+RANDOM = registry.RANDOM_ORDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ml_backend.core.arrays import Floats, Ints, LabelledDistances, Mask
 from ml_backend.core.ports import Encoder
 from ml_backend.core.texts import WordVectors
 from ml_backend.core.types import EMPTY_TEXT_KEY, TaskContent, content_key
+from ml_backend.core.words import count_words
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.encoded_texts import EncodedTexts, WordReader, encode_texts
 from ml_backend.pool.nearest_labelled import NearestLabelled
@@ -70,6 +71,7 @@ class ProjectPool(PoolContents):
         self.at_once = MAX_ENCODED_PER_ROUND_QUICK if self._is_quick else MAX_ENCODED_PER_ROUND
         self._cache = store.vectors(project, encoder.name)
         self._n_used_slots = 0
+        self._word_counts: Ints = np.empty(0, np.int64)  # (n,) of the rows, -1 where the words are not counted yet
         self._nearest = NearestLabelled(0)
         self._sketches: Floats | None = None
         self._early_sketches: dict[bytes, Floats] = {}  # by content key: sketches from before the tasks were rows
@@ -140,15 +142,18 @@ class ProjectPool(PoolContents):
 
         slots = np.full(len(tasks), -1, np.int64)
         encoded, synthetic = np.zeros((2, len(tasks)), np.bool_)
-        keys = np.full(len(tasks), b"", np.object_)
+        keys, word_counts = np.full(len(tasks), b"", np.object_), np.full(len(tasks), -1, np.int64)
         slots[new_rows], encoded[new_rows] = self._slots[old_rows], self.encoded[old_rows]
+        word_counts[new_rows] = self._word_counts[old_rows]
         synthetic[new_rows], keys[new_rows] = self.synthetic[old_rows], self._keys[old_rows]
         new_keys = np.array([*changed_keys, b""], np.object_)[:-1][is_present]
         rows_with_new_text = changed_rows[keys[changed_rows] != new_keys]
         slots[rows_with_new_text], encoded[rows_with_new_text] = -1, False
+        word_counts[rows_with_new_text] = -1
         keys[changed_rows], synthetic[changed_rows] = new_keys, changed_synthetic[is_present]
         self._tasks, self._keys, self._encoded, self._synthetic = tasks, keys, encoded, synthetic
         self._without_text = np.asarray(keys == EMPTY_TEXT_KEY, np.bool_)
+        self._word_counts = word_counts
         self._slots = self._assign_slots(slots)
 
     def _assign_slots(self, slots: Ints) -> Ints:
@@ -177,6 +182,15 @@ class ProjectPool(PoolContents):
         if len(contents) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
             vectors = self._make_sketches([content.text for content in contents])
             self._early_sketches.update(zip((content.key for content in contents), vectors, strict=True))
+
+    def word_counts(self, rows: Ints) -> Ints:
+        """(m,) the number of words of the texts of rows, each of which is counted once."""
+        missing = rows[self._word_counts[rows] < 0]
+        for start in range(0, len(missing), ROWS_PER_CHUNK):
+            chunk = missing[start : start + ROWS_PER_CHUNK]
+            texts = self._store.tasks.texts(self._project, self.tasks[chunk].tolist())
+            self._word_counts[chunk] = [count_words(text) for text in texts]
+        return self._word_counts[rows]
 
     def encoded_vectors(self, rows: Ints) -> Floats:
         """The vectors (m, d) of rows, which are encoded now if they have none; zeros for unusable rows."""

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
+from ml_backend.kinds.base import ACCURACY
+from ml_backend.rendering.effort_text import AXIS_UNITS, effort_saving, fewer
 from ml_backend.rendering.formatting import format_confidence, format_interval, format_p_value, format_points
 from ml_backend.simulation.sequential_testing import MAX_REPETITIONS, MIN_USEFUL_GAIN, min_repetitions
 from ml_backend.simulation.summary import RANDOM
 
 USEFUL_GAIN_TEXT = f"{100 * MIN_USEFUL_GAIN:g} point"
 MIN_TEST_ROWS = 100  # with fewer test rows, the recommendation has a warning
-METRIC_NAMES = {"closeness": "closeness", "macro_f1": "macro-F1", "accuracy": "accuracy"}
+METRIC_NAMES = {"macro_f1": "macro-F1"}  # of metrics that are not named as in the measurements
 
 
 def recommend(summary: dict[str, Any]) -> str:
@@ -119,19 +121,21 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
             "are alike: their final scores are not compared. A smaller --budget, in another folder, would compare them."
         )
     if (rows := protocol.get("test_rows", MIN_TEST_ROWS)) < MIN_TEST_ROWS:
-        right = summary["strategies"][RANDOM]["final"]["accuracy"] * rows
-        share = (right + 2) / (rows + 4)  # Agresti and Coull: the error is above 0 even if all rows are right
-        error = sqrt(share * (1 - share) / (rows + 4))
         same = ", the same in all repetitions, which no interval covers" if protocol["test_rows_stay"] else ""
-        lines.append(
-            f"Be cautious: there are only {rows} test tasks{same}. An accuracy on so few is off by about "
-            f"{format_points(error)[1:]} points by chance (standard error)."
-        )
+        accuracy = summary["strategies"][RANDOM]["final"].get(ACCURACY)
+        error = "" if accuracy is None else _error_of_accuracy(accuracy, rows)
+        lines.append(f"Be cautious: there are only {rows} test tasks{same}.{error}")
     if protocol["unpaired_seeds"]:
         lines.append(
             f"Not counted: {protocol['unpaired_seeds']} repetitions (seeds) that not every strategy has finished."
         )
     return lines
+
+
+def _error_of_accuracy(accuracy: float, rows: int) -> str:
+    share = (accuracy * rows + 2) / (rows + 4)  # Agresti and Coull: the error is above 0 even if all rows are right
+    error = sqrt(share * (1 - share) / (rows + 4))
+    return f" An accuracy on so few is off by about {format_points(error)[1:]} points by chance (standard error)."
 
 
 def arm_sentences(comparisons: Mapping[str, Any], metric: str) -> Iterator[str]:
@@ -155,6 +159,8 @@ def arm_sentences(comparisons: Mapping[str, Any], metric: str) -> Iterator[str]:
 
 def _saving(name: str, summary: dict[str, Any]) -> str:
     protocol, strategies = summary["protocol"], summary["strategies"]
+    if "x" in protocol:
+        return effort_saving(name, summary, metric_name(summary))
     target, last_budget, against = protocol["target"], protocol["measured_at"][-1], protocol["against_random"][name]
     needed, needed_by_random = (strategies[strategy]["labels_to_target"] for strategy in (name, RANDOM))
     if needed is None:
@@ -162,20 +168,16 @@ def _saving(name: str, summary: dict[str, Any]) -> str:
             f"It learns faster at first, but with {last_budget} labels it ends below the {target:.3f} of random order."
         )
     saved, (low, high) = against["labels_saved"], against["labels_saved_ci95"]
-    best = _fewer(saved if high is None else high)
+    best = fewer(saved if high is None else high)
     if low is None:
         interval = f"at best {best}, at worst it does not get there with {last_budget}"
     else:
-        interval = f"{_fewer(low)} to {best}"
+        interval = f"{fewer(low)} to {best}"
     return (
-        f"It needs about {needed:.0f} labels for a {metric_name(summary)} of {target:.3f}, random order "
-        f"{needed_by_random:.0f}: "
-        f"{_fewer(saved)} (95 % interval: {interval})."
+        f"It needs about {needed:,.0f} labels for a {metric_name(summary)} of {target:.3f}, random order "
+        f"{needed_by_random:,.0f}: "
+        f"{fewer(saved)} (95 % interval: {interval})."
     )
-
-
-def _fewer(saved: float) -> str:
-    return f"{abs(saved):.0f} {'fewer' if saved >= 0 else 'more'}"
 
 
 def _leader(name: str, summary: dict[str, Any]) -> str:
@@ -185,11 +187,12 @@ def _leader(name: str, summary: dict[str, Any]) -> str:
 
 def _mean_difference(name: str, summary: dict[str, Any]) -> str:
     protocol, gain = summary["protocol"], format_points(summary["strategies"][name]["vs_random"]["naulc_gain"])
-    first, last = protocol["measured_at"][0], protocol["measured_at"][-1]
+    first, last = protocol.get("compared_range", (protocol["measured_at"][0], protocol["measured_at"][-1]))
+    unit = AXIS_UNITS[protocol.get("x", "")]
     side = "below" if gain.startswith("-") else "above"
     return (
-        f"Averaged from {first} to {last} labels, its {metric_name(summary)} is {gain[1:]} points (hundredths) {side} "
-        "that of random order"
+        f"Averaged from {first:,.0f} to {last:,.0f} {unit}, its {metric_name(summary)} is {gain[1:]} points "
+        f"(hundredths) {side} that of random order"
     )
 
 
@@ -218,7 +221,8 @@ def _gain_list(names: Sequence[str], summary: dict[str, Any]) -> str:
 
 def metric_name(summary: dict[str, Any]) -> str:
     """The name of the metric by which the strategies are compared."""
-    return METRIC_NAMES[summary["protocol"]["metric"]]
+    metric: str = summary["protocol"]["metric"]
+    return METRIC_NAMES.get(metric, metric)
 
 
 def _confidence(summary: dict[str, Any]) -> str:

@@ -55,6 +55,13 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "acquisition fallback": lambda values: (
         f"random order: {values['acquisition']} is not winning here (acquisition_fallback)"
     ),
+    "acquisition not applicable": lambda values: (
+        f"acquisition: {values['default']}, because {values['acquisition']} needs class probabilities, which the "
+        f"predictions for {', '.join(values['controls'])} do not have"
+    ),
+    "cost not applicable": lambda _: (
+        "cost: sentences, because words are counted in texts only, and the tasks are records or pairs of texts"
+    ),
     "learner unreadable": lambda values: str(values["problem"]),
     "space changed": lambda values: (
         f"the tasks are encoded in another way since version {values['version']} ({values['fitted']}, now "

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ml_backend.rendering.recommendation_text import control_sentences, metric_name, recommend
-from ml_backend.rendering.simulation_tables import Colours, arms_table, protocol_table, summary_table
+from ml_backend.rendering.effort_text import AXIS_UNITS
+from ml_backend.rendering.recommendation_text import (
+    METRIC_NAMES,
+    control_sentences,
+    metric_name,
+    recommend,
+)
+from ml_backend.rendering.simulation_charts import FONT, Figure, effort_needed, final_of_groups, learning_curves
+from ml_backend.rendering.simulation_tables import Colours, arms_table, effort_table, protocol_table, summary_table
 from ml_backend.rendering.simulation_text import intervals_cover_text
-from ml_backend.simulation.learning_curves import Measurement, paired_curves
+from ml_backend.simulation.learning_curves import Measurement
 from ml_backend.simulation.run import SimulationResult
 from ml_backend.simulation.run_directory import readable_errors, write_text
-from ml_backend.simulation.statistics import interval
 from ml_backend.simulation.summary import RANDOM
-
-Figure = dict[str, Any]
 
 REPORT = "report.html"
 GREY = "#7d8590"
 PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 OVER_CONTROLS_NOTE = (
     "The means of the metrics over the controls {names}. The weakest class is the weakest one of any of these controls."
 )
+JOINT_METRIC_NOTE = " The main metric is the mean of {metrics}."
+METRIC_NOTES = {
+    "closeness": "1 minus the distance from the annotators' label, as a share of the scale.",
+    "macro_f1": "F1 averaged over the classes, rare ones too.",
+    "accuracy": "Share of held-out tasks that the learner gets right.",
+    "strict F1": "A span is right if its characters and its label are.",
+    "precision": "Right spans, as a share of those that the learner drafts.",
+    "recall": "Right spans, as a share of those that the annotators mark.",
+    "wrong label": "Drafted spans with the right characters and a wrong label, for each span that the annotators mark.",
+    "wrong boundary": "Drafted spans with the right label that overlap the right characters, for each span that the "
+    "annotators mark.",
+}
+"""What a metric says, in the order of the charts."""
+GROUPS_NOTE = "The intervals do not cover the error from the small number of test rows of a group."
 INTERVALS_NOTE = "Means over the repetitions, with 95 % intervals."
 PAGE = """<!doctype html>
 <html lang="en">
@@ -91,7 +106,11 @@ def _page(result: SimulationResult, recommendation: str) -> str:
     protocol = result.summary["protocol"]
     if result.by_control:
         names = ", ".join(protocol["over_controls"])
-        title = f'<h2>All controls</h2><p class="note">{escape(OVER_CONTROLS_NOTE.format(names=names))}</p>'
+        note = OVER_CONTROLS_NOTE.format(names=names)
+        if metrics := protocol.get("over_metrics"):
+            named = (f"{METRIC_NAMES.get(metric, metric)} of {control}" for control, metric in metrics.items())
+            note += JOINT_METRIC_NOTE.format(metrics=" and ".join(named))
+        title = f'<h2>All controls</h2><p class="note">{escape(note)}</p>'
         sections = title + _section(result, "h3")
         for control, of_control in result.by_control.items():
             advice = _recommendation(recommend(of_control.summary))
@@ -128,29 +147,25 @@ def _section(result: SimulationResult, heading: str, *, with_script: bool = True
 
     measurements, summary = result.measurements, result.summary
     colours, protocol = _colours(summary), summary["protocol"]
-    labels_needed = {} if protocol["ends_alike"] else _labels_needed(summary, colours)
+    axis = protocol.get("x", "")
+    labels_needed = {} if protocol["ends_alike"] else effort_needed(summary, colours)
     sizes = {name: counts["test_rows"] for name, counts in protocol.get("groups", {}).items()}
-    curves = partial(_curves, measurements, colours)
+    curves = partial(learning_curves, measurements, colours, axis=axis)
+    metric, group_metric = metric_name(summary), "accuracy" if "accuracy" in _final_metrics(summary) else ""
     charts = ""
     for title, note, figure in (
+        *_metric_charts(measurements, colours, summary),
         (
-            "Closeness",
-            f"1 minus the distance from the annotators' label, as a share of the scale. {INTERVALS_NOTE}",
-            curves("closeness"),
-        ),
-        ("Macro-F1", f"F1 averaged over the classes, rare ones too. {INTERVALS_NOTE}", curves("macro_f1")),
-        ("Accuracy", f"Share of held-out tasks that the learner gets right. {INTERVALS_NOTE}", curves("accuracy")),
-        (
-            "Labels needed",
-            f"For the final {metric_name(summary)} of random order, {protocol['target']:.3f}.",
+            f"{_title(axis or 'labels')} needed",
+            f"For the final {metric} of random order, {protocol['target']:.3f}.",
             labels_needed,
         ),
         ("The weakest class", f"The lowest F1 of any class. {INTERVALS_NOTE}", curves("worst_class_f1")),
         (
             "Groups",
-            f"Accuracy with {protocol['measured_at'][-1]} labels, with the number of test rows. {INTERVALS_NOTE} The "
-            "intervals do not cover the error from the small number of test rows of a group.",
-            _groups(measurements, colours, sizes),
+            f"{_title(group_metric or metric)} with {protocol['measured_at'][-1]} {'tasks' if axis else 'labels'}, "
+            f"with the number of test rows. {INTERVALS_NOTE} {GROUPS_NOTE}",
+            final_of_groups(measurements, colours, sizes, group_metric or protocol["metric"]),
         ),
         (
             "Calibration error",
@@ -163,8 +178,36 @@ def _section(result: SimulationResult, heading: str, *, with_script: bool = True
             script = with_script and not charts
             chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=script, full_html=False)
             charts += f'<{heading}>{title}</{heading}><p class="note">{note}</p>{chart}'
-    table = summary_table(summary, colours)
-    return f'{charts}\n<{heading}>Summary</{heading}>\n<div class="wide"><table>{table}</table></div>'
+    tables = {"Summary": summary_table(summary, colours), "Effort": effort_table(summary, colours)}
+    return charts + "".join(
+        f'\n<{heading}>{title}</{heading}>\n<div class="wide"><table>{table}</table></div>'
+        for title, table in tables.items()
+        if table
+    )
+
+
+def _final_metrics(summary: dict[str, Any]) -> Mapping[str, float]:
+    final: Mapping[str, float] = summary["strategies"][RANDOM]["final"]
+    return final
+
+
+def _metric_charts(
+    measurements: Sequence[Measurement], colours: Colours, summary: dict[str, Any]
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yields a chart of each metric, with its title and a note. With an axis of effort, the compared metric comes
+    first, on each axis, that of the comparison before the others."""
+    protocol = summary["protocol"]
+    compared, x = protocol["metric"], protocol.get("x", "")
+    metrics = [*dict.fromkeys([*METRIC_NOTES, compared])]
+    for metric in sorted(metrics, key=lambda metric: metric != compared) if x else metrics:
+        note = f"{METRIC_NOTES.get(metric, '')} {INTERVALS_NOTE}".lstrip()
+        title = _title(METRIC_NAMES.get(metric, metric))
+        if not x or metric != compared:
+            yield title, note, learning_curves(measurements, colours, metric, axis=x)
+            continue
+        for axis in sorted(summary["strategies"][RANDOM]["effort"], key=lambda axis: axis != x):
+            figure = learning_curves(measurements, colours, metric, axis=axis)
+            yield f"{title} by {AXIS_UNITS[axis]}", note, figure
 
 
 def _colours(summary: dict[str, Any]) -> Colours:
@@ -175,74 +218,6 @@ def _colours(summary: dict[str, Any]) -> Colours:
     return {RANDOM: GREY, **{name: colours[name] for name in others}}
 
 
-def _plotly_text(name: str) -> str:
-    """The name in lines of 40 characters, escaped because Plotly interprets tags in every text, links too. Quotes are
-    not escaped, because Plotly does not decode their entities."""
-    return "<br>".join(escape(name[start : start + 40], quote=False) for start in range(0, len(name), 40))
-
-
-def _figure(traces: list[Figure], height: int, x: Figure, y: Figure, **more: Any) -> Figure:
-    layout = {
-        "template": "plotly_white",
-        "height": height,
-        "margin": {"l": 10, "r": 10, "t": 50 if len(traces) > 1 else 10, "b": 10},
-        "font": {"family": FONT, "size": 14, "color": "#1f2328"},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
-        "xaxis": {"automargin": True, "zeroline": False, **x},
-        "yaxis": {"automargin": True, "zeroline": False, "ticklabelstandoff": 8, **y},
-    }
-    return {"data": traces, "layout": layout | more}
-
-
-def _curves(measurements: Sequence[Measurement], colours: Colours, metric: str) -> Figure:
-    budgets, values = paired_curves(measurements, metric)
-    bands: list[Figure] = []
-    lines: list[Figure] = []
-    for name, colour in colours.items() if len(values[RANDOM]) else ():
-        low, high = interval(values[name])
-        common = {"name": _plotly_text(name), "legendgroup": _plotly_text(name)}
-        band = {"x": [*budgets, *budgets[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "mode": "none"}
-        style = {"fillcolor": f"rgba{(*bytes.fromhex(colour[1:]), 0.13)}", "hoverinfo": "skip", "showlegend": False}
-        bands.append(common | band | style)
-        line = {"x": budgets, "y": values[name].mean(axis=0), "mode": "lines+markers", "marker": {"size": 5}}
-        lines.append(common | line | {"line": {"color": colour, "width": 2.5}, "hovertemplate": "%{y:.3f}"})
-    return _figure(bands + lines, 390 + 10 * len(colours), {"title": {"text": "labels"}}, {}, hovermode="x unified")
-
-
-def _labels_needed(summary: dict[str, Any], colours: Colours) -> Figure:
-    needs = {_plotly_text(name): summary["strategies"][name]["labels_to_target"] for name in colours}
-    last = summary["protocol"]["measured_at"][-1]
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [last if need is None else need for need in needs.values()],
-        "y": list(needs),
-        "marker": {"color": [*colours.values()], "opacity": [0.25 if need is None else 1 for need in needs.values()]},
-        "text": [f"not within {last}" if need is None else f"{need:.0f}" for need in needs.values()],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    }
-    x = {"title": {"text": "labels"}, "range": [0, 1.25 * last]}  # room for the text beside the bars
-    return _figure([bars], 110 + 40 * len(needs), x, {"type": "category", "autorange": "reversed"})
-
-
-def _groups(measurements: Sequence[Measurement], colours: Colours, sizes: dict[str, float]) -> Figure:
-    names = sorted({measurement.group for measurement in measurements} - {""})
-    tables = {
-        group: values for group in names if len((values := paired_curves(measurements, "accuracy", group)[1])[RANDOM])
-    }
-    group_texts = [_plotly_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
-    dots: list[Figure] = []
-    interval_ends: list[float] = []
-    for name, colour in colours.items() if tables else ():
-        final = [values[name][:, -1] for values in tables.values()]
-        means = [float(accuracies.mean()) for accuracies in final]
-        low, high = zip(*map(interval, final), strict=True)
-        error = {"array": np.subtract(high, means), "arrayminus": np.subtract(means, low), "thickness": 1.5}
-        position = {"x": means, "y": group_texts, "error_x": error, "orientation": "h"}
-        dots.append({"name": _plotly_text(name), "mode": "markers", "marker": {"color": colour, "size": 9}, **position})
-        interval_ends += [*low, *high]
-    x = {"range": [min(interval_ends) - 0.02, max(interval_ends) + 0.02] if interval_ends else None}  # not from 0
-    y = {"type": "category", "autorange": "reversed"}
-    return _figure(dots, 90 + 10 * len(colours) + len(tables) * (20 + 16 * len(colours)), x, y, scattermode="group")
+def _title(text: str) -> str:
+    """The text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_backend.core.types import Remark
+from ml_backend.rendering.effort_text import AXIS_UNITS
 from ml_backend.rendering.project_text import question_sentence
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS
@@ -23,8 +24,8 @@ def _plan(values: Mapping[str, Any]) -> str:
     test = f"{values['test_rows']} others are the test"
     if not values["test_rows_stay"]:
         test = f"{values['test_rows']} are held out to test on, anew for each repetition"
-    size, budget, batch = values["size"], values["budget"], values["batch"]
-    text = f"Tasks to choose from: {size}; {test}. Up to {budget} labels, {batch} at a time"
+    size, budget, batch, unit = (values[name] for name in ("size", "budget", "batch", "unit"))
+    text = f"Tasks to choose from: {size}; {test}. Up to {budget} {unit}, {batch} at a time"
     if (budget, batch) != (values["wanted_budget"], values["wanted_batch"]):
         wanted = f"{values['wanted_budget']}, {values['wanted_batch']} at a time"
         text += f", since there are no more (asked for: {wanted})"
@@ -70,7 +71,10 @@ def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The entries of a protocol, as pairs of a name and a text, without the comparisons, which are tables."""
     rows = []
     for name, value in protocol.items():
-        if name in ("against_random", "against_base"):
+        if name in ("against_random", "against_base", "compared_range"):
+            continue
+        if name == "x":
+            rows.append(("compared by", AXIS_UNITS[value]))
             continue
         rows.append((name.replace("_", " "), _entry_text(name, value)))
         if name == "test_rows_stay":

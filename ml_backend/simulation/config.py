@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.simulation.effort import compared_axis
 from ml_backend.simulation.replay import SimulationPlan
 
 DEFAULT_BUDGET_LABELS = 500
@@ -26,6 +27,7 @@ class SimulationConfig:
                 texts and as many easy ones
     control     the name of the only control whose labels are learnt; "" for all of them
     features    a file that says which labels the values of record fields are evidence for
+    x           the axis on which strategies are compared, one of `effort.AXES`; "": see `effort.compared_axis`
     """
 
     tasks: Path
@@ -43,6 +45,7 @@ class SimulationConfig:
     per_round: int = 20
     features: Path | None = None
     control: str = ""
+    x: str = ""
 
 
 def make_plan(
@@ -60,4 +63,5 @@ def make_plan(
             f"strategy has a choice. Take a smaller --initial (without it, one --batch: {batch}) or --batch, or label "
             "more tasks"
         )
-    return SimulationPlan(schema, options, space, initial, batch, budget)
+    counts_effort = bool(compared_axis(config.x, schema))
+    return SimulationPlan(schema, options, space, initial, batch, budget, counts_effort)

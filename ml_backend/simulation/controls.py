@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +13,17 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.base import ACCURACY, kind_of
 from ml_backend.label_studio.export import Export, ExportContent, make_export, read_config
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.summary import COMPARED_METRICS
 
 MIN_LABELLED_TASKS = 20
 """Number of tasks with a label for a control from which on it is simulated beside others: with fewer, some repetitions
 would have no test task of the control."""
+JOINT_METRIC = "main metric"
+"""The metric over several controls that are compared by different metrics: the mean of these."""
 LOWEST_COUNTS = ("worst_class_f1",)
 """Metrics whose value over several controls is the lowest of them; that of the others is their mean."""
 
@@ -94,6 +97,20 @@ def controls_in_queue(options: ProjectSettings, schema: ProjectSchema) -> list[s
     """The names of the controls that count in the order of the queue; of all controls if none counts."""
     names = [control.name for control in schema.controls]
     return [name for name in names if options.control_weight(name) > 0] or names
+
+
+def joint_metric(measurements: Sequence[Measurement], compared: Mapping[str, str]) -> str:
+    """The metric over several controls: one that all of them have, else JOINT_METRIC. compared: the metric by which
+    each control is compared"""
+    by_control = [{measured.metric for measured in measurements if measured.control == name} for name in compared]
+    shared = set.intersection(*by_control)
+    return next((name for name in (*COMPARED_METRICS, *compared.values(), ACCURACY) if name in shared), JOINT_METRIC)
+
+
+def with_joint_metric(measurements: Sequence[Measurement], compared: Mapping[str, str]) -> list[Measurement]:
+    """The measurements, and those of the `compared` metric of each control as JOINT_METRIC."""
+    of_controls = (measured for measured in measurements if compared.get(measured.control) == measured.metric)
+    return [*measurements, *(replace(measured, metric=JOINT_METRIC) for measured in of_controls)]
 
 
 def over_controls(measurements: Sequence[Measurement], controls: Collection[str]) -> list[Measurement]:

@@ -26,11 +26,12 @@ class Measurement:
     strategy  the query strategy that chose the labels, or the name of a teacher arm
     seed      number of the repetition: the strategies of one seed start from the same labels
     labelled  how many labels the learner had
-    metric    accuracy, macro_f1, worst_class_f1, calibration_error, closeness (all in [0, 1]) or seconds (CPU, of that
-              round); for a teacher arm also teacher_calls, teacher_tokens and teacher_cost so far
+    metric    one of the metrics of the kind of labels, such as accuracy, macro_f1, worst_class_f1, calibration_error,
+              closeness or strict F1 (all in [0, 1]); seconds (CPU, of that round); words and spans, the effort so far
+              (see `effort`); for a teacher arm also teacher_calls, teacher_tokens and teacher_cost so far
     group     the value of the user's field that the metric is restricted to, "" for all tasks
     value     a value that is not finite counts as not measured
-    control   the name of the learner's control, "" for `seconds` and for the metrics of a teacher
+    control   the name of the learner's control, "" for `seconds`, for the effort and for the metrics of a teacher
     """
 
     strategy: str

@@ -21,14 +21,17 @@ from ml_backend.core.arrays import Floats, Ints, Pool, Rows, Tensors, are_missin
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.texts import Texts, texts_at
+from ml_backend.core.texts import Texts
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.pool_predictions import with_predictions
+from ml_backend.model.training_sample import unlabelled_sample
+from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
+from ml_backend.simulation import effort
 from ml_backend.simulation.learning_curves import Measurement
 
 SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two rounds have the same seed
@@ -37,12 +40,16 @@ SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
     """Labelled tasks: vectors (n, d); targets (n, ...) by control, missing for a task without a label for the control;
-    groups (n,), a name or "" for none; texts (n,), empty if nothing reads them."""
+    groups (n,), a name or "" for none; texts (n,), empty if nothing reads them; words: reads the words of the texts,
+    None in a feature space without vectors of words; n_words (n,): the number of words that annotators read in each
+    task, None if words are not counted."""
 
     vectors: Floats
     targets: Mapping[str, Rows]
     groups: Sequence[str]
     texts: Sequence[str] = ()
+    words: WordReader | None = None
+    n_words: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -50,11 +57,13 @@ class LabelledPool:
     def take(self, rows: Ints) -> LabelledPool:
         texts = [self.texts[row] for row in rows] if self.texts else ()
         targets = {control: of_control[rows] for control, of_control in self.targets.items()}
-        return LabelledPool(self.vectors[rows], targets, [self.groups[row] for row in rows], texts)
+        n_words = None if self.n_words is None else self.n_words[rows]
+        return LabelledPool(self.vectors[rows], targets, [self.groups[row] for row in rows], texts, self.words, n_words)
 
-    def texts_of(self, rows: Ints) -> Texts:
-        """The texts of these rows alone."""
-        return Texts(len(rows), lambda taken: [self.texts[row] for row in rows[taken]])
+    def all_texts(self) -> Texts:
+        """The texts of all rows, with their words if the feature space has them."""
+        texts = Texts(len(self), lambda rows: [self.texts[row] for row in rows])
+        return texts if self.words is None else self.words.add_words(texts)
 
     def labelled_for(self, control: str) -> LabelledPool:
         """The tasks with a label for a control."""
@@ -77,12 +86,13 @@ class SimulationTeacher(Protocol):
 class SimulationPlan:
     """The settings of a simulation.
 
-    schema   with the controls that are learnt
-    options  of the tasks' form
-    initial  labels drawn at random, the same for every strategy of a seed
-    batch    labels between two rounds
-    budget   labels at the end
-    priors   of the learners before the first label by control, from the labels' names or a teacher
+    schema         with the controls that are learnt
+    options        of the tasks' form
+    initial        labels drawn at random, the same for every strategy of a seed
+    batch          labels between two rounds
+    budget         labels at the end
+    counts_effort  whether the words and spans of the labelled tasks are counted
+    priors         of the learners before the first label by control, from the labels' names or a teacher
     """
 
     schema: ProjectSchema
@@ -91,6 +101,7 @@ class SimulationPlan:
     initial: int
     batch: int
     budget: int
+    counts_effort: bool = False
     priors: Mapping[str, Mapping[str, Tensors]] = field(default_factory=dict)
 
 
@@ -134,14 +145,18 @@ def simulate(
             targets = targets[~are_missing(targets)]
             for metric, group, value in _simulation_metrics(control, learner, targets, tests[control.name]):
                 yield Measurement(strategy, seed, n, metric, group, value, control.name)
+        counted = effort.amounts(plan.schema, pool.n_words, pool.targets, rows) if n and plan.counts_effort else {}
+        for axis, amount in counted.items():
+            yield Measurement(strategy, seed, n, axis, "", amount)
         for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
         if n >= budget:
             return
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering)
-        query_pool = with_predictions(query_pool, learners, controls, plan.options, tasks, texts_at(pool.texts))
+        n_words = pool.n_words if plan.options.cost == "words" else None
+        query_pool = Pool(pool.vectors, None, labelled.copy(), ~labelled, clustering=clustering, words=n_words)
+        query_pool = with_predictions(query_pool, learners, controls, plan.options, tasks, pool.all_texts())
         chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
@@ -159,7 +174,7 @@ def _serving_learners(
 ) -> dict[str, FittedModel]:
     """The learners that serve after a round by control: a candidate fitted on `rows`, or the serving one if the gate
     keeps it."""
-    learners = dict(serving)
+    learners, texts = dict(serving), pool.all_texts()
     for control in plan.schema.controls:
         fitted_rows = rows[~are_missing(pool.targets[control.name][rows])]
         snapshot = TrainingSnapshot(
@@ -170,9 +185,8 @@ def _serving_learners(
             texts=b"",  # not needed: the texts of a simulation do not change
             targets=pool.targets[control.name][fitted_rows],
         )
-        train = snapshot.training_set(
-            pool.vectors[fitted_rows], pool.texts_of(fitted_rows), priors.get(control.name, {})
-        )
+        train = snapshot.training_set(pool.vectors[fitted_rows], texts.take(fitted_rows), priors.get(control.name, {}))
+        train = replace(train, unlabelled=texts.take(unlabelled_sample(np.arange(len(pool)), fitted_rows)))
         candidate, fit = fitted_model.fit_model(snapshot, train, serving.get(control.name), number)
         if candidate is None or fit is None:
             continue
@@ -193,7 +207,7 @@ def _simulation_metrics(
         return
     of_kind, targets = kind_of(control), test.targets[control.name]
     if learner:
-        predicted = learner.predict(control, test.vectors, texts_at(test.texts))
+        predicted = learner.predict(control, test.vectors, test.all_texts())
     else:
         predicted = of_kind.without_learner(control, labelled_targets, len(test))
     for metric, value in of_kind.simulation_metrics(control, predicted, targets).items():

@@ -14,26 +14,30 @@ from ml_backend import __version__
 from ml_backend.core import registry
 from ml_backend.core.arrays import TrainingSet, are_missing
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.schema import ControlSchema, takes_several_labels
+from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Remark, content_key
+from ml_backend.core.types import Remark
 from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.export import Export, make_export, read_content
 from ml_backend.pool import feature_space
-from ml_backend.pool.checked_encoder import encode_checked
+from ml_backend.simulation import effort
 from ml_backend.simulation.cached_teacher import CachedTeacher
 from ml_backend.simulation.config import SimulationConfig, make_plan
 from ml_backend.simulation.controls import (
+    JOINT_METRIC,
     check_answers_differ,
     check_options_of_one_control,
     controls_in_queue,
+    joint_metric,
     of_one_control,
     over_controls,
     selected_schema,
     simulated_schema,
+    with_joint_metric,
 )
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
+from ml_backend.simulation.option_checks import check_options
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.run_directory import CURVES, locked, prepare_folder, readable_errors, write_json
 from ml_backend.simulation.simulated_teacher import (
@@ -44,20 +48,15 @@ from ml_backend.simulation.simulated_teacher import (
     open_simulated_teacher,
 )
 from ml_backend.simulation.summary import RANDOM, summarise
-from ml_backend.simulation.task_encoder import open_encoder
+from ml_backend.simulation.task_encoder import Progress, encode_tasks, open_encoder
 from ml_backend.simulation.teacher_arms import arm_name
-from ml_backend.storage.vectors import Vectors
 from ml_backend.teacher import distillation
 
-ENCODED_AT_A_TIME = 512  # texts, between two calls of `progress`
-CHANGEABLE_ENTRIES = ("strategies", "seeds", "budget_is", "starts_from", "teacher")
+CHANGEABLE_ENTRIES = ("strategies", "seeds", "budget_is", "starts_from", "teacher", "x")
 """Entries of the protocol that may differ between calls for the same folder."""
 
 Notify = Callable[[Remark], None]
 """Called with what the user should know before the runs; `rendering.simulation_text` words it."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with a description, the number that is done, and the total number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,7 @@ class Simulator:
         self._encoder, self._attributions = open_encoder(settings, schema, config, tasks, notify)
         options = settings.defaults.with_form_defaults(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
+        check_options(config.x, options, schema, strategies)
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
@@ -129,20 +129,20 @@ class Simulator:
             "several_labels": self._of_controls(takes_several_labels),
             "group": config.group,
             "groups": _group_sizes(tasks, test),
-            "learner": self._plan.options.learner,
+            "learner": ", ".join(dict.fromkeys(learner_name(control, options.learner) for control in self._controls)),
             "starts_from": {
-                "label_names": feature_space.task_form(self._encoder) != "record",
+                "label_names": feature_space.task_form(self._encoder) != "record" and _reads_label_names(schema),
                 "features": config.features.name if config.features else "",
             },
             "encoder": self._encoder.name if schema.input.is_record else settings.encoder,
             "balance": settings.defaults.balance,
+            **effort.protocol_entries(config.x, options, schema),
             "version": __version__,
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
-        if len(self._controls) > 1:
-            self._protocol["control_weights"] = self._of_controls(lambda control: options.control_weight(control.name))
         self._protocols = {control.name: _protocol_of(control, tasks, test) for control in self._controls}
         if len(self._controls) > 1:
+            self._protocol["control_weights"] = self._of_controls(lambda control: options.control_weight(control.name))
             notify(Remark("labelled by control", {name: entries["tasks"] for name, entries in self._protocols.items()}))
         if self._attributions:
             scores = b"".join(attributions.scores.tobytes() for attributions in self._attributions.values())
@@ -204,16 +204,23 @@ class Simulator:
 
     def _conclusion(self, measurements: list[Measurement], tried: Sequence[str]) -> SimulationResult:
         """The result of the only control, or that over all controls with the results of each."""
+        main_metrics = {control.name: kind_of(control).main_metric(control) for control in self._controls}
         if len(self._controls) == 1:
-            return SimulationResult(measurements, summarise(measurements, self._protocol, tried))
+            [main_metric] = main_metrics.values()
+            return SimulationResult(measurements, summarise(measurements, self._protocol, tried, main_metric))
         by_control = {}
-        for control in self._controls:
-            of_control = of_one_control(measurements, control.name)
-            protocol = self._protocol | self._protocols[control.name]
-            by_control[control.name] = SimulationResult(of_control, summarise(of_control, protocol, tried))
+        for name, main_metric in main_metrics.items():
+            of_control = of_one_control(measurements, name)
+            protocol = self._protocol | self._protocols[name]
+            by_control[name] = SimulationResult(of_control, summarise(of_control, protocol, tried, main_metric))
         controls = controls_in_queue(self._plan.options, self._plan.schema)
-        joint, protocol = over_controls(measurements, controls), {**self._protocol, "over_controls": controls}
-        return SimulationResult(joint, summarise(joint, protocol, tried), by_control)
+        compared = {name: by_control[name].summary["protocol"]["metric"] for name in controls}
+        protocol = {**self._protocol, "over_controls": controls}
+        metric = joint_metric(measurements, compared)
+        if metric == JOINT_METRIC:
+            measurements, protocol["over_metrics"] = with_joint_metric(measurements, compared), compared
+        joint = over_controls(measurements, controls)
+        return SimulationResult(joint, summarise(joint, protocol, tried, metric), by_control)
 
     def _of_controls(self, value: Callable[[ControlSchema], Any]) -> Any:
         """The value of the only control, or those of several controls by their names."""
@@ -221,26 +228,15 @@ class Simulator:
         return values if len(values) > 1 else values[self._controls[0].name]
 
     def _encode(self, export: Export) -> LabelledPool:
-        """Encodes the texts; the vectors are cached in the folder, so that a second call is quick."""
-        encoder = self._encoder
-        folder = self._config.out / "vectors" / encoder.name
-        cache, keys = Vectors(folder), [content_key(text) for text in export.texts]
-        missing = list({keys[row]: int(row) for row in np.flatnonzero(cache.find(keys) < 0)}.values())
-        for start in range(0, len(missing), ENCODED_AT_A_TIME):
-            rows = missing[start : start + ENCODED_AT_A_TIME]
-            texts, tasks = zip(*((export.texts[row], int(export.tasks[row])) for row in rows), strict=True)
-            vectors = encode_checked(encoder.encode, texts, tasks, encoder.name)
-            cache.add([keys[row] for row in rows], vectors)
-            self._progress("texts encoded", start + len(rows), len(missing))
-        cache = Vectors(folder)  # opened again to read what the next call will read
-        return LabelledPool(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
+        folder, input_spec = self._config.out / "vectors", self._plan.schema.input
+        return encode_tasks(self._encoder, export, input_spec, folder=folder, progress=self._progress)
 
     def _fit_once(self, control: ControlSchema) -> None:
         """Fits the learner of a control on two tasks, because a first fit imports libraries, which is not part of the
         seconds of a round."""
         targets = self._tasks.targets[control.name]
         rows = np.flatnonzero(~are_missing(targets))[:2]
-        texts, weights = self._tasks.texts_of(rows), np.ones(len(rows), np.float32)
+        texts, weights = self._tasks.all_texts().take(rows), np.ones(len(rows), np.float32)
         train = TrainingSet(self._tasks.vectors[rows], targets[rows], weights, fitted_schema(control), texts=texts)
         kind_of(control).learner(control, learner_name(control, self._plan.options.learner)).fit(train, seed=0)
 
@@ -276,6 +272,10 @@ class Simulator:
         """The teacher with its cached answers, after a message with the maximum number of questions. Raises
         ApprenticeError if an arm does not exist or the budget has too few rounds."""
         config, max_rounds = self._config, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
+        if self._plan.schema.input.reads_words:
+            raise ApprenticeError(
+                "The arms of a teacher are for labels of whole texts, and the labelling configuration has spans"
+            )
         if self._plan.schema.input.is_record or self._plan.schema.input.pair:
             content = "records" if self._plan.schema.input.is_record else "pairs of texts"
             raise ApprenticeError(f"The tasks are {content}, and the arms of a teacher are for texts")
@@ -301,11 +301,17 @@ class Simulator:
         return self._tasks.take(pool_rows), self._tasks.take(test_rows)
 
 
+def _reads_label_names(schema: ProjectSchema) -> bool:
+    """Whether a learner starts from the names of labels."""
+    return any(kind_of(control).describes_labels(control) for control in schema.controls)
+
+
 def _plan_notice(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> Remark:
     """The sizes of the simulation, and those that the options ask for."""
     values = {
         "size": size, "test_rows": test_rows, "test_rows_stay": config.test is not None, "budget": plan.budget,
         "batch": plan.batch, "wanted_budget": config.budget or plan.budget, "wanted_batch": config.batch,
+        "unit": "tasks" if plan.counts_effort else "labels",
     }  # fmt: skip
     return Remark("plan", values)
 

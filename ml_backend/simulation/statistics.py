@@ -37,7 +37,8 @@ class PairedDifference:
 
 @dataclass(frozen=True, slots=True)
 class LabelSaving:
-    """How many labels fewer than random order a strategy needs for the final score of random order, negative if more.
+    """How many labels fewer than random order a strategy needs for the final score of random order, negative if more;
+    or how many words or spans fewer.
 
     labels     None if the strategy never reaches that score
     low, high  ends of the 95 % interval, None if the strategy does not reach that score in the resamples at that end
@@ -46,6 +47,17 @@ class LabelSaving:
     labels: float | None
     low: float | None
     high: float | None
+
+
+def area_of_range(positions: Scores, curves: Scores, start: Scores, end: Scores) -> Scores:
+    """(seeds,): mean height of each curve (seeds, n) from `start` to `end`, (seeds,) each; its first value if the range
+    is empty. positions: (seeds, n) of the values, ascending, linear in between"""
+    areas = curves[:, 0].copy()
+    for row, (x, curve, low, high) in enumerate(zip(positions, curves, start, end, strict=True)):
+        if high > low:
+            inside = np.concatenate([[low], x[(x > low) & (x < high)], [high]])
+            areas[row] = np.trapezoid(np.interp(inside, x, curve), inside) / (high - low)
+    return areas
 
 
 def normalised_area(budgets: Ints, curves: Scores) -> Scores:
@@ -80,23 +92,32 @@ def paired_difference(values: Scores, baseline: Scores) -> PairedDifference:
     )
 
 
-def labels_to_target(budgets: Ints, curve: Scores, target: float) -> float | None:
-    """The number of labels at which a curve (n,) first reaches the target, linear between the budgets (n,); None if it
-    never does."""
-    labels = float(_crossings(budgets, curve[None], np.array([target]))[0])
+def labels_to_target(positions: Ints | Scores, curve: Scores, target: float) -> float | None:
+    """The number of labels, or of words or spans, at which a curve (n,) first reaches the target, linear between the
+    positions (n,) of its values; None if it never does."""
+    labels = float(_crossings(np.asarray(positions, np.float64)[None], curve[None], np.array([target]))[0])
     return labels if math.isfinite(labels) else None
 
 
 def labels_saved(budgets: Ints, curves: Scores, random_curves: Scores) -> LabelSaving:
-    """Labels saved on the way to the final score of random order, from the means of the curves, (seeds, n) each.
+    """Labels saved on the way to the final score of random order, from the means of the curves, (seeds, n) each."""
+    positions = np.broadcast_to(np.asarray(budgets, np.float64), curves.shape)
+    return effort_saved(positions, curves, positions, random_curves)
+
+
+def effort_saved(positions: Scores, curves: Scores, random_positions: Scores, random_curves: Scores) -> LabelSaving:
+    """Labels, words or spans saved on the way to the final score of random order, from the means of the curves and of
+    their positions on the axis, (seeds, n) each.
 
     The interval resamples the seeds of both at once, and the target with them.
     """
     weights = _resample_weights(len(curves))
-    saved = _labels_saved(budgets, weights @ curves, weights @ random_curves)
+    drawn = [weights @ values for values in (positions, curves, random_positions, random_curves)]
+    means = [values.mean(axis=0)[None] for values in (positions, curves, random_positions, random_curves)]
+    saved = _effort_saved(*drawn)
     low, high = _quantiles(len(curves))
     ends = [
-        _labels_saved(budgets, curves.mean(axis=0)[None], random_curves.mean(axis=0)[None])[0],
+        _effort_saved(*means)[0],
         np.quantile(saved, low, method="lower"),  # an observed value: infinity cannot be interpolated
         np.quantile(saved, high, method="higher"),
     ]
@@ -132,9 +153,9 @@ def _quantiles(seeds: int, level: float = 0.05) -> tuple[float, float]:
     return tail, 1 - tail
 
 
-def _crossings(budgets: Ints, curves: Scores, targets: Scores) -> Scores:
-    """(r,): the number of labels at which each of the curves (r, n) first reaches its target (r,), infinite if it never
-    does."""
+def _crossings(positions: Scores, curves: Scores, targets: Scores) -> Scores:
+    """(r,): the position at which each of the curves (r, n) first reaches its target (r,), linear between the positions
+    (r, n) of its values; infinite if it never does."""
     rows = np.arange(len(curves))
     is_reached = curves >= targets[:, None]
     after = is_reached.argmax(axis=1)
@@ -144,12 +165,12 @@ def _crossings(budgets: Ints, curves: Scores, targets: Scores) -> Scores:
     fraction = np.divide(
         targets - start, rise, out=np.ones_like(rise), where=rise > 0
     )  # 1 if the first value is enough
-    labels = budgets[before] + fraction * (budgets[after] - budgets[before])
-    return np.where(is_reached.any(axis=1), labels, np.inf)
+    position = positions[rows, before] + fraction * (positions[rows, after] - positions[rows, before])
+    return np.where(is_reached.any(axis=1), position, np.inf)
 
 
-def _labels_saved(budgets: Ints, curves: Scores, random_curves: Scores) -> Scores:
-    """(r,): labels saved by curves (r, n) against those of random order (r, n), minus infinity where a curve never
-    reaches the final score of random order."""
+def _effort_saved(positions: Scores, curves: Scores, random_positions: Scores, random_curves: Scores) -> Scores:
+    """(r,): what curves (r, n) save against those of random order (r, n), minus infinity where a curve never reaches
+    the final score of random order."""
     targets = random_curves[:, -1]
-    return _crossings(budgets, random_curves, targets) - _crossings(budgets, curves, targets)
+    return _crossings(random_positions, random_curves, targets) - _crossings(positions, curves, targets)

@@ -13,6 +13,7 @@ from ml_backend.simulation import sequential_testing, statistics
 from ml_backend.simulation.learning_curves import Measurement, paired_curves
 
 COST_METRICS = ("calls", "tokens", "cost")
+TEACHER_PREFIX = "teacher_"  # of the names of these metrics
 SEPARATOR = " + "  # between strategy and arm; no strategy has it in its name
 
 
@@ -45,7 +46,7 @@ def compare_with_base(measurements: Sequence[Measurement], metric: str, tried: C
         low, high = statistics.interval(areas - base_areas, level)
         arm_measurements = [measurement for measurement in measurements if measurement.strategy == name]
         costs = {
-            cost: float(paired_curves(arm_measurements, f"teacher_{cost}")[1][name][:, -1].mean())
+            cost: float(paired_curves(arm_measurements, f"{TEACHER_PREFIX}{cost}")[1][name][:, -1].mean())
             for cost in COST_METRICS
         }
         comparisons[name] = {

@@ -26,6 +26,8 @@ PROPOSALS_PER_UPDATE = 32
 class Badge:
     """Without a learner, every residual counts as 1: k-means++ over the vectors."""
 
+    needs_class_probabilities = True
+
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available_rows(pool)
         k = min(max(k, 0), len(rows))

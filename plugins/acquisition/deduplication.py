@@ -26,6 +26,7 @@ def available_rows(pool: Pool) -> Ints:
         "available": pool.available,
         "predictions": pool.predictions,
         "errors": pool.errors,
+        "words": pool.words,
         "clustering": None if pool.clustering is None else pool.clustering.assignment,
     }
     for name, values in aligned.items():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.words import word_offsets
+from ml_backend.core.words import count_words, word_offsets
 
 
 def words(text: str) -> list[str]:
@@ -40,3 +40,8 @@ def test_words_are_in_order_and_hold_all_that_is_not_blank(text: str) -> None:
     assert (starts < ends).all() and (ends[:-1] <= starts[1:]).all()
     covered = {place for start, end in zip(starts.tolist(), ends.tolist(), strict=True) for place in range(start, end)}
     assert all(place in covered for place, character in enumerate(text) if not character.isspace())
+
+
+@given(st.text())
+def test_words_are_counted_as_they_are_cut(text: str) -> None:
+    assert count_words(text) == len(words(text))

@@ -354,12 +354,20 @@ class KindContract:
     def test_metrics_are_finite_numbers(self, control: ControlSchema, targets: Rows, predicted: Rows) -> None:
         of_test = self.kind.simulation_metrics(control, predicted, targets)
         of_group = self.kind.simulation_metrics(control, predicted[:4], targets[:4], in_group=True)
-        assert 0 <= of_test["accuracy"] <= 1 and 0 <= of_group["accuracy"] <= 1
+        main_metric = self.kind.main_metric(control)
+        assert 0 <= of_test[main_metric] <= 1 and 0 <= of_group[main_metric] <= 1
         metrics = self.kind.metrics(control, predicted, targets)
         numbers = [*of_test.values(), *of_group.values(), *metrics.values()]
         assert all(np.isfinite(number) for number in numbers)
         assert self.kind.score_name(control)
-        assert self.kind.main_metric(control) in {self.kind.score_name(control), *metrics}
+        assert main_metric in {self.kind.score_name(control), *metrics}
+
+    def test_regions_are_counted_in_each_task_or_in_none(self, control: ControlSchema, targets: Rows) -> None:
+        counts = self.kind.region_counts(control, targets)
+        if counts is not None:
+            assert counts.shape == (len(targets),) and counts.dtype == np.int64 and (counts >= 0).all()
+            backwards = self.kind.region_counts(control, targets[::-1])
+            assert backwards is not None and backwards.tolist() == counts[::-1].tolist()
 
     def test_figures_by_label_are_about_the_labels_of_the_control(
         self, control: ControlSchema, targets: Rows, predicted: Rows

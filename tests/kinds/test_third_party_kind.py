@@ -26,7 +26,6 @@ from typer.testing import CliRunner
 from ml_backend.cli.main import app
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Rows, Tensors, TrainingSet
-from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ControlSchema
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
@@ -210,7 +209,7 @@ def test_it_is_learnt_alone(server: FakeLabelStudio, make_round: MakeRound, opti
     assert {row["model_version"] for row in server.current_predictions()} == {active(store).name}
 
 
-def test_every_query_strategy_works_on_it_or_says_that_it_needs_class_probabilities(
+def test_every_query_strategy_works_on_it_and_the_default_replaces_one_that_needs_class_probabilities(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
     server.label_config = ALONE
@@ -220,12 +219,11 @@ def test_every_query_strategy_works_on_it_or_says_that_it_needs_class_probabilit
     for strategy in sorted(registry.installed("acquisition")):
         options(queue_size=12, audit_share=0.0, acquisition=strategy)
         annotate(server, truth, 3, (REMARK,))
-        if strategy == "badge":
-            with pytest.raises(ApprenticeError, match="badge needs class probabilities"):
-                run_round(make_round(server))
-            continue
         run_round(make_round(server))
-        assert active(store).acquisition == strategy and len(server.current_predictions()) == 12
+        used, remarks = active(store).acquisition, remarks_text(active(store).remarks)
+        assert used == ("cluster-uncertainty" if strategy == "badge" else strategy)
+        assert ("cluster-uncertainty, because badge needs class probabilities" in remarks) == (strategy == "badge")
+        assert len(server.current_predictions()) == 12
 
 
 def test_status_names_its_score_and_its_answers(server: FakeLabelStudio, learnt: dict[int, str], store: Store) -> None:

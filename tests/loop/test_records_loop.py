@@ -384,3 +384,16 @@ def test_trust_in_scores_of_some_labels_depends_on_these_labels_alone(
         TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), ONE_CHOICE, priors=priors), 0
     )
     assert fit.trust is not None and fit.trust > 0.8 and fit.prior == "fields"
+
+
+def test_records_cost_as_much_as_each_other(
+    clinic: dict[int, str],
+    server: FakeLabelStudio,
+    make_round: MakeRound,
+    options: Callable[..., None],
+    store: Store,
+) -> None:
+    options(cost="words")
+    run_round(make_round(server))
+    assert "cost: sentences, because words are counted in texts only" in remarks_text(active(store).remarks)
+    assert queue(server)

@@ -16,6 +16,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.model.project_model import load
 from ml_backend.monitoring.status import read_status
+from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
@@ -85,6 +86,18 @@ def test_every_strategy_orders_the_queue(
     annotate(server, queue(server)[:1])
     run_round(make_round(server))
     assert len(queue(server)) == 12
+
+
+def test_a_strategy_that_needs_class_probabilities_is_replaced_with_a_remark(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
+) -> None:
+    options(acquisition="badge")
+    annotate(server, queue(server)[:1])
+    run_round(make_round(server))
+    assert (active(store).acquisition, len(queue(server))) == ("cluster-uncertainty", 12)
+    remarks = remarks_text(active(store).remarks)
+    assert "cluster-uncertainty, because badge needs class probabilities" in remarks
+    assert "predictions for ner do not have" in remarks
 
 
 def test_the_status_counts_spans_and_names_the_control(learnt: list[int], store: Store) -> None:

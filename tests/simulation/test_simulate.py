@@ -25,7 +25,7 @@ from ml_backend.rendering.simulation_report import write_report
 from ml_backend.rendering.simulation_text import intervals_cover_text
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
-from ml_backend.simulation.run import ENCODED_AT_A_TIME
+from ml_backend.simulation.task_encoder import ENCODED_AT_A_TIME
 
 
 def test_curves_summary_and_report_are_written_and_the_verdict_is_last(

@@ -19,7 +19,7 @@ from ml_backend.cli import simulate
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import append_run
-from ml_backend.simulation.run import ENCODED_AT_A_TIME
+from ml_backend.simulation.task_encoder import ENCODED_AT_A_TIME
 
 
 def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Mask, Rows, Tensors, object_rows
+from ml_backend.core.arrays import Floats, Ints, Mask, Rows, Tensors, object_rows
 from ml_backend.core.ports import Learner
 from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.texts import Texts
@@ -193,9 +193,13 @@ class SpansKind(Kind[SpansSchema]):
     def simulation_metrics(
         self, control: SpansSchema, predicted: Rows, targets: Rows, *, in_group: bool = False
     ) -> dict[str, float]:
-        """`accuracy` is the strict F1 score over all texts."""
-        metrics = self.metrics(control, predicted, targets)
-        return {"accuracy": metrics[scoring.STRICT_F1], **metrics}
+        """The `metrics`; those that are not defined, because no span is drafted or annotated, count as 0, as in the
+        evaluation of CoNLL-2003."""
+        return dict.fromkeys(scoring.SHARES, 0.0) | self.metrics(control, predicted, targets)
+
+    def region_counts(self, control: SpansSchema, targets: Rows) -> Ints:
+        """All spans that at least half of the annotators have marked."""
+        return np.array([len(spans) for spans, _ in targets], np.int64)
 
     def label_masks(self, control: SpansSchema, predicted: Rows, targets: Rows) -> LabelMasks:
         """The labels of spans that are not right, so that pairs of labels that are confused are found."""

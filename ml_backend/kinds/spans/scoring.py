@@ -22,6 +22,8 @@ STRICT_F1, PRECISION, RECALL = "strict F1", "precision", "recall"
 WRONG_LABEL, WRONG_BOUNDARY, SPURIOUS, MISSED = "wrong label", "wrong boundary", "spurious", "missed"
 """Kinds of errors: a draft with the characters of an annotated span; one with its label and other characters; one that
 is neither; and an annotated span that no such draft overlaps."""
+SHARES = (PRECISION, RECALL, WRONG_LABEL, WRONG_BOUNDARY, SPURIOUS, MISSED)
+"""Names of the metrics that are shares of the drafted or of the annotated spans."""
 
 
 @dataclass(frozen=True, slots=True)

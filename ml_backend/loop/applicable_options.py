@@ -1,0 +1,44 @@
+"""Replaces the settings of a project that do not apply to its tasks or to its labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_backend.core import registry
+from ml_backend.core.schema import ControlSchema, ProjectSchema
+from ml_backend.core.settings import ProjectSettings, TaskForm
+from ml_backend.core.types import Remark
+from ml_backend.kinds.base import kind_of
+
+
+def applicable_options(
+    options: ProjectSettings, schema: ProjectSchema, form: TaskForm
+) -> tuple[ProjectSettings, tuple[Remark, ...]]:
+    """The options that a round uses, with a remark on each that is replaced: a query strategy that needs class
+    probabilities, by the default strategy for tasks of this `form`; a cost in words, unless tasks are texts."""
+    remarks = []
+    if without := controls_without_probabilities(options, schema, options.acquisition):
+        default = options.model_copy(update={"acquisition": ""}).with_form_defaults(form).acquisition
+        values = {"acquisition": options.acquisition, "controls": without, "default": default}
+        remarks.append(Remark("acquisition not applicable", values))
+        options = options.model_copy(update={"acquisition": default})
+    if options.cost == "words" and not schema.input.text_field:
+        remarks.append(Remark("cost not applicable"))
+        options = options.model_copy(update={"cost": "sentences"})
+    return options, tuple(remarks)
+
+
+def controls_without_probabilities(options: ProjectSettings, schema: ProjectSchema, strategy: str) -> list[str]:
+    """The names of the controls that count in the queue and have no class probabilities, if a query strategy needs
+    them; else none."""
+    if not getattr(registry.acquisition(strategy), "needs_class_probabilities", False):
+        return []
+    counted = [control for control in schema.controls if options.control_weight(control.name) > 0]
+    return [control.name for control in counted if not _has_class_probabilities(control)]
+
+
+def _has_class_probabilities(control: ControlSchema) -> bool:
+    """Whether the predictions for a control have gradient residuals, see `Predictions`."""
+    of_kind = kind_of(control)
+    predicted = of_kind.without_learner(control, of_kind.as_targets(control, []), 1)
+    return of_kind.predictions(control, predicted).gradient_residuals(np.zeros(1, np.int64)) is not None
