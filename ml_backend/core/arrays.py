@@ -71,11 +71,13 @@ def are_equal(rows: Rows) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0."""
+    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0, and their texts for
+    learners that read them. Phrases that describe labels have no texts."""
 
     vectors: Floats
     targets: Rows
     weights: Floats
+    texts: Texts | None = None
 
 
 FieldScores = Mapping[str, float | Mapping[str, float]]

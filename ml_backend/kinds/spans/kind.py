@@ -226,6 +226,9 @@ class SpansKind(Kind[SpansSchema]):
     def expected(self, control: SpansSchema, predicted: Rows, reliability: Doubles) -> Rows:
         return teacher_reliability.expected(control, predicted, reliability)
 
+    def distilled_targets(self, control: SpansSchema, expected: Rows) -> Rows:
+        return teacher_reliability.distilled_targets(expected)
+
 
 SPANS = SpansKind()
 

@@ -24,8 +24,11 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, PredictedText, pack, unpack
-from plugins.learners.crf.tags import spans_of_words
+from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, PredictedText
+from plugins.learners.crf.model_tensors import HEADER, pack, unpack
+from plugins.learners.crf.prior import without_words
+from plugins.learners.crf.prior_choice import fit_with_best_prior
+from plugins.learners.crf.tags import find_layers, spans_of_words
 from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
 from plugins.learners.crf.word_table import read_words
 
@@ -34,6 +37,8 @@ MIN_REPORTED_PROBABILITY = 0.05
 """Probability from which a span is a part of a prediction if it is not drafted."""
 MAX_REPORTED_SPANS = 50
 """Spans of a text that are a part of a prediction if they are not drafted."""
+PRIOR = "labels"
+"""The name of the prior of the teacher's labels."""
 NOTHING: tuple[Any, ...] = ((), 0)
 """The target of a text without spans."""
 
@@ -60,15 +65,26 @@ class Crf:
         sample = (
             read_words(unlabelled, np.arange(len(unlabelled))) if unlabelled is not None and len(unlabelled) else None
         )
-        model, features = fit_model(texts, train.control.labels, serving, sample)
+        model, features = fit_with_best_prior(
+            texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
+        )
         earlier = train.earlier_to_validate
         if earlier is not None:
             earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
-        return Fit(pack(model), _judge(model, texts, features), earlier)
+        return Fit(pack(model), _judge(model, texts, features), earlier, model.choice.name, model.choice.errors)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
-        """None, because a teacher's labels have no texts here."""
-        return {}
+        """The prior "labels", fitted on the texts with the teacher's labels; none without a span in them. The names of
+        labels give no prior: they detect nothing (measured)."""
+        labels = data.labels
+        layers = find_layers(labels.targets, data.control.labels)
+        if labels.texts is None or not layers:
+            return {}
+        rows = np.arange(len(labels.targets))
+        no_folds = np.zeros(len(rows), np.int64)
+        texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
+        model, _ = fit_model(texts, layers, heads=[ALL_TEXTS])
+        return {PRIOR: pack(without_words(model))}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
         """(n,) objects: the drafted spans; further, less probable ones; and three measures of uncertainty, as the kind

@@ -6,16 +6,14 @@ the fold are judged, and one that was fitted on all texts.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Tensors
-from plugins.learners.crf import gazetteer as gazetteers
+from ml_backend.core.arrays import Floats, Ints
 from plugins.learners.crf.chain import (
-    Chain,
     Doubles,
     best_log_probabilities,
     sort_by_place,
@@ -36,8 +34,6 @@ GAZETTEER_SCALE = 3.0
 """Factor of the features of the gazetteer, which are shares, against features with a variance of 1."""
 MIN_PROBABILITY = 0.01
 """Probability below which a span is no candidate."""
-HEADER, MEAN, SCALE, THRESHOLDS = "header", "mean", "scale", "thresholds"
-"""Names of tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,22 @@ class PredictedText:
 
 
 @dataclass(frozen=True, slots=True)
+class PriorChoice:
+    """Which prior a fit starts from.
+
+    name    of the prior, "" for none
+    errors  the held-out error of each prior, as in `Fit.prior_errors`
+    digest  identifies the priors that there were
+    words   number of labelled words when the prior was chosen
+    """
+
+    name: str = ""
+    errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    digest: str = ""
+    words: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """The fields of all heads.
 
@@ -68,6 +80,7 @@ class Model:
     fields      for each head the field of each layer
     thresholds  (h,) the probability from which each head drafts a span
     cold_words  number of words of the last fit that started from nothing
+    choice      the prior that the fields are drawn to
     """
 
     layers: Layers
@@ -77,6 +90,7 @@ class Model:
     fields: Sequence[Sequence[Field]]
     thresholds: Doubles
     cold_words: int
+    choice: PriorChoice = PriorChoice()
 
     @property
     def vector_size(self) -> int:
@@ -140,46 +154,3 @@ class Model:
                 strict=True,
             )
         ]
-
-
-def pack(model: Model) -> Tensors:
-    """The model as tensors."""
-    tensors: Tensors = {
-        HEADER: np.frombuffer(json.dumps({"layers": model.layers, "cold_words": model.cold_words}).encode(), np.uint8),
-        MEAN: model.mean,
-        SCALE: model.scale,
-        THRESHOLDS: model.thresholds,
-        **gazetteers.to_tensors(model.gazetteer),
-    }
-    for head, fields in enumerate(model.fields):
-        for layer, field in enumerate(fields):
-            steps = np.vstack([field.chain.transitions, field.chain.start, field.chain.end])
-            for name, tensor in (("weights", field.weights), ("bias", field.bias), ("steps", steps)):
-                tensors[f"head{head}.layer{layer}.{name}"] = tensor
-    return tensors
-
-
-def unpack(tensors: Tensors) -> Model:
-    """The inverse of `pack`."""
-    header = json.loads(bytes(tensors[HEADER]))
-    layers = header["layers"]
-    return Model(
-        layers=layers,
-        mean=np.asarray(tensors[MEAN], np.float32),
-        scale=np.asarray(tensors[SCALE], np.float32),
-        gazetteer=gazetteers.from_tensors(tensors),
-        fields=[[*_read_fields(tensors, head, len(layers))] for head in range(N_FOLDS + 1)],
-        thresholds=np.asarray(tensors[THRESHOLDS], np.float64),
-        cold_words=header["cold_words"],
-    )
-
-
-def _read_fields(tensors: Tensors, head: int, n_layers: int) -> Iterator[Field]:
-    for layer in range(n_layers):
-        prefix = f"head{head}.layer{layer}"
-        steps = np.asarray(tensors[f"{prefix}.steps"], np.float64)
-        yield Field(
-            np.asarray(tensors[f"{prefix}.weights"], np.float32),
-            np.asarray(tensors[f"{prefix}.bias"], np.float32),
-            Chain(steps[:-2], steps[-2], steps[-1]),
-        )

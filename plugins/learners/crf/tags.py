@@ -7,7 +7,7 @@ sequence: such types are in different layers, each with tags of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -45,9 +45,10 @@ def blank_chain(n_types: int) -> Chain:
     return Chain(transitions, start, np.zeros(k))
 
 
-def find_layers(targets: Rows, labels: Sequence[str]) -> Layers:
-    """The labels with a span in the targets, in as few layers as are needed for those that overlap."""
-    occurring = {label for spans, _ in targets for _, _, label, _ in spans}
+def find_layers(targets: Rows, labels: Sequence[str], needed: Iterable[str] = ()) -> Layers:
+    """The labels with a span in the targets and those in `needed`, in as few layers as possible: those that overlap are
+    in different ones."""
+    occurring = {label for spans, _ in targets for _, _, label, _ in spans}.union(needed)
     overlaps = {pair for spans, _ in targets for pair in _overlapping_labels(spans)}
     layers: Layers = []
     for label in filter(occurring.__contains__, labels):

@@ -14,7 +14,8 @@ from plugins.learners.crf.decoding import best_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import count_texts
 from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model
-from plugins.learners.crf.tags import allowed_tags, blank_chain, find_layers, spans_of_words
+from plugins.learners.crf.prior import converted_fields
+from plugins.learners.crf.tags import Layers, allowed_tags, blank_chain, spans_of_words
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
 
@@ -36,39 +37,69 @@ class LabelledTexts:
     folds: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class AllowedWords:
+    """The words of labelled texts with their features (w, d) and, for each layer, the tags (w, k) that the labels
+    allow."""
+
+    texts: LabelledTexts
+    features: Floats
+    allowed: Sequence[Mask]
+
+    def of_texts(self, rows: Ints) -> list[TaggedWords]:
+        """For each layer, the words of some of the texts (m,), ascending."""
+        table = self.texts.table
+        places = sort_by_place(table.lengths[rows])
+        words = np.flatnonzero(np.isin(table.texts, rows))[places.order]
+        features, weights = self.features[words], self.texts.weights[rows][places.texts]
+        return [TaggedWords(places, features, of_layer[words], weights) for of_layer in self.allowed]
+
+
+def allowed_words(texts: LabelledTexts, features: Floats, layers: Layers) -> AllowedWords:
+    """The words of labelled texts with the tags of these layers."""
+    return AllowedWords(texts, features, [allowed_tags(texts.targets, texts.table, layer) for layer in layers])
+
+
 def folds_of(texts: Sequence[str]) -> Ints:
     """(n,) the fold of each text, which depends on the text alone."""
     return np.array([crc32(text.encode("utf-8", "surrogatepass")) % N_FOLDS for text in texts], np.int64)
 
 
 def fit_model(
-    texts: LabelledTexts, labels: Sequence[str], serving: Model | None, sample: WordTable | None
+    texts: LabelledTexts,
+    layers: Layers,
+    serving: Model | None = None,
+    sample: WordTable | None = None,
+    prior: Model | None = None,
+    heads: Sequence[int] = range(N_FOLDS + 1),
 ) -> tuple[Model, Floats]:
-    """The model, and the features (w, d) of the words of the texts. A text's own labels are no part of its features.
+    """The model without thresholds, and the features (w, d) of the words of the texts. A text's own labels are no part
+    of its features.
 
-    labels   of the control
-    serving  the serving model, None if there is none
-    sample   a random sample of the texts without a label, by which words are standardised and drafts are chosen
+    layers   the labels of each layer
+    serving  the serving model if it has the same prior, else None
+    sample   a random sample of the texts without a label, by which words are standardised
+    prior    a model with one head, to which all heads are drawn
+    heads    those that are fitted: of a fold, or ALL_TEXTS
     """
-    table, layers = texts.table, find_layers(texts.targets, labels)
-    all_labels = [label for layer in layers for label in layer]
-    spans = spans_of_words(texts.targets, table, all_labels)
-    counted = count_texts(len(all_labels), table.words, table.lengths, spans)
+    table = texts.table
+    labels = [label for layer in layers for label in layer]
+    spans = spans_of_words(texts.targets, table, labels)
+    counted = count_texts(len(labels), table.words, table.lengths, spans)
     start = _start(serving, layers, table)
     if start is None:
         mean, scale = _standardisation([table] if sample is None else [table, sample])
-        model = Model(layers, mean, scale, counted, (), np.ones(N_FOLDS + 1), len(table.starts))
+        model = Model(layers, mean, scale, counted, (), np.ones(len(heads)), len(table.starts))
     else:
         model = replace(start, gazetteer=counted, fields=())
-    features = model.features(table, spans)
-    allowed = [allowed_tags(texts.targets, table, layer) for layer in layers]
+    features, priors = model.features(table, spans), converted_fields(prior, model) if prior else None
+    words = allowed_words(texts, features, layers)
     is_fitted = _fitted_texts(texts)
     fields = [
-        _fit_fields(texts, features, allowed, is_fitted & (texts.folds != head), start.fields[head] if start else None)
-        for head in range(N_FOLDS + 1)
+        _fit_fields(words, is_fitted & (texts.folds != head), start.fields[head] if start else None, priors)
+        for head in heads
     ]
-    model = replace(model, fields=fields)
-    return replace(model, thresholds=_thresholds(model, texts, features, sample)), features
+    return replace(model, fields=fields), features
 
 
 def _start(serving: Model | None, layers: list[list[str]], table: WordTable) -> Model | None:
@@ -100,25 +131,24 @@ def _fitted_texts(texts: LabelledTexts) -> Mask:
 
 
 def _fit_fields(
-    texts: LabelledTexts, features: Floats, allowed: Sequence[Mask], is_fitted: Mask, start: Sequence[Field] | None
+    words: AllowedWords, is_fitted: Mask, start: Sequence[Field] | None, priors: Sequence[Field] | None
 ) -> list[Field]:
-    """The field of each layer, fitted on some of the texts. allowed: the tags of each word (w, k), by layer"""
-    table = texts.table
-    rows = np.flatnonzero(is_fitted)
-    places = sort_by_place(table.lengths[rows])
-    words = np.flatnonzero(is_fitted[table.texts])[places.order]
-    x, weights = features[words], texts.weights[rows][places.texts]
-    fields = []
-    for layer, of_layer in enumerate(allowed):
-        first = start[layer] if start else blank_field(x.shape[1], blank_chain((of_layer.shape[1] - 1) // 2))
-        iterations = COLD_ITERATIONS if start is None else WARM_ITERATIONS
-        fields.append(fit(TaggedWords(places, x, of_layer[words], weights), first, iterations))
+    """The field of each layer, fitted on some of the texts, from `start` or from its prior."""
+    iterations, fields = COLD_ITERATIONS if start is None else WARM_ITERATIONS, []
+    for layer, tagged in enumerate(words.of_texts(np.flatnonzero(is_fitted))):
+        prior = priors[layer] if priors else None
+        blank = blank_field(tagged.features.shape[1], blank_chain(tagged.allowed.shape[1] // 2))
+        fields.append(fit(tagged, start[layer] if start else prior or blank, iterations, prior))
     return fields
 
 
+def with_thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Model:
+    """The model with the threshold of each head for the sample of texts without a label; without a sample, for the
+    labelled texts that the head was not fitted on."""
+    return replace(model, thresholds=_thresholds(model, texts, features, sample))
+
+
 def _thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Doubles:
-    """(h,) the threshold of each head for the sample of texts without a label; without a sample, for the labelled texts
-    that the head was not fitted on."""
     thresholds = np.ones(N_FOLDS + 1)
     sample_features = None if sample is None else model.features(sample)
     for head in range(N_FOLDS + 1):

@@ -1,0 +1,198 @@
+"""The part `teacher` of `make bench-spans`: the strict F1 score that a teacher's spans add, by human sentences.
+
+    python -m benchmarks.span_teacher [--seeds 5] [--save]
+
+The teacher of wnut17 is a large language model, whose replies to 260 train sentences are read from ../shared/data. The
+model may have met the set in training. Teachers with wrong spans are made from its replies or from the gold labels.
+Human sentences are drawn from the other train sentences; the threshold of drafts is chosen on train sentences without a
+label. Test sentences are used to measure only; the method was chosen on other train sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.arms import spread
+from benchmarks.span_sets import LABELS, TEST, TRAIN, WNUT17, SpanSet, recorded_replies, wnut17
+from ml_backend.core.arrays import DistillationData, Fit, Ints, PseudoLabels, Rows, Tensors, TrainingSet, object_rows
+from ml_backend.core.texts import Texts
+from ml_backend.core.words import word_offsets
+from ml_backend.kinds.base import fitted_schema, kind_of
+from ml_backend.kinds.spans.scoring import STRICT_F1
+from ml_backend.kinds.spans.teacher_replies import COMPLETE
+from ml_backend.model.training_sample import MAX_UNLABELLED_TEXTS
+from plugins.learners.crf.learner import Crf
+
+BUDGETS = (25, 50, 100, 200, 500)
+WRONG_SHARE = 0.5
+CONTROL, KIND = fitted_schema(WNUT17), kind_of(WNUT17)
+Priors = Mapping[str, Tensors]
+
+
+class SpanBench:
+    """The train sentences with the teacher's replies, and the test sentences."""
+
+    def __init__(self) -> None:
+        self.train, self.test = wnut17(TRAIN), wnut17(TEST)
+        self.drafted, replies = recorded_replies()
+        self.recorded = KIND.read_replies(WNUT17, object_rows(replies), self.train.texts.take(self.drafted))
+        self.gold = object_rows([(spans, (), COMPLETE) for spans, _ in self.train.targets[self.drafted]])
+
+    def distil(self, predicted: Rows, rows: Ints, compared: tuple[Rows, Rows] | None = None) -> Priors:
+        """The priors from a teacher's predictions (m,) for train sentences, weighted by its agreement with the targets
+        of other predictions."""
+        if compared is not None:
+            predicted = KIND.expected(WNUT17, predicted, KIND.reliability(WNUT17, *compared, is_trusted=True))
+        targets = KIND.distilled_targets(WNUT17, predicted)
+        n, vectors = len(rows), np.empty((len(rows), 0), np.float32)
+        labels = PseudoLabels(vectors, targets, np.ones(n, np.float32), self.train.texts.take(rows))
+        none = PseudoLabels(vectors[:0], targets[:0], np.empty(0, np.float32))
+        return Crf().distil(DistillationData(labels, none, vectors, CONTROL), seed=0)
+
+    def fit(self, rows: Ints, priors: Priors, unlabelled: Texts, earlier: Tensors | None = None) -> Fit:
+        """A fit on the gold spans of train sentences."""
+        n = len(rows)
+        train = TrainingSet(
+            vectors=np.empty((n, 0), np.float32),
+            targets=self.train.targets[rows],
+            weights=np.ones(n, np.float32),
+            control=CONTROL,
+            earlier_tensors=earlier,
+            priors=priors,
+            texts=self.train.texts.take(rows),
+            unlabelled=unlabelled,
+        )
+        return Crf().fit(train, seed=0)
+
+    def score(self, tensors: Tensors, on: SpanSet) -> float:
+        """The strict F1 score in percent."""
+        predicted = Crf().predict(tensors, np.empty((len(on.sentences), 0), np.float32), on.texts)
+        return 100 * KIND.metrics(WNUT17, predicted, on.targets)[STRICT_F1]
+
+    def shuffled(self, seed: int) -> tuple[Ints, Texts]:
+        """The train sentences without a reply in a random order, and the texts by which drafts are chosen."""
+        rows = np.random.default_rng(seed).permutation(np.setdiff1d(self.train.all_rows, self.drafted))
+        return rows, self.train.texts.take(rows[max(BUDGETS) :][:MAX_UNLABELLED_TEXTS])
+
+    def with_wrong_spans(self, predicted: Rows, seed: int, *, moved: bool) -> Rows:
+        """Predictions for the drafted sentences, of whose spans WRONG_SHARE have the next label or, if `moved`, are
+        moved to a random word and get a random label."""
+        random, out = np.random.default_rng(seed), []
+        for row, (spans, _, measures) in zip(self.drafted, predicted, strict=True):
+            starts, ends = word_offsets(self.train.sentences[row])
+            changed: dict[tuple[int, int], tuple[str, float]] = {}
+            for start, end, label, p in spans:
+                place, new_label = (start, end), label
+                if random.random() < WRONG_SHARE:
+                    word = random.integers(len(starts))
+                    place = (int(starts[word]), int(ends[word])) if moved else place
+                    new_label = str(random.choice(LABELS)) if moved else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
+                changed[place] = new_label, p
+            out.append((tuple(sorted((*place, *rest) for place, rest in changed.items())), (), measures))
+        return object_rows(out)
+
+
+def by_sentences(bench: SpanBench, seeds: int) -> Iterator[str]:
+    """Yields the table of the F1 score by the number of human sentences."""
+    teachers = {
+        "no teacher": lambda seed: {},
+        "recorded replies": lambda seed: bench.distil(bench.recorded, bench.drafted),
+        "recorded replies, half of the spans moved": lambda seed: bench.distil(
+            bench.with_wrong_spans(bench.recorded, seed, moved=True), bench.drafted
+        ),
+        "gold spans, half of them moved": lambda seed: bench.distil(
+            bench.with_wrong_spans(bench.gold, seed, moved=True), bench.drafted
+        ),
+        "gold spans, half of them with the next label": lambda seed: bench.distil(
+            bench.with_wrong_spans(bench.gold, seed, moved=False), bench.drafted
+        ),
+    }
+    yield from ("## By human sentences", "")
+    yield "| teacher | " + " | ".join(map(str, BUDGETS)) + " |"
+    yield "|---" * (len(BUDGETS) + 1) + "|"
+    for name, priors_of in teachers.items():
+        scores: dict[int, list[float]] = {n: [] for n in BUDGETS}
+        used = dict.fromkeys(BUDGETS, 0)
+        for seed in range(seeds):
+            (rows, unlabelled), priors = bench.shuffled(seed), priors_of(seed)
+            for n in BUDGETS:
+                fit = bench.fit(rows[:n], priors, unlabelled)
+                scores[n].append(bench.score(fit.tensors, bench.test))
+                used[n] += fit.prior != ""
+        cells = [spread(scores[n]) + (f" ({used[n]} of {seeds})" if priors else "") for n in BUDGETS]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+    yield from ("", "In brackets: in how many of the seeds the held-out human sentences have chosen the prior.", "")
+
+
+def by_agreement(bench: SpanBench, seeds: int) -> Iterator[str]:
+    """Yields the table with human sentences that are among the drafted ones, so that the agreement is measured."""
+    yield from ("## Human sentences among the teacher's", "")
+    yield "| 50 human sentences of the 260, the teacher's labels of the others | F1 |"
+    yield "|---|---|"
+    teachers = {
+        "recorded replies": lambda seed: bench.recorded,
+        "recorded replies, half of the spans moved": lambda seed: bench.with_wrong_spans(
+            bench.recorded, seed, moved=True
+        ),
+    }
+    scores: dict[str, list[float]] = {"no teacher": []}
+    for seed in range(seeds):
+        _, unlabelled = bench.shuffled(seed)
+        order = np.random.default_rng(seed).permutation(len(bench.drafted))
+        human, others = order[:50], order[50:]
+        rows = bench.drafted[human]
+        fit = bench.fit(rows, {}, unlabelled)
+        scores["no teacher"].append(bench.score(fit.tensors, bench.test))
+        for name, predictions in teachers.items():
+            predicted = predictions(seed)
+            compared = predicted[human], bench.train.targets[rows]
+            for weighting, of_humans in (("pooled", None), ("weighted by agreement", compared)):
+                priors = bench.distil(predicted[others], bench.drafted[others], of_humans)
+                fit = bench.fit(rows, priors, unlabelled)
+                scores.setdefault(f"{name}, {weighting}", []).append(bench.score(fit.tensors, bench.test))
+    yield from (f"| {name} | {spread(of_arm)} |" for name, of_arm in scores.items())
+    yield ""
+
+
+def times(bench: SpanBench) -> Iterator[str]:
+    """Yields the seconds of distilling and of fits with and without a prior."""
+    rows, unlabelled = bench.shuffled(0)
+    start = time.perf_counter()
+    priors = bench.distil(bench.recorded, bench.drafted)
+    yield from ("## Seconds", "", f"Distilling 260 sentences: {time.perf_counter() - start:.1f} s.", "")
+    yield from ("| sentences | prior | cold | warm, with one sentence more |", "|---|---|---|---|")
+    for n in (50, 499):
+        for name, of_name in (("none", {}), ("of the teacher", priors)):
+            start = time.perf_counter()
+            cold = bench.fit(rows[:n], of_name, unlabelled)
+            middle = time.perf_counter()
+            bench.fit(rows[: n + 1], of_name, unlabelled, cold.tensors)
+            end = time.perf_counter()
+            yield f"| {n} | {name} | {middle - start:.2f} | {end - middle:.2f} |"
+    yield ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures what a teacher's spans add.")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="write the tables to benchmarks/<date>-span-teacher.md")
+    arguments = parser.parse_args()
+    bench = SpanBench()
+    lines = ["# What a teacher's spans add: wnut17, strict F1 of the test sentences in percent", ""]
+    for part in (by_sentences(bench, arguments.seeds), by_agreement(bench, arguments.seeds), times(bench)):
+        for line in part:
+            print(line, flush=True)
+            lines.append(line)
+    if arguments.save:
+        file = Path(__file__).parent / f"{datetime.datetime.now(datetime.UTC).date()}-span-teacher.md"
+        file.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
