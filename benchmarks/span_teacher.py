@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.arms import spread
-from benchmarks.span_sets import LABELS, TEST, TRAIN, WNUT17, SpanSet, recorded_replies, wnut17
+from benchmarks.data import DATA
+from benchmarks.span_sets import SpanTexts, load
 from ml_backend.core.arrays import DistillationData, Fit, Ints, PseudoLabels, Rows, Tensors, TrainingSet, object_rows
 from ml_backend.core.texts import Texts
 from ml_backend.core.words import word_offsets
@@ -31,68 +35,88 @@ from plugins.learners.crf.learner import Crf
 
 BUDGETS = (25, 50, 100, 200, 500)
 WRONG_SHARE = 0.5
-CONTROL, KIND = fitted_schema(WNUT17), kind_of(WNUT17)
 Priors = Mapping[str, Tensors]
+
+
+def recorded_replies() -> tuple[Ints, list[Any]]:
+    """The rows (m,) of the train sentences that a large language model has labelled, and its replies in the form that
+    the kind asks for. A recorded reply says no occurrence: equal spans are those at the first places in their order."""
+    rows: list[int] = []
+    replies: list[Any] = []
+    with (DATA / "teacher" / "wnut17_entities.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            reply, occurrences = json.loads(line), Counter[str]()
+            spans = []
+            for entity in reply["entities"]:
+                occurrences[entity["text"]] += 1
+                place = {"occurrence": occurrences[entity["text"]], "before": ""}
+                spans.append({"text": entity["text"], "label": entity["type"], "p": entity["p"], **place})
+            rows.append(int(reply["id"].split("-")[1]))
+            replies.append({"spans": spans, "ambiguous": False})
+    return np.array(rows), replies
 
 
 class SpanBench:
     """The train sentences with the teacher's replies, and the test sentences."""
 
     def __init__(self) -> None:
-        self.train, self.test = wnut17(TRAIN), wnut17(TEST)
+        wnut17 = load("wnut17")
+        self.control, self.kind = fitted_schema(wnut17.control), kind_of(wnut17.control)
+        self.train, self.test, self.targets = wnut17.train, wnut17.test, wnut17.train.targets
         self.drafted, replies = recorded_replies()
-        self.recorded = KIND.read_replies(WNUT17, object_rows(replies), self.train.texts.take(self.drafted))
-        self.gold = object_rows([(spans, (), COMPLETE) for spans, _ in self.train.targets[self.drafted]])
+        texts = self.train.read(self.drafted)
+        self.recorded = self.kind.read_replies(self.control, object_rows(replies), texts)
+        self.gold = object_rows([(spans, (), COMPLETE) for spans, _ in self.targets[self.drafted]])
 
     def distil(self, predicted: Rows, rows: Ints, compared: tuple[Rows, Rows] | None = None) -> Priors:
         """The priors from a teacher's predictions (m,) for train sentences, weighted by its agreement with the targets
         of other predictions."""
         if compared is not None:
-            predicted = KIND.expected(WNUT17, predicted, KIND.reliability(WNUT17, *compared, is_trusted=True))
-        targets = KIND.distilled_targets(WNUT17, predicted)
-        n, vectors = len(rows), np.empty((len(rows), 0), np.float32)
-        labels = PseudoLabels(vectors, targets, np.ones(n, np.float32), self.train.texts.take(rows))
+            reliability = self.kind.reliability(self.control, *compared, is_trusted=True)
+            predicted = self.kind.expected(self.control, predicted, reliability)
+        targets = self.kind.distilled_targets(self.control, predicted)
+        vectors = self.train.vectors[rows]
+        labels = PseudoLabels(vectors, targets, np.ones(len(rows), np.float32), self.train.read(rows))
         none = PseudoLabels(vectors[:0], targets[:0], np.empty(0, np.float32))
-        return Crf().distil(DistillationData(labels, none, vectors, CONTROL), seed=0)
+        return Crf().distil(DistillationData(labels, none, vectors, self.control), seed=0)
 
     def fit(self, rows: Ints, priors: Priors, unlabelled: Texts, earlier: Tensors | None = None) -> Fit:
         """A fit on the gold spans of train sentences."""
-        n = len(rows)
         train = TrainingSet(
-            vectors=np.empty((n, 0), np.float32),
-            targets=self.train.targets[rows],
-            weights=np.ones(n, np.float32),
-            control=CONTROL,
+            vectors=self.train.vectors[rows],
+            targets=self.targets[rows],
+            weights=np.ones(len(rows), np.float32),
+            control=self.control,
             earlier_tensors=earlier,
             priors=priors,
-            texts=self.train.texts.take(rows),
+            texts=self.train.read(rows),
             unlabelled=unlabelled,
         )
         return Crf().fit(train, seed=0)
 
-    def score(self, tensors: Tensors, on: SpanSet) -> float:
+    def score(self, tensors: Tensors, on: SpanTexts) -> float:
         """The strict F1 score in percent."""
-        predicted = Crf().predict(tensors, np.empty((len(on.sentences), 0), np.float32), on.texts)
-        return 100 * KIND.metrics(WNUT17, predicted, on.targets)[STRICT_F1]
+        predicted = Crf().predict(tensors, on.vectors, on.read(np.arange(len(on.texts))))
+        return 100 * self.kind.metrics(self.control, predicted, on.targets)[STRICT_F1]
 
     def shuffled(self, seed: int) -> tuple[Ints, Texts]:
         """The train sentences without a reply in a random order, and the texts by which drafts are chosen."""
-        rows = np.random.default_rng(seed).permutation(np.setdiff1d(self.train.all_rows, self.drafted))
-        return rows, self.train.texts.take(rows[max(BUDGETS) :][:MAX_UNLABELLED_TEXTS])
+        rows = np.random.default_rng(seed).permutation(np.setdiff1d(np.arange(len(self.train.texts)), self.drafted))
+        return rows, self.train.read(rows[max(BUDGETS) :][:MAX_UNLABELLED_TEXTS])
 
     def with_wrong_spans(self, predicted: Rows, seed: int, *, moved: bool) -> Rows:
         """Predictions for the drafted sentences, of whose spans WRONG_SHARE have the next label or, if `moved`, are
         moved to a random word and get a random label."""
-        random, out = np.random.default_rng(seed), []
+        random, out, labels = np.random.default_rng(seed), [], self.control.labels
         for row, (spans, _, measures) in zip(self.drafted, predicted, strict=True):
-            starts, ends = word_offsets(self.train.sentences[row])
+            starts, ends = word_offsets(self.train.texts[row])
             changed: dict[tuple[int, int], tuple[str, float]] = {}
             for start, end, label, p in spans:
                 place, new_label = (start, end), label
                 if random.random() < WRONG_SHARE:
                     word = random.integers(len(starts))
                     place = (int(starts[word]), int(ends[word])) if moved else place
-                    new_label = str(random.choice(LABELS)) if moved else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
+                    new_label = str(random.choice(labels)) if moved else labels[(labels.index(label) + 1) % len(labels)]
                 changed[place] = new_label, p
             out.append((tuple(sorted((*place, *rest) for place, rest in changed.items())), (), measures))
         return object_rows(out)
@@ -151,7 +175,7 @@ def by_agreement(bench: SpanBench, seeds: int) -> Iterator[str]:
         scores["no teacher"].append(bench.score(fit.tensors, bench.test))
         for name, predictions in teachers.items():
             predicted = predictions(seed)
-            compared = predicted[human], bench.train.targets[rows]
+            compared = predicted[human], bench.targets[rows]
             for weighting, of_humans in (("pooled", None), ("weighted by agreement", compared)):
                 priors = bench.distil(predicted[others], bench.drafted[others], of_humans)
                 fit = bench.fit(rows, priors, unlabelled)

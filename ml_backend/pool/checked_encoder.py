@@ -39,9 +39,14 @@ def encode_checked(
     Raises ApprenticeError with the first name whose vector is not finite.
     """
     vectors, usable = encode_usable(encode, texts)
+    require_usable(usable, names, encoder, noun)
+    return vectors
+
+
+def require_usable(usable: Mask, names: Sequence[object], encoder: str, noun: str = "task") -> None:
+    """Raises ApprenticeError with the first name whose vector is not usable (n,). Arguments as in `encode_checked`."""
     if not usable.all():
         raise ApprenticeError(
             f"The encoder {encoder} gives {noun} {names[int(usable.argmin())]!r} a vector that is not finite: "
             "change the text or choose another encoder"
         )
-    return vectors
