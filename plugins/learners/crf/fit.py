@@ -3,6 +3,10 @@
 The loss is the negative logarithm of the probability of all sequences of tags that the labels allow (Tsuboi, Kashima,
 Mori, Oda and Matsumoto, "Training Conditional Random Fields Using Incomplete Annotations", COLING 2008, equation 5),
 which is the usual one if they allow a single sequence, plus half the squared weights times `PENALTY`.
+
+The parameters are scaled by the square roots of estimated second derivatives of the loss before L-BFGS sees them: rare
+tags and features of different variance would slow it down (measured: 20 iterations reach a lower loss than 60 without
+the scales).
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ STEP_PENALTY = 1.0
 """Of the scores of steps."""
 TOLERANCE = 1e-5
 """Relative change of the loss below which the fit ends."""
+VARIANCE_SHARE = 0.1
+"""Estimate of p (1 - p), for the probability p of a tag of a word in a fitted field, as a share of its value before the
+fit, where p is the frequency of the tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,6 @@ class Field:
         return np.asarray(features @ self.weights + self.bias, np.float32)
 
 
-def blank_field(d: int, chain: Chain) -> Field:
-    """The field for d features whose weights are 0."""
-    k = len(chain.start)
-    return Field(np.zeros((d, k), np.float32), np.zeros(k, np.float32), chain)
-
-
 @dataclass(frozen=True, slots=True)
 class TaggedWords:
     """Words that a field is fitted on, in the order of `places`.
@@ -55,6 +56,12 @@ class TaggedWords:
     features: Floats
     allowed: Mask
     weights: Floats
+
+
+def blank_field(words: TaggedWords, chain: Chain) -> Field:
+    """The field in which the features of words count for nothing, and each tag is as probable as it is frequent."""
+    d, k = words.features.shape[1], len(chain.start)
+    return Field(np.zeros((d, k), np.float32), np.log(_frequencies(words)).astype(np.float32), chain)
 
 
 def fit(words: TaggedWords, start: Field, max_iterations: int) -> Field:
@@ -94,11 +101,40 @@ def fit(words: TaggedWords, start: Field, max_iterations: int) -> Field:
         ]
         return value, np.concatenate(gradient)
 
-    first = np.concatenate([start.weights.ravel(), start.bias, _steps(start.chain)[is_possible]]).astype(np.float64)
-    options = {"maxiter": max_iterations, "ftol": TOLERANCE}
     if not len(places.order):
         return start
-    return unpack(minimize(loss, first, jac=True, method="L-BFGS-B", options=options).x)
+    scales = _scales(words, is_possible)
+
+    def scaled_loss(scaled: Doubles) -> tuple[float, Doubles]:
+        value, gradient = loss(scaled * scales)
+        return value, gradient * scales
+
+    first = np.concatenate([start.weights.ravel(), start.bias, _steps(start.chain)[is_possible]]).astype(np.float64)
+    options = {"maxiter": max_iterations, "ftol": TOLERANCE}
+    return unpack(minimize(scaled_loss, first / scales, jac=True, method="L-BFGS-B", options=options).x * scales)
+
+
+def _frequencies(words: TaggedWords) -> Doubles:
+    """(k,) the frequency of each tag, 1 over all tags. Each word adds its weight, in equal parts to its allowed tags."""
+    shares = words.weights / words.allowed.sum(axis=1)
+    counts = shares @ words.allowed.astype(np.float32) + 1.0
+    return np.asarray(counts / counts.sum(), np.float64)
+
+
+def _scales(words: TaggedWords, is_possible: Mask) -> Doubles:
+    """One number for each parameter: one over the square root of an estimate of the second derivative of the loss."""
+    frequencies, places = _frequencies(words), words.places
+    variances = VARIANCE_SHARE * frequencies * (1 - frequencies)
+    squares = np.einsum("wd,wd,w->d", words.features, words.features, words.weights)
+    n_words, n_texts = words.weights.sum(), words.weights[: places.n_texts].sum()
+    ends = n_texts * frequencies
+    steps = VARIANCE_SHARE * np.vstack([n_words * np.outer(frequencies, frequencies), ends, ends])
+    curvatures = [
+        (np.outer(squares, variances) + PENALTY).ravel(),
+        n_words * variances + STEP_PENALTY,
+        steps[is_possible] + STEP_PENALTY,
+    ]
+    return np.asarray(np.concatenate(curvatures) ** -0.5, np.float64)
 
 
 def _expected(

@@ -18,7 +18,7 @@ from plugins.learners.crf.tags import allowed_tags, blank_chain, find_layers, sp
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
 
-COLD_ITERATIONS, WARM_ITERATIONS = 60, 5
+COLD_ITERATIONS, WARM_ITERATIONS = 20, 4
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
@@ -110,9 +110,9 @@ def _fit_fields(
     x, weights = features[words], texts.weights[rows][places.texts]
     fields = []
     for layer, of_layer in enumerate(allowed):
-        first = start[layer] if start else blank_field(x.shape[1], blank_chain((of_layer.shape[1] - 1) // 2))
-        iterations = COLD_ITERATIONS if start is None else WARM_ITERATIONS
-        fields.append(fit(TaggedWords(places, x, of_layer[words], weights), first, iterations))
+        tagged = TaggedWords(places, x, of_layer[words], weights)
+        first = start[layer] if start else blank_field(tagged, blank_chain((of_layer.shape[1] - 1) // 2))
+        fields.append(fit(tagged, first, COLD_ITERATIONS if start is None else WARM_ITERATIONS))
     return fields
 
 
