@@ -14,18 +14,13 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Tensors
 from plugins.learners.crf import gazetteer as gazetteers
-from plugins.learners.crf.chain import (
-    Chain,
-    Doubles,
-    best_log_probabilities,
-    sort_by_place,
-    span_marginals,
-    sum_over_paths,
-)
+from plugins.learners.crf.chain import Chain, Doubles, first_tags, sum_over_paths
 from plugins.learners.crf.decoding import Candidate, without_overlaps
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import Gazetteer, WordSpan
-from plugins.learners.crf.tags import Layers, first_tags, inside_tags
+from plugins.learners.crf.marginals import best_log_probabilities, span_marginals
+from plugins.learners.crf.places import sort_by_place
+from plugins.learners.crf.tags import Layers
 from plugins.learners.crf.word_shapes import COLUMNS, word_shapes
 from plugins.learners.crf.word_table import WordTable
 
@@ -111,12 +106,12 @@ class Model:
         for labels, field in zip(self.layers, self.fields[head], strict=True):
             scores = field.scores(features)[places.order]
             sums = sum_over_paths(scores, places, field.chain)
-            marginals, first = sums.tag_marginals, first_tags(len(labels))
-            np.add.at(expected, places.texts, marginals[:, first].sum(axis=1))
+            marginals = sums.tag_marginals
+            np.add.at(expected, places.texts, marginals[:, first_tags(len(labels))].sum(axis=1))
             np.add.at(entropies, places.texts, -(marginals * np.log(np.maximum(marginals, 1e-300))).sum(axis=1))
             by_length = places.texts[: places.n_texts]
             log_probabilities[by_length] += best_log_probabilities(scores, sums, field.chain)
-            spans = span_marginals(sums, field.chain, first, inside_tags(len(labels)), MIN_PROBABILITY)
+            spans = span_marginals(sums, field.chain, MIN_PROBABILITY)
             of_layer: dict[int, list[Candidate]] = {}
             for text, start, end, kind, p in zip(
                 places.texts[spans.first].tolist(),
@@ -153,8 +148,7 @@ def pack(model: Model) -> Tensors:
     }
     for head, fields in enumerate(model.fields):
         for layer, field in enumerate(fields):
-            steps = np.vstack([field.chain.transitions, field.chain.start, field.chain.end])
-            for name, tensor in (("weights", field.weights), ("bias", field.bias), ("steps", steps)):
+            for name, tensor in (("weights", field.weights), ("bias", field.bias), ("steps", field.chain.values)):
                 tensors[f"head{head}.layer{layer}.{name}"] = tensor
     return tensors
 
@@ -177,9 +171,8 @@ def unpack(tensors: Tensors) -> Model:
 def _read_fields(tensors: Tensors, head: int, n_layers: int) -> Iterator[Field]:
     for layer in range(n_layers):
         prefix = f"head{head}.layer{layer}"
-        steps = np.asarray(tensors[f"{prefix}.steps"], np.float64)
         yield Field(
             np.asarray(tensors[f"{prefix}.weights"], np.float32),
             np.asarray(tensors[f"{prefix}.bias"], np.float32),
-            Chain(steps[:-2], steps[-2], steps[-1]),
+            Chain.of(np.asarray(tensors[f"{prefix}.steps"], np.float64)),
         )

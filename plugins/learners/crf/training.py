@@ -9,12 +9,13 @@ from zlib import crc32
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
-from plugins.learners.crf.chain import Doubles, sort_by_place
+from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.decoding import best_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import count_texts
 from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model
-from plugins.learners.crf.tags import allowed_tags, blank_chain, find_layers, spans_of_words
+from plugins.learners.crf.places import sort_by_place
+from plugins.learners.crf.tags import allowed_tags, find_layers, spans_of_words
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
 
@@ -111,7 +112,7 @@ def _fit_fields(
     fields = []
     for layer, of_layer in enumerate(allowed):
         tagged = TaggedWords(places, x, of_layer[words], weights)
-        first = start[layer] if start else blank_field(tagged, blank_chain((of_layer.shape[1] - 1) // 2))
+        first = start[layer] if start else blank_field(tagged)
         fields.append(fit(tagged, first, COLD_ITERATIONS if start is None else WARM_ITERATIONS))
     return fields
 
