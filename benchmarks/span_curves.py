@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.data import CACHE
-from benchmarks.span_sets import SpanSet, SpanTexts
+from benchmarks.span_sets import SpanSet
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Tensors, TrainingSet
 from ml_backend.core.ports import TextLearner

@@ -17,6 +17,7 @@ from ml_backend.core.arrays import Floats, Mask
 from plugins.learners.crf.places import Places
 
 Doubles = npt.NDArray[np.float64]
+Numbers = Floats | Doubles
 
 
 OUTSIDE = 0
@@ -90,7 +91,7 @@ class Sums:
         return self.forward * self.backward
 
 
-def sum_over_paths(scores: Floats | Doubles, places: Places, chain: Chain, allowed: Mask | None = None) -> Sums:
+def sum_over_paths(scores: Numbers, places: Places, chain: Chain, allowed: Mask | None = None) -> Sums:
     """The sums over all sequences of tags.
 
     scores   (w, k) of the tags of each word, in the order of `places`
@@ -133,7 +134,7 @@ def sum_over_paths(scores: Floats | Doubles, places: Places, chain: Chain, allow
     return Sums(places, emissions, forward, backward, scale, log_partition)
 
 
-def step_expectations(sums: Sums, chain: Chain, weights: Floats | Doubles) -> Doubles:
+def step_expectations(sums: Sums, chain: Chain, weights: Numbers) -> Doubles:
     """(4 m + 3,) how often the steps of a chain are expected, in the order of `Chain.values`. weights: (w,) of the text
     of each word"""
     marginals = sums.tag_marginals * weights[:, None]
@@ -144,7 +145,7 @@ def step_expectations(sums: Sums, chain: Chain, weights: Floats | Doubles) -> Do
     return counts
 
 
-def count_steps(places: Places, before: Doubles, into: Doubles, tags: Doubles) -> Doubles:
+def count_steps(places: Places, before: Numbers, into: Numbers, tags: Numbers) -> Doubles:
     """(4 m + 3,) the counts of the steps of a chain: of each step between two words the product of `before` (w, k) of
     the first one and `into` (w, k) of the second one, of starts and ends those of `tags` (w, k)."""
     m, rows = tags.shape[1] // 2, np.flatnonzero(places.previous >= 0)

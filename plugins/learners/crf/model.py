@@ -12,14 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Ints, Tensors
+from ml_backend.core.arrays import Floats, Tensors
 from plugins.learners.crf import gazetteer as gazetteers
-from plugins.learners.crf.chain import Chain, Doubles, first_tags, sum_over_paths
-from plugins.learners.crf.decoding import Candidate, without_overlaps
+from plugins.learners.crf.chain import Chain, Doubles
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import Gazetteer, WordSpan
-from plugins.learners.crf.marginals import best_log_probabilities, span_marginals
-from plugins.learners.crf.places import sort_by_place
 from plugins.learners.crf.tags import Layers
 from plugins.learners.crf.word_shapes import COLUMNS, word_shapes
 from plugins.learners.crf.word_table import WordTable
@@ -29,28 +26,8 @@ ALL_TEXTS = N_FOLDS
 """The head that was fitted on all texts."""
 GAZETTEER_SCALE = 3.0
 """Factor of the features of the gazetteer, which are shares, against features with a variance of 1."""
-MIN_PROBABILITY = 0.01
-"""Probability below which a span is no candidate."""
 HEADER, MEAN, SCALE, THRESHOLDS = "header", "mean", "scale", "thresholds"
 """Names of tensors."""
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedText:
-    """What a head says of one text.
-
-    candidates       spans with at least MIN_PROBABILITY, without those that overlap a more probable one of their layer
-    expected_spans   the sum of the probabilities of all spans
-    entropy          the sum of the entropies of the words' tags, in nats
-    log_probability  of the most probable tags
-    words            number of words
-    """
-
-    candidates: tuple[Candidate, ...]
-    expected_spans: float
-    entropy: float
-    log_probability: float
-    words: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,50 +68,6 @@ class Model:
         standardised = (np.hstack([vectors, word_shapes(table.shapes, table.lengths)]) - self.mean) / self.scale
         phrases = self.gazetteer.features(table.words, table.lengths, left_out)
         return np.hstack([standardised, GAZETTEER_SCALE * phrases]).astype(np.float32)
-
-    def predict_rows(self, table: WordTable, features: Floats, rows: Ints, head: int) -> list[PredictedText]:
-        """(m,) what a head says of some of the texts."""
-        part, words = table.take(rows)
-        return self.predict(part, features[words], head)
-
-    def predict(self, table: WordTable, features: Floats, head: int) -> list[PredictedText]:
-        """(n,) what a head says of texts with these words and features (w, d)."""
-        n = len(table.lengths)
-        places = sort_by_place(table.lengths)
-        candidates: list[list[Candidate]] = [[] for _ in range(n)]
-        expected, entropies, log_probabilities = np.zeros((3, n))
-        for labels, field in zip(self.layers, self.fields[head], strict=True):
-            scores = field.scores(features)[places.order]
-            sums = sum_over_paths(scores, places, field.chain)
-            marginals = sums.tag_marginals
-            np.add.at(expected, places.texts, marginals[:, first_tags(len(labels))].sum(axis=1))
-            np.add.at(entropies, places.texts, -(marginals * np.log(np.maximum(marginals, 1e-300))).sum(axis=1))
-            by_length = places.texts[: places.n_texts]
-            log_probabilities[by_length] += best_log_probabilities(scores, sums, field.chain)
-            spans = span_marginals(sums, field.chain, MIN_PROBABILITY)
-            of_layer: dict[int, list[Candidate]] = {}
-            for text, start, end, kind, p in zip(
-                places.texts[spans.first].tolist(),
-                table.starts[places.order[spans.first]].tolist(),
-                table.ends[places.order[spans.last]].tolist(),
-                spans.types.tolist(),
-                spans.probabilities.tolist(),
-                strict=True,
-            ):
-                of_layer.setdefault(text, []).append((start, end, labels[kind], round(p, 4)))
-            for text, of_text in of_layer.items():
-                candidates[text] += without_overlaps(of_text)
-        return [
-            PredictedText(tuple(c), e, h, lp, w)
-            for c, e, h, lp, w in zip(
-                candidates,
-                expected.tolist(),
-                entropies.tolist(),
-                log_probabilities.tolist(),
-                table.lengths.tolist(),
-                strict=True,
-            )
-        ]
 
 
 def pack(model: Model) -> Tensors:

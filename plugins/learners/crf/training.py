@@ -13,8 +13,9 @@ from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.decoding import best_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import count_texts
-from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model
+from plugins.learners.crf.model import N_FOLDS, Model
 from plugins.learners.crf.places import sort_by_place
+from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
 from plugins.learners.crf.tags import allowed_tags, find_layers, spans_of_words
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
@@ -120,18 +121,19 @@ def _fit_fields(
 def _thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Doubles:
     """(h,) the threshold of each head for the sample of texts without a label; without a sample, for the labelled texts
     that the head was not fitted on."""
-    thresholds = np.ones(N_FOLDS + 1)
-    sample_features = None if sample is None else model.features(sample)
-    for head in range(N_FOLDS + 1):
-        if sample is not None and sample_features is not None:
-            predicted = model.predict(sample, sample_features, head)
-        else:
-            predicted = [
-                text
-                for fold in range(N_FOLDS)
-                if head in (fold, ALL_TEXTS)
-                for text in model.predict_rows(texts.table, features, np.flatnonzero(texts.folds == fold), fold)
-            ]
-        probabilities = [p for text in predicted for *_, p in text.candidates]
-        thresholds[head] = best_threshold(probabilities, sum(text.expected_spans for text in predicted))
-    return thresholds
+    if sample is None:
+        judged = [
+            predict_spans(model, *part_of(texts.table, features, np.flatnonzero(texts.folds == fold)), fold)
+            for fold in range(N_FOLDS)
+        ]
+        by_head = [*([of_fold] for of_fold in judged), judged]
+    else:
+        sample_features = model.features(sample)
+        by_head = [[predict_spans(model, sample, sample_features, head)] for head in range(N_FOLDS + 1)]
+    return np.array([_threshold(predicted) for predicted in by_head])
+
+
+def _threshold(predicted: Sequence[PredictedSpans]) -> float:
+    """The threshold for some texts."""
+    probabilities = [p for part in predicted for text in part.candidates for *_, p in text]
+    return best_threshold(probabilities, float(sum(part.expected_spans.sum() for part in predicted)))
