@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from plugins.learners.crf.chain import OUTSIDE, Chain, Doubles, Sums, first_tags, inside_tags
+from plugins.learners.crf.chain import OUTSIDE, Chain, Doubles, Numbers, Sums, first_tags, inside_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def span_marginals(sums: Sums, chain: Chain, floor: float) -> SpanMarginals:
     return SpanMarginals(columns[0], columns[1], columns[2], np.clip(columns[3], 0.0, 1.0).astype(np.float32))
 
 
-def best_log_probabilities(scores: Floats | Doubles, sums: Sums, chain: Chain) -> Doubles:
+def best_log_probabilities(scores: Numbers, sums: Sums, chain: Chain) -> Doubles:
     """(n,) the logarithm of the probability of the most probable tags (Viterbi), in the order of `log_partition`."""
     places, m = sums.places, len(chain.longer)
     first, inside = first_tags(m), inside_tags(m)

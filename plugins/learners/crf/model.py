@@ -24,7 +24,7 @@ from plugins.learners.crf.word_table import WordTable
 N_FOLDS = 3
 ALL_TEXTS = N_FOLDS
 """The head that was fitted on all texts."""
-GAZETTEER_SCALE = 3.0
+GAZETTEER_SCALE = 6.0
 """Factor of the features of the gazetteer, which are shares, against features with a variance of 1."""
 HEADER, MEAN, SCALE, THRESHOLDS = "header", "mean", "scale", "thresholds"
 """Names of tensors."""
