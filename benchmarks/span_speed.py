@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.arms import table
 from benchmarks.span_curves import SIZES, Bench
 from benchmarks.span_sets import SpanSet, SpanTexts
-from ml_backend.core.arrays import Fit
+from ml_backend.core.arrays import Fit, Ints
 from ml_backend.kinds.spans.values import Span
 
 REPEATS = 5
@@ -90,7 +90,7 @@ def _joined(texts: SpanTexts, is_enough: Callable[[int, int], bool]) -> SpanText
     return SpanTexts([" ".join(parts)], [spans])
 
 
-def _append(texts: SpanTexts, further: SpanTexts, rows: Sequence[int]) -> SpanTexts:
+def _append(texts: SpanTexts, further: SpanTexts, rows: Ints) -> SpanTexts:
     """Some of the texts, and the further ones behind them."""
     return SpanTexts(
         [*(texts.texts[row] for row in rows), *further.texts], [*(texts.spans[row] for row in rows), *further.spans]
