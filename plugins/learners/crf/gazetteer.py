@@ -122,6 +122,23 @@ def count_texts(types: int, words: Sequence[str], lengths: Ints, spans: Sequence
     return Gazetteer(word_counts, rows, phrase_counts)
 
 
+def joined(first: Gazetteer, second: Gazetteer, places: Ints) -> Gazetteer:
+    """The sum of the counts of both. places: (m,) of the types of `first` among those of `second`, -1 for none"""
+    m, rows = first.types, dict(first.rows)
+    for word in second.rows:
+        rows.setdefault(word, len(rows))
+    is_shared = places >= 0
+    word_counts = np.zeros((len(rows), m + 1))
+    word_counts[: len(first.rows)] = first.word_counts
+    of_second = np.array([rows[word] for word in second.rows], np.int64)
+    word_counts[np.ix_(of_second, np.flatnonzero(is_shared))] += second.word_counts[:, places[is_shared]]
+    word_counts[of_second, m] += second.word_counts[:, -1]
+    phrase_counts = dict(first.phrase_counts)
+    for phrase, counts in second.phrase_counts.items():
+        phrase_counts[phrase] = phrase_counts.get(phrase, np.zeros(m)) + np.where(is_shared, counts[places], 0.0)
+    return Gazetteer(word_counts, rows, phrase_counts)
+
+
 def _types_of_words(lengths: Ints, spans: Sequence[Sequence[WordSpan]], outside: int) -> Ints:
     """(w,) the type of the span of each word, `outside` for a word in no span."""
     types = np.full(int(lengths.sum()), outside)

@@ -6,7 +6,6 @@ alone, so that a head may start from that of the serving model, which has not se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,21 +23,21 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, PredictedText
-from plugins.learners.crf.model_tensors import HEADER, pack, unpack
+from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
+from plugins.learners.crf.prediction import part_of, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
 from plugins.learners.crf.tags import find_layers, spans_of_words
 from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
-from plugins.learners.crf.word_table import read_words
+from plugins.learners.crf.word_table import WordTable, read_words
 
 TEXTS_PER_BATCH = 1000
 MIN_REPORTED_PROBABILITY = 0.05
 """Probability from which a span is a part of a prediction if it is not drafted."""
 MAX_REPORTED_SPANS = 50
 """Spans of a text that are a part of a prediction if they are not drafted."""
-PRIOR = "labels"
-"""The name of the prior of the teacher's labels."""
+PRIOR, PRIOR_WITH_WORDS = "labels", "labels and words"
+"""The names of the priors of the teacher's labels, without a gazetteer and with one."""
 NOTHING: tuple[Any, ...] = ((), 0)
 """The target of a text without spans."""
 
@@ -74,8 +73,8 @@ class Crf:
         return Fit(pack(model), _judge(model, texts, features), earlier, model.choice.name, model.choice.errors)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
-        """The prior "labels", fitted on the texts with the teacher's labels; none without a span in them. The names of
-        labels give no prior: they detect nothing (measured)."""
+        """The priors "labels" and "labels and words", fitted on the texts with the teacher's labels; none if these have
+        no span. The names of labels give no prior: they detect nothing (measured)."""
         labels = data.labels
         layers = find_layers(labels.targets, data.control.labels)
         if labels.texts is None or not layers:
@@ -84,7 +83,7 @@ class Crf:
         no_folds = np.zeros(len(rows), np.int64)
         texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
         model, _ = fit_model(texts, layers, heads=[ALL_TEXTS])
-        return {PRIOR: pack(without_words(model))}
+        return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
         """(n,) objects: the drafted spans; further, less probable ones; and three measures of uncertainty, as the kind
@@ -95,7 +94,7 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            predicted += _rows(model, model.predict(table, model.features(table), ALL_TEXTS), ALL_TEXTS)
+            predicted += _rows(model, table, model.features(table), ALL_TEXTS)
         return object_rows(predicted)
 
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
@@ -118,7 +117,7 @@ def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:
     predicted: list[Any] = [None] * len(texts.targets)
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(texts.folds == fold)
-        of_fold = _rows(model, model.predict_rows(texts.table, features, rows, fold), fold)
+        of_fold = _rows(model, *part_of(texts.table, features, rows), fold)
         for row, prediction in zip(rows.tolist(), of_fold, strict=True):
             predicted[row] = prediction
     return object_rows(predicted)
@@ -132,14 +131,18 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     return _judge(serving, texts, serving.features(texts.table, own_spans))
 
 
-def _rows(model: Model, predicted: Iterable[PredictedText], head: int) -> list[Any]:
+def _rows(model: Model, table: WordTable, features: Floats, head: int) -> list[Any]:
     """The predictions of texts in the form of the kind `spans`."""
     threshold, rows = float(model.thresholds[head]), []
-    for text in predicted:
-        drafted = sorted(candidate for candidate in text.candidates if candidate[3] >= threshold)
-        others = [c for c in text.candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
+    spans, tags = predict(model, table, features, head)
+    surprises = -tags.log_probabilities / np.maximum(table.lengths, 1)
+    for candidates, entropy, surprise in zip(
+        spans.candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
+    ):
+        drafted = sorted(candidate for candidate in candidates if candidate[3] >= threshold)
+        others = [c for c in candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
         others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
-        least_sure = max((1 - abs(2 * p - 1) for *_, p in text.candidates), default=0.0)
-        measures = (text.entropy, -text.log_probability / max(text.words, 1), least_sure)
+        least_sure = max((1 - abs(2 * p - 1) for *_, p in candidates), default=0.0)
+        measures = (entropy, surprise, least_sure)
         rows.append((tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)))
     return rows

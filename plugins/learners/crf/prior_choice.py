@@ -15,8 +15,7 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Tensors
 from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.fit import text_losses
-from plugins.learners.crf.model import N_FOLDS, Model, PriorChoice
-from plugins.learners.crf.model_tensors import unpack
+from plugins.learners.crf.model import N_FOLDS, Model, PriorChoice, unpack
 from plugins.learners.crf.prior import digest
 from plugins.learners.crf.tags import Layers, find_layers
 from plugins.learners.crf.training import LabelledTexts, allowed_words, fit_model, with_thresholds

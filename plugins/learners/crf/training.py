@@ -9,17 +9,18 @@ from zlib import crc32
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
-from plugins.learners.crf.chain import Doubles, sort_by_place
 from plugins.learners.crf.decoding import best_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
-from plugins.learners.crf.gazetteer import count_texts
-from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model
-from plugins.learners.crf.prior import converted_fields
-from plugins.learners.crf.tags import Layers, allowed_tags, blank_chain, spans_of_words
+from plugins.learners.crf.gazetteer import count_texts, joined
+from plugins.learners.crf.model import N_FOLDS, Model
+from plugins.learners.crf.places import sort_by_place
+from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
+from plugins.learners.crf.prior import converted_fields, places_of
+from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
 from plugins.learners.crf.word_shapes import word_shapes
 from plugins.learners.crf.word_table import WordTable
 
-COLD_ITERATIONS, WARM_ITERATIONS = 60, 5
+COLD_ITERATIONS, WARM_ITERATIONS = 20, 4
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
@@ -35,6 +36,11 @@ class LabelledTexts:
     targets: Rows
     weights: Floats
     folds: Ints
+
+
+def folds_of(texts: Sequence[str]) -> Ints:
+    """(n,) the fold of each text, which depends on the text alone."""
+    return np.array([crc32(text.encode("utf-8", "surrogatepass")) % N_FOLDS for text in texts], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,6 @@ def allowed_words(texts: LabelledTexts, features: Floats, layers: Layers) -> All
     return AllowedWords(texts, features, [allowed_tags(texts.targets, texts.table, layer) for layer in layers])
 
 
-def folds_of(texts: Sequence[str]) -> Ints:
-    """(n,) the fold of each text, which depends on the text alone."""
-    return np.array([crc32(text.encode("utf-8", "surrogatepass")) % N_FOLDS for text in texts], np.int64)
-
-
 def fit_model(
     texts: LabelledTexts,
     layers: Layers,
@@ -77,7 +78,7 @@ def fit_model(
     of its features.
 
     layers   the labels of each layer
-    serving  the serving model if it has the same prior, else None
+    serving  the serving model if it is drawn to the same prior, else None
     sample   a random sample of the texts without a label, by which words are standardised
     prior    a model with one head, to which all heads are drawn
     heads    those that are fitted: of a fold, or ALL_TEXTS
@@ -86,6 +87,8 @@ def fit_model(
     labels = [label for layer in layers for label in layer]
     spans = spans_of_words(texts.targets, table, labels)
     counted = count_texts(len(labels), table.words, table.lengths, spans)
+    if prior:
+        counted = joined(counted, prior.gazetteer, places_of(labels, prior.labels))
     start = _start(serving, layers, table)
     if start is None:
         mean, scale = _standardisation([table] if sample is None else [table, sample])
@@ -93,8 +96,7 @@ def fit_model(
     else:
         model = replace(start, gazetteer=counted, fields=())
     features, priors = model.features(table, spans), converted_fields(prior, model) if prior else None
-    words = allowed_words(texts, features, layers)
-    is_fitted = _fitted_texts(texts)
+    words, is_fitted = allowed_words(texts, features, layers), _fitted_texts(texts)
     fields = [
         _fit_fields(words, is_fitted & (texts.folds != head), start.fields[head] if start else None, priors)
         for head in heads
@@ -102,7 +104,7 @@ def fit_model(
     return replace(model, fields=fields), features
 
 
-def _start(serving: Model | None, layers: list[list[str]], table: WordTable) -> Model | None:
+def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | None:
     """The serving model, if a fit can start from it; else None."""
     if serving is None or serving.layers != layers or serving.vector_size != table.vectors.shape[1]:
         return None
@@ -137,30 +139,27 @@ def _fit_fields(
     iterations, fields = COLD_ITERATIONS if start is None else WARM_ITERATIONS, []
     for layer, tagged in enumerate(words.of_texts(np.flatnonzero(is_fitted))):
         prior = priors[layer] if priors else None
-        blank = blank_field(tagged.features.shape[1], blank_chain(tagged.allowed.shape[1] // 2))
-        fields.append(fit(tagged, start[layer] if start else prior or blank, iterations, prior))
+        first = start[layer] if start else prior or blank_field(tagged)
+        fields.append(fit(tagged, first, iterations, prior))
     return fields
 
 
 def with_thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Model:
     """The model with the threshold of each head for the sample of texts without a label; without a sample, for the
     labelled texts that the head was not fitted on."""
-    return replace(model, thresholds=_thresholds(model, texts, features, sample))
+    if sample is None:
+        judged = [
+            predict_spans(model, *part_of(texts.table, features, np.flatnonzero(texts.folds == fold)), fold)
+            for fold in range(N_FOLDS)
+        ]
+        by_head = [*([of_fold] for of_fold in judged), judged]
+    else:
+        sample_features = model.features(sample)
+        by_head = [[predict_spans(model, sample, sample_features, head)] for head in range(N_FOLDS + 1)]
+    return replace(model, thresholds=np.array([_threshold(predicted) for predicted in by_head]))
 
 
-def _thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Doubles:
-    thresholds = np.ones(N_FOLDS + 1)
-    sample_features = None if sample is None else model.features(sample)
-    for head in range(N_FOLDS + 1):
-        if sample is not None and sample_features is not None:
-            predicted = model.predict(sample, sample_features, head)
-        else:
-            predicted = [
-                text
-                for fold in range(N_FOLDS)
-                if head in (fold, ALL_TEXTS)
-                for text in model.predict_rows(texts.table, features, np.flatnonzero(texts.folds == fold), fold)
-            ]
-        probabilities = [p for text in predicted for *_, p in text.candidates]
-        thresholds[head] = best_threshold(probabilities, sum(text.expected_spans for text in predicted))
-    return thresholds
+def _threshold(predicted: Sequence[PredictedSpans]) -> float:
+    """The threshold for some texts."""
+    probabilities = [p for part in predicted for text in part.candidates for *_, p in text]
+    return best_threshold(probabilities, float(sum(part.expected_spans.sum() for part in predicted)))
