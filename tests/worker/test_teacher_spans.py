@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio
 from fake_word_encoder import FakeWordEncoder
@@ -70,6 +71,10 @@ def drafted_words(server: FakeLabelStudio) -> dict[int, set[tuple[str, str]]]:
     }
 
 
+def text_of(server: FakeLabelStudio, task: int) -> str:
+    return str(server.tasks[task]["data"]["text"])
+
+
 def marked_words(server: FakeLabelStudio, task: int) -> set[tuple[str, str]]:
     return set(sentence(task - min(server.tasks))[1])
 
@@ -80,6 +85,30 @@ def test_the_teacher_drafts_before_there_is_a_learner(harness: TeacherHarness, s
     drafts = drafted_words(server)
     drafted = [task for task in drafts if drafts[task]]
     assert drafted and all(drafts[task] == marked_words(server, task) for task in drafted)
+
+
+def test_a_draft_is_the_teachers_where_it_is_surer_than_the_learner(
+    harness: TeacherHarness, server: FakeLabelStudio, teacher: ScriptedSpanTeacher
+) -> None:
+    teacher.sure = 1.0
+    annotate(server, [task for task in server.tasks if not marked_words(server, task)][:2])
+    annotate(server, [task for task in server.tasks if marked_words(server, task)][:4])
+    harness.round()
+    harness.finish()
+    harness.round()
+    drafts, asked = drafted_words(server), {*teacher.texts()}
+    of_teacher = [drafts[task] == marked_words(server, task) for task in drafts if text_of(server, task) in asked]
+    others = [drafts[task] == marked_words(server, task) for task in drafts if text_of(server, task) not in asked]
+    assert of_teacher and np.mean(of_teacher) > np.mean(others)
+
+
+def test_a_reply_without_spans_that_people_would_argue_about_is_no_draft(
+    harness: TeacherHarness, server: FakeLabelStudio, teacher: ScriptedSpanTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher, "reply", lambda text: {"spans": [], "ambiguous": True})
+    harness.finish()
+    harness.round()
+    assert not any("scripted" in row["model_version"] for row in server.current_predictions() if row["result"])
 
 
 def test_its_spans_become_a_prior_from_which_the_next_round_starts(
@@ -96,15 +125,16 @@ def test_its_spans_become_a_prior_from_which_the_next_round_starts(
     assert prior is not None and prior["made_of"]["taught"] >= 5
     learner, _ = load_best_learner(store, active(store), "words-fake")
     assert learner is not None and learner.snapshot.prior == prior["sha256"]
-    assert set(learner.prior_errors) == {"none", "labels"}
+    assert set(learner.prior_errors) == {"none", "labels", "labels and words"}
 
 
-def test_the_prior_holds_no_words_of_the_texts(harness: TeacherHarness, store: Store) -> None:
+def test_the_priors_hold_no_whole_texts(harness: TeacherHarness, store: Store) -> None:
     harness.finish()
     priors = distillation.load_priors(store, store.projects.ensure(5), "crf", "words-fake", CONTROL)
-    assert priors.tensors.keys() == {"labels"}
-    content = b"".join(tensor.tobytes() for tensor in priors.tensors["labels"].values()).lower()
-    assert not any(word in content for word in (b"paris", b"went", b"carla", b"rained"))
+    assert priors.tensors.keys() == {"labels", "labels and words"}
+    tensors = [tensor for prior in priors.tensors.values() for tensor in prior.values()]
+    content = b"".join(tensor.tobytes() for tensor in tensors).lower()
+    assert b"went" in content and b"went to" not in content and b"saw nobody" not in content
 
 
 def test_a_prior_of_other_labels_is_not_used(harness: TeacherHarness, store: Store) -> None:
