@@ -17,7 +17,7 @@ from plugins.learners.crf.model import N_FOLDS, Model
 from plugins.learners.crf.places import sort_by_place
 from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
 from plugins.learners.crf.tags import allowed_tags, find_layers, spans_of_words
-from plugins.learners.crf.word_shapes import word_shapes
+from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable
 
 COLD_ITERATIONS, WARM_ITERATIONS = 20, 4
@@ -58,8 +58,8 @@ def fit_model(
     counted = count_texts(len(all_labels), table.words, table.lengths, spans)
     start = _start(serving, layers, table)
     if start is None:
-        mean, scale = _standardisation([table] if sample is None else [table, sample])
-        model = Model(layers, mean, scale, counted, (), np.ones(N_FOLDS + 1), len(table.starts))
+        of_words = WordFeatures.of([table] if sample is None else [table, sample])
+        model = Model(layers, of_words, counted, (), np.ones(N_FOLDS + 1), len(table.starts))
     else:
         model = replace(start, gazetteer=counted, fields=())
     features = model.features(table, spans)
@@ -75,19 +75,9 @@ def fit_model(
 
 def _start(serving: Model | None, layers: list[list[str]], table: WordTable) -> Model | None:
     """The serving model, if a fit can start from it; else None."""
-    if serving is None or serving.layers != layers or serving.vector_size != table.vectors.shape[1]:
+    if serving is None or serving.layers != layers or serving.of_words.vector_size != table.vectors.shape[1]:
         return None
     return serving if len(table.starts) < COLD_GROWTH * serving.cold_words else None
-
-
-def _standardisation(tables: Sequence[WordTable]) -> tuple[Floats, Floats]:
-    """(d,) the mean and (d,) the standard deviation of the vectors and shapes of words."""
-    parts = [np.hstack([table.vectors, word_shapes(table.shapes, table.lengths)]) for table in tables]
-    values = np.concatenate(parts)
-    if not len(values):
-        return np.zeros(values.shape[1], np.float32), np.ones(values.shape[1], np.float32)
-    deviation = values.std(axis=0)
-    return values.mean(axis=0), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
 
 
 def _fitted_texts(texts: LabelledTexts) -> Mask:

@@ -161,7 +161,7 @@ def test_the_vectors_of_another_encoder_mean_nothing() -> None:
     assert predict(tensors, texts, resized(WORD_DIM + 1)) == predict(tensors, texts, resized(0))
     train = replace(training_set(texts, spans, earlier_tensors=tensors), texts=resized(5))
     refitted = learner.fit(train, 0).tensors
-    assert unpack(refitted).vector_size == 5
+    assert unpack(refitted).of_words.vector_size == 5
 
 
 def test_the_earlier_fit_is_judged_by_heads_that_did_not_see_the_text() -> None:
