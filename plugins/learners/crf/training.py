@@ -20,7 +20,7 @@ from plugins.learners.crf.tags import allowed_tags, find_layers, spans_of_words
 from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable
 
-COLD_ITERATIONS, WARM_ITERATIONS = 20, 4
+COLD_ITERATIONS, WARM_ITERATIONS = 20, 3
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
