@@ -106,6 +106,7 @@ class DistillationData:
     pool           (p, d) vectors of tasks, labelled or not
     control        with the properties that a fit depends on
     attributions   of the columns of records, None for texts
+    unlabelled     texts of a random sample of the tasks, for learners that read them; None if there is none
     """
 
     labels: PseudoLabels
@@ -113,6 +114,7 @@ class DistillationData:
     pool: Floats
     control: ControlSchema
     attributions: Attributions | None = None
+    unlabelled: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,8 @@ class Gazetteer:
             own = _own_phrases(words[first:end], left_out[text]) if left_out else {}
             for place in range(first, end):
                 for length in lengths_by_word.get(words[place], ()):
-                    phrase = tuple(words[place : min(place + length, end)])
-                    shares = self._phrase_shares(phrase, own)
+                    phrase = tuple(words[place : place + length])
+                    shares = self._phrase_shares(phrase, own) if place + length <= end else None
                     if shares is not None:
                         last = place + length - 1
                         for block, at in ((1, slice(place, place + 1)), (2, slice(place + 1, last + 1)), (3, [last])):

@@ -60,10 +60,7 @@ class Crf:
         texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        unlabelled = train.unlabelled
-        sample = (
-            read_words(unlabelled, np.arange(len(unlabelled))) if unlabelled is not None and len(unlabelled) else None
-        )
+        sample = _read_all(train.unlabelled)
         model, features = fit_with_best_prior(
             texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
         )
@@ -82,7 +79,7 @@ class Crf:
         rows = np.arange(len(labels.targets))
         no_folds = np.zeros(len(rows), np.int64)
         texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
-        model, _ = fit_model(texts, layers, heads=[ALL_TEXTS])
+        model, _ = fit_model(texts, layers, sample=_read_all(data.unlabelled), heads=[ALL_TEXTS])
         return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
@@ -110,6 +107,11 @@ class Crf:
         if len(new):
             predicted[new] = self.predict(fitted.tensors, train.vectors[new], train.texts_of(new))
         return predicted
+
+
+def _read_all(texts: Texts | None) -> WordTable | None:
+    """The words of all texts, None if there are none."""
+    return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
 
 
 def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:

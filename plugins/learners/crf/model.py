@@ -18,7 +18,7 @@ from plugins.learners.crf.chain import Chain, Doubles
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import Gazetteer, WordSpan
 from plugins.learners.crf.tags import Layers
-from plugins.learners.crf.word_shapes import COLUMNS, word_shapes
+from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable
 
 N_FOLDS = 3
@@ -26,7 +26,8 @@ ALL_TEXTS = N_FOLDS
 """The head that was fitted on all texts."""
 GAZETTEER_SCALE = 6.0
 """Factor of the features of the gazetteer, which are shares, against features with a variance of 1."""
-HEADER, MEAN, SCALE, THRESHOLDS = "header", "mean", "scale", "thresholds"
+HEADER, THRESHOLDS = "header", "thresholds"
+MEAN, SCALE, COMPONENTS = "mean", "scale", "components"
 """Names of tensors."""
 
 
@@ -51,7 +52,7 @@ class Model:
     """The fields of all heads.
 
     layers      the types of each layer
-    mean, scale (d,) of the vectors and shapes of words, by which they are standardised
+    of_words    the features of words apart from the gazetteer's
     gazetteer   the counts of all labelled texts; its types are those of all layers
     fields      for each head the field of each layer
     thresholds  (h,) the probability from which each head drafts a span
@@ -60,18 +61,12 @@ class Model:
     """
 
     layers: Layers
-    mean: Floats
-    scale: Floats
+    of_words: WordFeatures
     gazetteer: Gazetteer
     fields: Sequence[Sequence[Field]]
     thresholds: Doubles
     cold_words: int
     choice: PriorChoice = PriorChoice()
-
-    @property
-    def vector_size(self) -> int:
-        """The length of the vectors of words."""
-        return len(self.mean) - COLUMNS
 
     @property
     def labels(self) -> list[str]:
@@ -80,12 +75,8 @@ class Model:
 
     def features(self, table: WordTable, left_out: Sequence[Sequence[WordSpan]] | None = None) -> Floats:
         """(w, d) the features of words. left_out: see `Gazetteer.features`"""
-        vectors = table.vectors
-        if vectors.shape[1] != self.vector_size:  # another encoder's vectors mean nothing here
-            vectors = np.tile(self.mean[: self.vector_size], (len(table.starts), 1))
-        standardised = (np.hstack([vectors, word_shapes(table.shapes, table.lengths)]) - self.mean) / self.scale
         phrases = self.gazetteer.features(table.words, table.lengths, left_out)
-        return np.hstack([standardised, GAZETTEER_SCALE * phrases]).astype(np.float32)
+        return np.hstack([self.of_words(table), GAZETTEER_SCALE * phrases])
 
 
 def pack(model: Model) -> Tensors:
@@ -93,8 +84,9 @@ def pack(model: Model) -> Tensors:
     header = {"layers": model.layers, "cold_words": model.cold_words, "choice": asdict(model.choice)}
     tensors: Tensors = {
         HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
-        MEAN: model.mean,
-        SCALE: model.scale,
+        MEAN: model.of_words.mean,
+        SCALE: model.of_words.scale,
+        COMPONENTS: model.of_words.components,
         THRESHOLDS: model.thresholds,
         **gazetteers.to_tensors(model.gazetteer),
     }
@@ -111,8 +103,7 @@ def unpack(tensors: Tensors) -> Model:
     layers = header["layers"]
     return Model(
         layers=layers,
-        mean=np.asarray(tensors[MEAN], np.float32),
-        scale=np.asarray(tensors[SCALE], np.float32),
+        of_words=WordFeatures(*(np.asarray(tensors[name], np.float32) for name in (MEAN, SCALE, COMPONENTS))),
         gazetteer=gazetteers.from_tensors(tensors),
         fields=[[*_read_fields(tensors, head, len(layers))] for head in range(len(tensors[THRESHOLDS]))],
         thresholds=np.asarray(tensors[THRESHOLDS], np.float64),

@@ -2,9 +2,8 @@
 
 A prior is fitted on the texts that the teacher has labelled. Its gazetteer is added to that of the annotators' labels,
 which helps where names occur again (measured: 2.8 points of F1 on ncbi-disease) and costs a little elsewhere (0.8
-points on wnut17). So there is also a prior without words. The weights of a prior are those of words that are
-standardised, and of labels in layers; a fit that starts from it has other scales and perhaps other layers, so the
-weights are converted.
+points on wnut17). So there is also a prior without words. A fit that starts from a prior standardises words as the
+prior does; it may have further labels and other layers, so the weights are converted.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from plugins.learners.crf.chain import OUTSIDE, Chain
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import count_texts
 from plugins.learners.crf.model import Model
+from plugins.learners.crf.tags import Layers
 
 PHRASE_BLOCKS = 4
 """Blocks of the gazetteer's features with a column for each label."""
@@ -39,14 +39,14 @@ def digest(priors: Sequence[Tensors]) -> str:
     return hashed.hexdigest()
 
 
-def converted_fields(prior: Model, model: Model) -> list[Field]:
-    """For each layer of `model` the field that gives its words the scores that the prior's nearest layer does. Labels
-    that this layer lacks have the weights 0 and its lowest bias. The vectors of words have the same size in both."""
-    rows = _rows(prior, model)
+def converted_fields(prior: Model, layers: Layers) -> list[Field]:
+    """For each layer the field of the prior's nearest layer, with the features of a model with these layers. Labels
+    that the prior's layer lacks have the weights 0 and its lowest bias."""
+    rows = _rows(prior, [label for layer in layers for label in layer])
     converted = []
-    for layer in model.layers:
+    for layer in layers:
         labels, field = max(zip(prior.layers, *prior.fields, strict=True), key=lambda pair: len({*pair[0]} & {*layer}))
-        converted.append(_with_scale(_with_labels(field, rows, places_of(layer, labels)), prior, model))
+        converted.append(_with_labels(field, rows, places_of(layer, labels)))
     return converted
 
 
@@ -55,9 +55,10 @@ def places_of(labels: Sequence[str], old: Sequence[str]) -> Ints:
     return np.array([old.index(label) if label in old else -1 for label in labels], np.int64)
 
 
-def _rows(prior: Model, model: Model) -> Ints:
-    """(d,) the row of the prior's weights for each feature of the model, -1 for none."""
-    places, columns, m = places_of(model.labels, prior.labels), len(prior.mean), len(prior.labels)
+def _rows(prior: Model, labels: Sequence[str]) -> Ints:
+    """(d,) the row of the prior's weights for each feature of a model with these labels, -1 for none."""
+    places, m = places_of(labels, prior.labels), len(prior.labels)
+    columns = len(prior.fields[0][0].weights) - (PHRASE_BLOCKS * m + 1)
     blocks = [np.where(places >= 0, columns + block * m + places, -1) for block in range(PHRASE_BLOCKS)]
     return np.concatenate([np.arange(columns), *blocks, [columns + PHRASE_BLOCKS * m]])
 
@@ -77,11 +78,3 @@ def _with_labels(field: Field, rows: Ints, places: Ints) -> Field:
         end=np.where(is_tag, old.end[tags], 0.0),
     )
     return Field(weights, np.where(is_tag, field.bias[tags], field.bias.min()), chain)
-
-
-def _with_scale(field: Field, prior: Model, model: Model) -> Field:
-    """The field for words that are standardised as the model does it instead of the prior."""
-    columns, weights = len(prior.mean), field.weights.copy()
-    bias = field.bias + ((model.mean - prior.mean) / prior.scale) @ weights[:columns]
-    weights[:columns] *= (model.scale / prior.scale)[:, None]
-    return Field(weights, bias.astype(np.float32), field.chain)

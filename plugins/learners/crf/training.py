@@ -17,10 +17,10 @@ from plugins.learners.crf.places import sort_by_place
 from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
 from plugins.learners.crf.prior import converted_fields, places_of
 from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
-from plugins.learners.crf.word_shapes import word_shapes
+from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable
 
-COLD_ITERATIONS, WARM_ITERATIONS = 20, 4
+COLD_ITERATIONS, WARM_ITERATIONS = 20, 3
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
@@ -80,7 +80,7 @@ def fit_model(
     layers   the labels of each layer
     serving  the serving model if it is drawn to the same prior, else None
     sample   a random sample of the texts without a label, by which words are standardised
-    prior    a model with one head, to which all heads are drawn
+    prior    a model with one head, to which all heads are drawn; its words are standardised alike
     heads    those that are fitted: of a fold, or ALL_TEXTS
     """
     table = texts.table
@@ -91,11 +91,11 @@ def fit_model(
         counted = joined(counted, prior.gazetteer, places_of(labels, prior.labels))
     start = _start(serving, layers, table)
     if start is None:
-        mean, scale = _standardisation([table] if sample is None else [table, sample])
-        model = Model(layers, mean, scale, counted, (), np.ones(len(heads)), len(table.starts))
+        of_words = prior.of_words if prior else WordFeatures.of([table] if sample is None else [table, sample])
+        model = Model(layers, of_words, counted, (), np.ones(len(heads)), len(table.starts))
     else:
         model = replace(start, gazetteer=counted, fields=())
-    features, priors = model.features(table, spans), converted_fields(prior, model) if prior else None
+    features, priors = model.features(table, spans), converted_fields(prior, layers) if prior else None
     words, is_fitted = allowed_words(texts, features, layers), _fitted_texts(texts)
     fields = [
         _fit_fields(words, is_fitted & (texts.folds != head), start.fields[head] if start else None, priors)
@@ -106,19 +106,9 @@ def fit_model(
 
 def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | None:
     """The serving model, if a fit can start from it; else None."""
-    if serving is None or serving.layers != layers or serving.vector_size != table.vectors.shape[1]:
+    if serving is None or serving.layers != layers or serving.of_words.vector_size != table.vectors.shape[1]:
         return None
     return serving if len(table.starts) < COLD_GROWTH * serving.cold_words else None
-
-
-def _standardisation(tables: Sequence[WordTable]) -> tuple[Floats, Floats]:
-    """(d,) the mean and (d,) the standard deviation of the vectors and shapes of words."""
-    parts = [np.hstack([table.vectors, word_shapes(table.shapes, table.lengths)]) for table in tables]
-    values = np.concatenate(parts)
-    if not len(values):
-        return np.zeros(values.shape[1], np.float32), np.ones(values.shape[1], np.float32)
-    deviation = values.std(axis=0)
-    return values.mean(axis=0), np.where(deviation > 1e-6, deviation, 1.0).astype(np.float32)
 
 
 def _fitted_texts(texts: LabelledTexts) -> Mask:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_word_encoder import WORD_DIM, FakeWordEncoder
+from fake_word_encoder import FakeWordEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +24,7 @@ from plugins.learners.crf.learner import Crf
 from plugins.learners.crf.model import Model, unpack
 from plugins.learners.crf.prior import PHRASE_BLOCKS, converted_fields, digest
 from plugins.learners.crf.tags import Layers
+from plugins.learners.crf.word_features import WordFeatures
 
 CONTROL = SpansSchema("", "", ("Person", "Place", "Thing"))
 NAMES, PLACES = ("ann", "bob", "carla", "dan"), ("paris", "rome", "oslo", "lima")
@@ -168,46 +169,38 @@ def test_joined_gazetteers_count_the_texts_of_both(data: st.DataObject) -> None:
     }
 
 
-def a_model(random: np.random.Generator, layers: Layers) -> Model:
-    """A model with one head of random fields."""
-    columns, labels = WORD_DIM + 81, sum(map(len, layers))
-    d, fields = columns + PHRASE_BLOCKS * labels + 1, []
+def a_model(random: np.random.Generator, layers: Layers, columns: int = 7) -> Model:
+    """A model with one head of random fields, which read some columns and the gazetteer's."""
+    labels, fields = sum(map(len, layers)), []
     for layer in layers:
-        m = len(layer)
-        weights, bias = (random.normal(size=size).astype(np.float32) for size in ((d, 1 + 2 * m), 1 + 2 * m))
-        fields.append(Field(weights, bias, Chain.of(random.normal(size=4 * m + 3))))
-    mean, scale = random.normal(size=columns).astype(np.float32), random.uniform(0.5, 2, columns).astype(np.float32)
-    return Model(layers, mean, scale, count_texts(labels, [], np.zeros(0, np.int64), []), [fields], np.ones(1), 0)
+        shape = columns + PHRASE_BLOCKS * labels + 1, 1 + 2 * len(layer)
+        weights, bias = (random.normal(size=size).astype(np.float32) for size in (shape, shape[1]))
+        fields.append(Field(weights, bias, Chain.of(random.normal(size=4 * len(layer) + 3))))
+    of_words = WordFeatures(np.zeros(0), np.zeros(0), np.zeros((0, 0)))
+    return Model(layers, of_words, count_texts(labels, [], np.zeros(0, np.int64), []), [fields], np.ones(1), 0)
 
 
 @given(seed=st.integers(0, 1000), labels=st.permutations(["A", "B", "C"]), extra=st.booleans())
 def test_a_converted_prior_gives_words_the_same_scores(seed: int, labels: list[str], extra: bool) -> None:
     random = np.random.default_rng(seed)
-    prior, model = a_model(random, [["A", "B", "C"]]), a_model(random, [[*labels, *(["D"] if extra else [])]])
-    [field], [[old]] = converted_fields(prior, model), prior.fields
-    columns, m, new_m = len(prior.mean), 3, len(model.labels)
-    values = random.normal(size=(5, columns)).astype(np.float32)
-    shares = random.random((5, PHRASE_BLOCKS, m)).astype(np.float32)
-    of_new = random.random((5, PHRASE_BLOCKS, new_m)).astype(np.float32)
-    of_new[:, :, : len(labels)] = shares[:, :, ["ABC".index(label) for label in labels]]
-    seen = np.ones((5, 1), np.float32)
-    old_scores = old.scores(np.hstack([(values - prior.mean) / prior.scale, shares.reshape(5, -1), seen]))
-    new_scores = field.scores(np.hstack([(values - model.mean) / model.scale, of_new.reshape(5, -1), seen]))
-    places = np.array(["ABC".index(label) for label in labels])
-    np.testing.assert_allclose(new_scores[:, 0], old_scores[:, 0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(new_scores[:, 1:4], old_scores[:, 1 + places], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(
-        new_scores[:, 1 + new_m : 4 + new_m], old_scores[:, 1 + m + places], rtol=1e-3, atol=1e-3
-    )
+    prior, layer = a_model(random, [["A", "B", "C"]]), [*labels, *(["D"] if extra else [])]
+    [field], [[old]] = converted_fields(prior, [layer]), prior.fields
+    places, m = np.array(["ABC".index(label) for label in labels]), len(layer)
+    values, seen = random.normal(size=(5, 7)), np.ones((5, 1))
+    shares, of_new = random.random((5, PHRASE_BLOCKS, 3)), random.random((5, PHRASE_BLOCKS, m))
+    of_new[:, :, :3] = shares[:, :, places]
+    old_scores = old.scores(np.hstack([values, shares.reshape(5, -1), seen]).astype(np.float32))
+    scores = field.scores(np.hstack([values, of_new.reshape(5, -1), seen]).astype(np.float32))
+    expected = old_scores[:, [0, *(1 + places), *(4 + places)]]
+    np.testing.assert_allclose(scores[:, [0, 1, 2, 3, 1 + m, 2 + m, 3 + m]], expected, rtol=1e-4, atol=1e-4)
     if extra:
-        assert new_scores[:, 4].tolist() == pytest.approx([float(old.bias.min())] * 5)
+        np.testing.assert_allclose(scores[:, [4, 8]], old.bias.min(), rtol=1e-6)
     assert field.chain.longer[:3].tolist() == old.chain.longer[places].tolist()
 
 
 def test_labels_that_overlap_in_the_annotations_are_converted_to_two_layers() -> None:
     random = np.random.default_rng(0)
-    prior, model = a_model(random, [["A", "B"]]), a_model(random, [["A"], ["B", "C"]])
-    first, second = converted_fields(prior, model)
+    first, second = converted_fields(a_model(random, [["A", "B"]]), [["A"], ["B", "C"]])
     assert (first.weights.shape[1], second.weights.shape[1]) == (3, 5)
     assert all(np.isfinite(field.chain.values).all() for field in (first, second))
 
