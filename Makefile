@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: setup help demo format lint unit slow coverage e2e test docs clean
-.PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables
+.PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables bench-spans
 
 setup: .venv/.ready .venv-label-studio/.ready ## builds the two virtual environments (this is what plain `make` does)
 
@@ -89,6 +89,10 @@ bench-laat: .venv/.ready ## measures LAAT on tables (an hour and a half)
 
 bench-tables: setup ## measures the loop on records, with a real Label Studio
 	.venv/bin/python -m benchmarks.table_loop --save
+
+bench-spans: .venv/.ready ## measures how well and how fast spans are learnt (an hour)
+	.venv/bin/python -m benchmarks.spans --save
+	.venv/bin/python -m benchmarks.span_teacher --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready ## measures the time and memory of the query strategies
 	.venv/bin/python -m benchmarks.acquisition

@@ -72,11 +72,13 @@ def are_equal(rows: Rows) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0."""
+    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0, and their texts for
+    learners that read them. Phrases that describe labels have no texts."""
 
     vectors: Floats
     targets: Rows
     weights: Floats
+    texts: Texts | None = None
 
 
 FieldScores = Mapping[str, float | Mapping[str, float]]
@@ -105,6 +107,7 @@ class DistillationData:
     pool           (p, d) vectors of tasks, labelled or not
     control        with the properties that a fit depends on
     attributions   of the columns of records, None for texts
+    unlabelled     texts of a random sample of the tasks, for learners that read them; None if there is none
     """
 
     labels: PseudoLabels
@@ -112,6 +115,7 @@ class DistillationData:
     pool: Floats
     control: ControlSchema
     attributions: Attributions | None = None
+    unlabelled: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from ml_backend.core.words import word_offsets
 
 Ints = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,27 @@ def texts_at(texts: Sequence[str], words: Sequence[WordVectors] | None = None) -
     """The `Texts` of n tasks whose texts have been read and, if an encoder gives vectors of words, their words."""
     read_words = None if words is None else lambda rows: [words[row] for row in rows]
     return Texts(len(texts), lambda rows: [texts[row] for row in rows], read_words)
+
+
+def join_texts(first: Texts, second: Texts) -> Texts:
+    """The texts of the tasks of both, one after another. Both have words from the same encoder, or neither has."""
+
+    def read(rows: Ints) -> list[str]:
+        return _in_order(rows, len(first), first, second)
+
+    def read_words(rows: Ints) -> list[WordVectors]:
+        return _in_order(rows, len(first), first.words, second.words)
+
+    return Texts(len(first) + len(second), read, read_words)
+
+
+def _in_order(
+    rows: Ints, n: int, first: Callable[[Ints], Sequence[Item]], second: Callable[[Ints], Sequence[Item]]
+) -> list[Item]:
+    """(m,) what `first` reads of the rows below n, and `second` of the others, which are n too high for it."""
+    is_first = rows < n
+    of_first, of_second = iter(first(rows[is_first])), iter(second(rows[~is_first] - n))
+    return [next(of_first if below else of_second) for below in is_first]
 
 
 def words_without_vectors(text: str) -> WordVectors:

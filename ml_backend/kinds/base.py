@@ -435,6 +435,10 @@ class Kind(ABC, Generic[Schema]):
         """The predictions of what annotators will say, from those of a teacher and its reliability."""
         return predicted
 
+    def distilled_targets(self, control: Schema, expected: Rows) -> Rows:
+        """(m, ...) the targets that a learner is distilled from, from m results of `expected`."""
+        return expected
+
 
 def kind(name: str) -> Kind[Any]:
     """The kind with this name. Raises UnknownPluginError."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import Encoder
-from ml_backend.core.texts import Texts, WordVectors
+from ml_backend.core.texts import Texts, WordVectors, texts_at
 from ml_backend.core.types import content_key
 from ml_backend.pool.checked_encoder import encode_usable, finite_vectors
 from ml_backend.pool.word_space import WordSpaceEncoder
@@ -33,6 +33,14 @@ def encode_texts(encoder: Encoder, texts: Sequence[str]) -> EncodedTexts:
     vectors, words = encoder.encode_with_words(texts)
     finite_words = [replace(of_text, vectors=np.nan_to_num(of_text.vectors)) for of_text in words]
     return EncodedTexts(*finite_vectors(vectors), finite_words)
+
+
+def texts_in_space(encoder: Encoder, cache: Vectors, texts: Sequence[str]) -> Texts:
+    """The texts, with their words in a feature space that has them. `cache`: the vectors of the encoder"""
+    without_words = texts_at(texts)
+    if not isinstance(encoder, WordSpaceEncoder):
+        return without_words
+    return WordReader(encoder, cache).add_words(without_words)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def _prior(report: dict[str, Any], control_option: str) -> str:
         "cues": names,
         "labels": "the teacher's labels",
         "labels and cues": f"the teacher's labels, {names}",
+        "labels and words": "the teacher's labels, with the words that it has marked",
         "fields": "the scores of the fields",
     }
     errors = {prior_names.get(prior, prior): error for prior, error in priors.items() if prior != "none"}

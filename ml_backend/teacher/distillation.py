@@ -16,11 +16,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask, PseudoLabels, Tensors
+from ml_backend.core.arrays import (
+    Attributions,
+    DistillationData,
+    Floats,
+    Ints,
+    Mask,
+    PseudoLabels,
+    Tensors,
+    are_missing,
+)
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import join_texts
 from ml_backend.kinds.base import fit_properties, fitted_schema, kind_of, learner_name
+from ml_backend.model.training_sample import unlabelled_texts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -39,6 +50,7 @@ teacher has no open question, a single new pseudo-label suffices. A prior is not
 distilling takes seconds."""
 MIN_TEACHER_LABELS = 5
 """Minimum number of the teacher's labels that are distilled; fewer of them are ignored."""
+NO_TASKS: Ints = np.empty(0, np.int64)
 NAME_SEPARATOR = "/"
 """Separates the name of a prior from the name of its tensor in the artifact."""
 TAUGHT_KEYS = "taught"
@@ -151,12 +163,17 @@ def collect_distillation_input(
     pool, control, record_encoder = project.pool, project.control, project.record_encoder
     rows = pool.rows_of(teacher_labels.tasks)
     is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
-    targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
-    vectors = np.concatenate([pool.vectors_at(rows[is_distilled]), generated.vectors])
-    keys = pool.keys_of(rows[is_distilled])
-    if len(targets) < MIN_TEACHER_LABELS:
-        targets, vectors, keys = targets[:0], vectors[:0], b""
-    pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
+    is_distilled &= ~are_missing(teacher_labels.corrected)
+    of_tasks = kind_of(control).distilled_targets(control, teacher_labels.corrected[is_distilled])
+    texts, keys = pool.texts(teacher_labels.tasks[is_distilled]), pool.keys_of(rows[is_distilled])
+    pseudo_labels = PseudoLabels(
+        vectors=np.concatenate([pool.vectors_at(rows[is_distilled]), generated.vectors]),
+        targets=np.concatenate([of_tasks, generated.targets]),
+        weights=np.ones(len(of_tasks) + len(generated.targets), np.float32),
+        texts=texts if generated.texts is None else join_texts(texts, generated.texts),
+    )
+    if len(pseudo_labels.targets) < MIN_TEACHER_LABELS:
+        pseudo_labels, keys = _empty_like(pseudo_labels), b""
     attributions = feature_scores.attributions(project.project_row, record_encoder, control) if record_encoder else None
     phrases = _phrases(project.label_descriptions or {}, control, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
@@ -166,7 +183,7 @@ def collect_distillation_input(
         plugin,
         pool.space,
         fit_properties(control),
-        taught=len(targets),
+        taught=len(pseudo_labels.targets),
         cues=len(phrases.texts) + scored_fields,
         pool=int(pool.encoded.sum()),
         compared=teacher_labels.compared,
@@ -180,7 +197,9 @@ def distil(data: DistillationInput, control: ControlSchema, encoder: Encoder, se
     seconds."""
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
     vectors = data.pool.encoded_view().vectors
-    distillation_data = DistillationData(data.taught, cues, vectors, fitted_schema(control), data.attributions)
+    distillation_data = DistillationData(
+        data.taught, cues, vectors, fitted_schema(control), data.attributions, unlabelled_texts(data.pool, NO_TASKS)
+    )
     return kind_of(control).learner(control, data.origin.plugin).distil(distillation_data, seed)
 
 

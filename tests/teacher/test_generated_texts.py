@@ -6,12 +6,15 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from fake_word_encoder import WORD_DIM, FakeWordEncoder
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from schemas import CONTROL
 
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import EvolutionRow, Store
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, EvolutionRound, GeneratedText
@@ -24,6 +27,18 @@ def a_round(number: int, *shown: int, done: bool = True) -> EvolutionRound:
     return EvolutionRound(
         number, CONTROL, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done
     )
+
+
+def test_a_text_that_the_teacher_wrote_has_words_in_a_space_of_words(store: Store) -> None:
+    texts, encoder = [GeneratedText("Ann went to Rome", HARD), GeneratedText("nobody", HARD)], FakeWordEncoder()
+    space = WordSpaceEncoder(encoder)
+    vectors = generated_texts.text_vectors(store, space, 5, texts)
+    np.testing.assert_allclose(vectors, encoder.encode([text.text for text in texts]), atol=1e-3)
+    read = generated_texts.read_texts(store, space, 5, texts)
+    assert list(read(np.array([1, 0]))) == ["nobody", "Ann went to Rome"]
+    cached = store.vectors(5, space.name)
+    for words in (read.words(np.arange(2)), cached.read_words(cached.find([text.key for text in texts]))):
+        assert [of_text.vectors.shape for of_text in words] == [(4, WORD_DIM), (1, WORD_DIM)]
 
 
 changes = st.one_of(

@@ -158,10 +158,12 @@ class SpansKind(Kind[SpansSchema]):
         return SpanPredictions.of(predicted)
 
     def drafts(self, control: SpansSchema, predicted: Rows) -> list[tuple[LabelValue, float] | None]:
-        """The confidence is that of the least probable drafted span; without any, the probability that there is
-        none."""
+        """The confidence is that of the least probable drafted span; without any, the probability that there is none.
+        A teacher that has no spans for a text, and may have missed some, drafts nothing."""
         return [
-            row and (row[0], min((p for *_, p in row[0]), default=no_span_probability(p for *_, p in row[1])))
+            None
+            if row is None or (not row[0] and row[2] == teacher_replies.PARTLY_KNOWN)
+            else (row[0], min((p for *_, p in row[0]), default=no_span_probability(p for *_, p in row[1])))
             for row in predicted
         ]
 
@@ -261,6 +263,9 @@ class SpansKind(Kind[SpansSchema]):
 
     def expected(self, control: SpansSchema, predicted: Rows, reliability: Doubles) -> Rows:
         return teacher_reliability.expected(control, predicted, reliability)
+
+    def distilled_targets(self, control: SpansSchema, expected: Rows) -> Rows:
+        return teacher_reliability.distilled_targets(expected)
 
 
 SPANS = SpansKind()

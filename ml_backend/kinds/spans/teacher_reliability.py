@@ -15,13 +15,16 @@ from ml_backend.core.arrays import Rows, object_rows
 from ml_backend.kinds.base import Doubles
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.teacher_replies import PARTLY_KNOWN, is_partly_known
-from ml_backend.kinds.spans.values import Predicted, WeightedSpan, spans_of
+from ml_backend.kinds.spans.values import Predicted, Target, WeightedSpan, spans_of
 
 TRUST = 0.8
 """Assumed precision and recall of a teacher that is not trusted."""
 TRUST_SPANS, LABEL_SPANS = 10.0, 5.0
 MIN_DRAFTED = 0.25
 """The lowest threshold: less probable drafts are more work than none."""
+TIED, MIN_SURE = 0.5, 0.51
+"""The share of a target's span that may be outside as well, and the least share of a span that is distilled as one: a
+teacher's drafted spans are distilled as spans even if it is unsure of them (measured)."""
 MIN_RECALL = 0.5
 """If a teacher finds a smaller share of the spans, then a text that it has labelled may have further spans."""
 
@@ -66,6 +69,19 @@ def expected(control: SpansSchema, predicted: Rows, reliability: Doubles) -> Row
     precision, _, recall = reliability[-1].tolist()
     threshold = max(precision * recall / (precision + recall), MIN_DRAFTED) if precision and recall else MIN_DRAFTED
     return object_rows([row and _expected(row, factors, threshold, recall < MIN_RECALL) for row in predicted])
+
+
+def distilled_targets(predicted: Rows) -> Rows:
+    """The targets (n,) of the teacher's spans: those that are drafted are spans whose share is their probability, the
+    others are tied. A text that is only partly known may have further spans."""
+    return object_rows([_distilled_target(row) for row in predicted])
+
+
+def _distilled_target(predicted: Predicted) -> Target:
+    drafted, others, _ = predicted
+    sure = [(start, end, label, max(probability, MIN_SURE)) for start, end, label, probability in drafted]
+    tied = [(start, end, label, TIED) for start, end, label, _ in others]
+    return tuple(sorted(sure + tied)), int(is_partly_known(predicted))
 
 
 def _posterior(hits: Doubles, tries: Doubles, trust: float) -> Doubles:

@@ -13,9 +13,11 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, PseudoLabels
 from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts
 from ml_backend.core.types import content_key
 from ml_backend.kinds.base import kind_of
-from ml_backend.pool.checked_encoder import encode_checked
+from ml_backend.pool.checked_encoder import check_usable
+from ml_backend.pool.encoded_texts import encode_texts, texts_in_space
 from ml_backend.storage import EvolutionRow, ProjectRow, Store
 from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
@@ -179,8 +181,18 @@ def pseudo_labels_of_texts(
     rounds = read_rounds(store, project_row.id, control=control.name, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(control, [text.text for text in texts], [text.shares for text in texts])
-    targets = kind_of(control).expected(control, probabilities, teacher_labels.distillation_reliability)
-    return PseudoLabels(text_vectors(store, encoder, project_row.id, texts), targets, np.ones(len(texts), np.float32))
+    expected = kind_of(control).expected(control, probabilities, teacher_labels.distillation_reliability)
+    return PseudoLabels(
+        vectors=text_vectors(store, encoder, project_row.id, texts),
+        targets=kind_of(control).distilled_targets(control, expected),
+        weights=np.ones(len(texts), np.float32),
+        texts=read_texts(store, encoder, project_row.id, texts),
+    )
+
+
+def read_texts(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Texts:
+    """The texts as learners read them."""
+    return texts_in_space(encoder, store.vectors(project, encoder.name), [text.text for text in texts])
 
 
 def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Floats:
@@ -189,10 +201,9 @@ def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[G
     positions = cache.find(list(text_of_key))
     new = [text for text, position in zip(text_of_key.values(), positions.tolist(), strict=True) if position < 0]
     if new:
-        cache.add(
-            [content_key(text) for text in new],
-            encode_checked(encoder.encode, new, range(len(new)), encoder.name, "written text"),
-        )
+        encoded = encode_texts(encoder, new)
+        check_usable(encoded.usable, range(len(new)), encoder.name, "written text")
+        cache.add([content_key(text) for text in new], encoded.vectors, encoded.words)
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
     return cache.read(cache.find([text.key for text in texts]))

@@ -12,7 +12,6 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.texts import texts_at
 from ml_backend.core.types import Label, LabelValue
 from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -33,6 +32,7 @@ from ml_backend.teacher.evolution.generated_texts import (
     DroppedText,
     EvolutionRound,
     GeneratedText,
+    read_texts,
     text_vectors,
 )
 from ml_backend.teacher.project_context import ProjectContext
@@ -208,7 +208,8 @@ def examined(
         return ()
     control, of_kind = context.control, kind_of(context.control)
     vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    predicted = learner.predict(control, vectors, texts_at([text.text for text in texts]))
+    of_texts = read_texts(context.store, context.encoder, context.project_row.id, texts)
+    predicted = learner.predict(control, vectors, of_texts)
     targets = of_kind.as_targets(control, [of_kind.aggregate(control, [Label(text.label)]) for text in texts])
     is_right = of_kind.scores(control, predicted, targets) == 1.0
     return tuple(

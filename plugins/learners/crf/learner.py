@@ -6,7 +6,6 @@ alone, so that a head may start from that of the serving model, which has not se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,17 +23,21 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, PredictedText, pack, unpack
-from plugins.learners.crf.repeats import add_repeats, repeated_spans
-from plugins.learners.crf.tags import spans_of_words
-from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of, predict_held_out
-from plugins.learners.crf.word_table import read_words
+from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
+from plugins.learners.crf.prediction import part_of, predict
+from plugins.learners.crf.prior import without_words
+from plugins.learners.crf.prior_choice import fit_with_best_prior
+from plugins.learners.crf.tags import find_layers, spans_of_words
+from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
+from plugins.learners.crf.word_table import WordTable, read_words
 
 TEXTS_PER_BATCH = 1000
 MIN_REPORTED_PROBABILITY = 0.05
 """Probability from which a span is a part of a prediction if it is not drafted."""
 MAX_REPORTED_SPANS = 50
 """Spans of a text that are a part of a prediction if they are not drafted."""
+PRIOR, PRIOR_WITH_WORDS = "labels", "labels and words"
+"""The names of the priors of the teacher's labels, without a gazetteer and with one."""
 NOTHING: tuple[Any, ...] = ((), 0)
 """The target of a text without spans."""
 
@@ -57,19 +60,27 @@ class Crf:
         texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        unlabelled = train.unlabelled
-        sample = (
-            read_words(unlabelled, np.arange(len(unlabelled))) if unlabelled is not None and len(unlabelled) else None
+        sample = _read_all(train.unlabelled)
+        model, features = fit_with_best_prior(
+            texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
         )
-        model, held_out = fit_model(texts, train.control.labels, serving, sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
             earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
-        return Fit(pack(model), _held_out_rows(model, held_out, texts), earlier)
+        return Fit(pack(model), _judge(model, texts, features), earlier, model.choice.name, model.choice.errors)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
-        """None, because a teacher's labels have no texts here."""
-        return {}
+        """The priors "labels" and "labels and words", fitted on the texts with the teacher's labels; none if these have
+        no span. The names of labels give no prior: they detect nothing (measured)."""
+        labels = data.labels
+        layers = find_layers(labels.targets, data.control.labels)
+        if labels.texts is None or not layers:
+            return {}
+        rows = np.arange(len(labels.targets))
+        no_folds = np.zeros(len(rows), np.int64)
+        texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
+        model, _ = fit_model(texts, layers, sample=_read_all(data.unlabelled), heads=[ALL_TEXTS])
+        return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
         """(n,) objects: the drafted spans; further, less probable ones; and three measures of uncertainty, as the kind
@@ -80,9 +91,7 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            of_batch = model.predict(table, model.features(table), ALL_TEXTS)
-            of_batch = add_repeats(model, of_batch, repeated_spans(model, table))
-            predicted += (_row(text, _thresholds(model, ALL_TEXTS)) for text in of_batch)
+            predicted += _rows(model, table, model.features(table), ALL_TEXTS)
         return object_rows(predicted)
 
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
@@ -100,10 +109,20 @@ class Crf:
         return predicted
 
 
-def _held_out_rows(model: Model, held_out: Iterable[PredictedText], texts: LabelledTexts) -> Rows:
-    """(n,) the predictions by the heads of the folds, with the drafts of these heads."""
-    thresholds = [_thresholds(model, fold) for fold in range(N_FOLDS)]
-    return object_rows([_row(text, thresholds[fold]) for text, fold in zip(held_out, texts.folds, strict=True)])
+def _read_all(texts: Texts | None) -> WordTable | None:
+    """The words of all texts, None if there are none."""
+    return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
+
+
+def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:
+    """(n,) the prediction of each text by the head of its fold."""
+    predicted: list[Any] = [None] * len(texts.targets)
+    for fold in range(N_FOLDS):
+        rows = np.flatnonzero(texts.folds == fold)
+        of_fold = _rows(model, *part_of(texts.table, features, rows), fold)
+        for row, prediction in zip(rows.tolist(), of_fold, strict=True):
+            predicted[row] = prediction
+    return object_rows(predicted)
 
 
 def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
@@ -111,20 +130,21 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     targets that the model was fitted on, missing for other texts"""
     targets = object_rows([NOTHING if target is None else target for target in earlier])
     own_spans = spans_of_words(targets, texts.table, serving.labels)
-    features = serving.features(texts.table, own_spans)
-    return _held_out_rows(serving, predict_held_out(serving, texts, features, own_spans), texts)
+    return _judge(serving, texts, serving.features(texts.table, own_spans))
 
 
-def _thresholds(model: Model, head: int) -> dict[str, float]:
-    """The threshold of a head for each label."""
-    return dict(zip(model.labels, model.thresholds[head].tolist(), strict=True))
-
-
-def _row(text: PredictedText, thresholds: Mapping[str, float]) -> Any:
-    """The prediction of a text in the form of the kind `spans`."""
-    drafted = sorted(c for c in text.candidates if c[3] >= thresholds[c[2]])
-    others = [c for c in text.candidates if MIN_REPORTED_PROBABILITY <= c[3] < thresholds[c[2]]]
-    others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
-    least_sure = max((1 - abs(2 * p - 1) for *_, p in text.candidates), default=0.0)
-    measures = (text.entropy, -text.log_probability / max(text.words, 1), least_sure)
-    return tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)
+def _rows(model: Model, table: WordTable, features: Floats, head: int) -> list[Any]:
+    """The predictions of texts in the form of the kind `spans`."""
+    threshold, rows = float(model.thresholds[head]), []
+    spans, tags = predict(model, table, features, head)
+    surprises = -tags.log_probabilities / np.maximum(table.lengths, 1)
+    for candidates, entropy, surprise in zip(
+        spans.candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
+    ):
+        drafted = sorted(candidate for candidate in candidates if candidate[3] >= threshold)
+        others = [c for c in candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
+        others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
+        least_sure = max((1 - abs(2 * p - 1) for *_, p in candidates), default=0.0)
+        measures = (entropy, surprise, least_sure)
+        rows.append((tuple(drafted), tuple(sorted(others)), tuple(round(measure, 6) for measure in measures)))
+    return rows

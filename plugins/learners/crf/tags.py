@@ -7,47 +7,27 @@ sequence: such types are in different layers, each with tags of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ml_backend.core.arrays import Ints, Mask, Rows
-from plugins.learners.crf.chain import Chain
+from ml_backend.core.arrays import Mask, Rows
+from plugins.learners.crf.chain import OUTSIDE, first_tags, inside_tags
 from plugins.learners.crf.gazetteer import WordSpan
 from plugins.learners.crf.word_table import WordTable
 
 TIE = 0.5
 """The share of annotators at which a span is neither marked nor not marked."""
-OUTSIDE = 0
 Spans = Sequence[tuple[int, int, str, float]]
 """Spans of a target: start, end, label, share of the annotators."""
 Layers = list[list[str]]
 """The types of each layer, by their labels."""
 
 
-def first_tags(n_types: int) -> Ints:
-    """(m,) the tag of the first word of a span of each type."""
-    return 1 + 2 * np.arange(n_types)
-
-
-def inside_tags(n_types: int) -> Ints:
-    """(m,) the tag of a further word of a span of each type."""
-    return 2 + 2 * np.arange(n_types)
-
-
-def blank_chain(n_types: int) -> Chain:
-    """The chain in which a further word of a span follows a word of the same type, and all other steps are alike."""
-    k, inside = 1 + 2 * n_types, inside_tags(n_types)
-    transitions, start = np.zeros((k, k)), np.zeros(k)
-    start[inside], transitions[:, inside] = -np.inf, -np.inf
-    transitions[first_tags(n_types), inside] = 0
-    transitions[inside, inside] = 0
-    return Chain(transitions, start, np.zeros(k))
-
-
-def find_layers(targets: Rows, labels: Sequence[str]) -> Layers:
-    """The labels with a span in the targets, in as few layers as are needed for those that overlap."""
-    occurring = {label for spans, _ in targets for _, _, label, _ in spans}
+def find_layers(targets: Rows, labels: Sequence[str], needed: Iterable[str] = ()) -> Layers:
+    """The labels with a span in the targets and those in `needed`, in as few layers as possible: those that overlap are
+    in different ones."""
+    occurring = {label for spans, _ in targets for _, _, label, _ in spans}.union(needed)
     overlaps = {pair for spans, _ in targets for pair in _overlapping_labels(spans)}
     layers: Layers = []
     for label in filter(occurring.__contains__, labels):
@@ -99,8 +79,8 @@ def allowed_tags(targets: Rows, table: WordTable, labels: Sequence[str]) -> Mask
                 tags = allowed[words][begin:end]
                 tags[:] = False
                 tags[:, OUTSIDE] = share <= TIE
-                tags[0, first_tags(len(labels))[types[label]]] = True
-                tags[1:, inside_tags(len(labels))[types[label]]] = True
+                tags[:1, first_tags(len(labels))][:, types[label]] = True
+                tags[1:, inside_tags(len(labels))][:, types[label]] = True
     return allowed
 
 

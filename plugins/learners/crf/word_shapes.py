@@ -82,9 +82,14 @@ def word_shapes(numbers: Ints, lengths: Ints) -> Floats:
     lengths  (n,) words of each text
     """
     shapes = SHAPE_TABLE.features()[numbers] if len(numbers) else np.empty((0, SHAPES), np.float32)
+    return np.hstack([shapes, *neighbours(shapes, lengths)])
+
+
+def neighbours(values: Floats, lengths: Ints) -> tuple[Floats, Floats]:
+    """The values (w, d) of the word before and of the word after each word of n texts; 0 where there is none."""
     starts = (np.cumsum(lengths) - lengths)[lengths > 0]
-    before, after = np.zeros_like(shapes), np.zeros_like(shapes)
-    before[1:], after[:-1] = shapes[:-1], shapes[1:]
+    before, after = np.zeros_like(values), np.zeros_like(values)
+    before[1:], after[:-1] = values[:-1], values[1:]
     before[starts] = 0.0
-    after[np.append(starts[1:], len(shapes))[: len(starts)] - 1] = 0.0
-    return np.hstack([shapes, before, after])
+    after[np.append(starts[1:], len(values))[: len(starts)] - 1] = 0.0
+    return before, after

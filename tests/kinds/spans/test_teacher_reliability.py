@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Rows, object_rows
 from ml_backend.kinds.spans.schema import SpansSchema
-from ml_backend.kinds.spans.teacher_reliability import TRUST, expected, reliability
+from ml_backend.kinds.spans.teacher_reliability import TIED, TRUST, distilled_targets, expected, reliability
 from ml_backend.kinds.spans.teacher_replies import COMPLETE, PARTLY_KNOWN, is_partly_known
 
 CONTROL = SpansSchema("names", "text", labels=("person", "city"))
@@ -117,3 +117,24 @@ def test_the_shape_depends_on_the_control_alone(labels: tuple[str, ...]) -> None
     rows = object_rows([])
     assert reliability(control, rows, rows, is_trusted=False).shape == (len(labels) + 1, 3)
     assert len(expected(control, rows, reliability(control, rows, rows, is_trusted=True))) == 0
+
+
+spans_of_rows = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(CONTROL.labels), probabilities), max_size=5)
+
+
+@given(drafts=spans_of_rows, others=spans_of_rows, measures=st.sampled_from([COMPLETE, PARTLY_KNOWN]))
+def test_drafted_spans_are_distilled_and_the_others_are_tied(
+    drafts: list[Any], others: list[Any], measures: tuple[float, float, float]
+) -> None:
+    prediction = (row(*drafts)[0], row(*others)[0], measures)
+    [(spans, is_partial)] = distilled_targets(object_rows([prediction]))
+    assert list(spans) == sorted(spans) and is_partial == (measures == PARTLY_KNOWN)
+    assert sorted(s[:3] for s in spans if s[3] > TIED) == sorted(s[:3] for s in prediction[0])
+    assert sorted(s[:3] for s in spans if s[3] == TIED) == sorted(s[:3] for s in prediction[1])
+    assert all(TIED <= share <= 1 for *_, share in spans)
+
+
+def test_spans_of_a_label_that_is_often_wrong_are_tied() -> None:
+    wrong = measured([row((0, "city", 0.9))] * 40, [target()] * 40)
+    [(spans, _)] = distilled_targets(expected(CONTROL, object_rows([row((0, "city", 0.9))]), wrong))
+    assert [share for *_, share in spans] == [TIED]

@@ -9,17 +9,12 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from plugins.learners.crf.chain import Chain, sort_by_place, sum_over_paths
+from plugins.learners.crf import fit as module
+from plugins.learners.crf.chain import sum_over_paths
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
+from plugins.learners.crf.places import sort_by_place
 
 K, D = 3, 4
-
-
-def blank() -> Field:
-    """Tag 2 follows tag 1 or itself alone."""
-    transitions, start = np.zeros((K, K)), np.zeros(K)
-    transitions[0, 2], start[2] = -np.inf, -np.inf
-    return blank_field(D, Chain(transitions, start, np.zeros(K)))
 
 
 def make_words(n: int = 40, seed: int = 0) -> tuple[TaggedWords, Ints]:
@@ -63,22 +58,21 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch, is_kn
         differences.append(np.abs(loss(at)[1] - approx_fprime(at, lambda x: loss(x)[0], 1e-4)).max())
         return minimize(loss, first, **options)
 
-    monkeypatch.setattr("scipy.optimize.minimize", check)
-    fit(with_allowed(words, allowed, weights), blank(), 3)
+    monkeypatch.setattr(module, "minimize", check)
+    fit(with_allowed(words, allowed, weights), blank_field(words), 3)
     assert differences[0] < 0.05, "the gradient of the penalty is about 50"
 
 
 def test_tags_that_the_features_tell_are_found() -> None:
     words, _ = make_words(200)
-    field = fit(words, blank(), 50)
+    field = fit(words, blank_field(words), 50)
     assert share_of_right_tags(field, *make_words(50, seed=1)) > 0.9
-    assert np.isinf(field.chain.transitions[0, 2]) and np.isinf(field.chain.start[2])
 
 
 def test_words_of_unknown_tags_do_no_harm() -> None:
     words, _ = make_words(200)
     unknown = np.random.default_rng(3).random(len(words.allowed)) < 0.5
-    field = fit(with_allowed(words, words.allowed | unknown[:, None]), blank(), 50)
+    field = fit(with_allowed(words, words.allowed | unknown[:, None]), blank_field(words), 50)
     assert share_of_right_tags(field, *make_words(50, seed=1)) > 0.85
 
 
@@ -88,18 +82,18 @@ def test_a_text_of_weight_zero_counts_for_nothing() -> None:
     alone = sort_by_place(np.bincount(words.places.texts[counts], minlength=30))
     order = np.flatnonzero(counts)
     part = TaggedWords(alone, words.features[order], words.allowed[order], words.weights[order])
-    without = fit(part, blank(), 100)
-    with_others = fit(with_allowed(words, words.allowed, counts.astype(np.float32)), blank(), 100)
+    without = fit(part, blank_field(part), 100)
+    with_others = fit(with_allowed(words, words.allowed, counts.astype(np.float32)), blank_field(words), 100)
     np.testing.assert_allclose(with_others.weights, without.weights, atol=2e-3)
 
 
 def test_a_warm_start_ends_where_a_cold_one_does() -> None:
     words, _ = make_words(80)
-    cold, warm = fit(words, blank(), 200), fit(words, fit(words, blank(), 10), 200)
+    cold, warm = fit(words, blank_field(words), 200), fit(words, fit(words, blank_field(words), 10), 200)
     np.testing.assert_allclose(warm.weights, cold.weights, atol=1e-2)
 
 
 def test_without_words_the_field_stays_as_it_is() -> None:
     places = sort_by_place(np.zeros(2, np.int64))
     empty = TaggedWords(places, np.zeros((0, D), np.float32), np.zeros((0, K), np.bool_), np.zeros(0, np.float32))
-    assert fit(empty, blank(), 5).weights.shape == (D, K)
+    assert fit(empty, blank_field(empty), 5).weights.shape == (D, K)

@@ -1,0 +1,115 @@
+"""What the heads of a model say of texts: spans with their probabilities, and how sure the tags are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats, Ints
+from plugins.learners.crf.chain import Doubles, Sums, first_tags, sum_over_paths
+from plugins.learners.crf.decoding import Candidate, without_overlaps
+from plugins.learners.crf.fit import Field
+from plugins.learners.crf.marginals import best_log_probabilities, span_marginals
+from plugins.learners.crf.model import Model
+from plugins.learners.crf.places import Places, sort_by_place
+from plugins.learners.crf.word_table import WordTable
+
+MIN_PROBABILITY = 0.01
+"""Probability below which a span is no candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedSpans:
+    """What a head says of the spans of n texts.
+
+    candidates      (n,) the spans of each text with at least MIN_PROBABILITY, without those that overlap a more
+                    probable one of their layer
+    expected_spans  (n,) the sum of the probabilities of all spans
+    """
+
+    candidates: Sequence[Sequence[Candidate]]
+    expected_spans: Doubles
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedTags:
+    """How sure a head is of the tags of n texts.
+
+    entropies          (n,) the sums of the entropies of the words' tags, in nats
+    log_probabilities  (n,) of the most probable tags
+    """
+
+    entropies: Doubles
+    log_probabilities: Doubles
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLayer:
+    """A layer of a head for some texts: its field, the scores (w, k) of the tags of the words in the order of their
+    places, and the sums that follow from them."""
+
+    labels: Sequence[str]
+    field: Field
+    scores: Floats
+    sums: Sums
+
+
+def predict_spans(model: Model, table: WordTable, features: Floats, head: int) -> PredictedSpans:
+    """What a head says of the spans of n texts, whose words have these features (w, d)."""
+    return _spans(table, *_score(model, table, features, head))
+
+
+def predict(model: Model, table: WordTable, features: Floats, head: int) -> tuple[PredictedSpans, PredictedTags]:
+    """What a head says of n texts, whose words have these features (w, d)."""
+    places, layers = _score(model, table, features, head)
+    return _spans(table, places, layers), _tags(len(table.lengths), places, layers)
+
+
+def part_of(table: WordTable, features: Floats, rows: Ints) -> tuple[WordTable, Floats]:
+    """The words of some texts (m,), ascending, and the features of these words."""
+    part, words = table.take(rows)
+    return part, features[words]
+
+
+def _score(model: Model, table: WordTable, features: Floats, head: int) -> tuple[Places, list[ScoredLayer]]:
+    places, layers = sort_by_place(table.lengths), []
+    for labels, field in zip(model.layers, model.fields[head], strict=True):
+        scores = field.scores(features)[places.order]
+        layers.append(ScoredLayer(labels, field, scores, sum_over_paths(scores, places, field.chain)))
+    return places, layers
+
+
+def _spans(table: WordTable, places: Places, layers: Sequence[ScoredLayer]) -> PredictedSpans:
+    n = len(table.lengths)
+    candidates: list[list[Candidate]] = [[] for _ in range(n)]
+    expected = np.zeros(n)
+    for layer in layers:
+        begins = layer.sums.tag_marginals[:, first_tags(len(layer.labels))].sum(axis=1)
+        expected += np.bincount(places.texts, begins, n)
+        spans = span_marginals(layer.sums, layer.field.chain, MIN_PROBABILITY)
+        of_layer: dict[int, list[Candidate]] = {}
+        for text, start, end, kind, p in zip(
+            places.texts[spans.first].tolist(),
+            table.starts[places.order[spans.first]].tolist(),
+            table.ends[places.order[spans.last]].tolist(),
+            spans.types.tolist(),
+            spans.probabilities.tolist(),
+            strict=True,
+        ):
+            of_layer.setdefault(text, []).append((start, end, layer.labels[kind], round(p, 4)))
+        for text, of_text in of_layer.items():
+            candidates[text] += without_overlaps(of_text)
+    return PredictedSpans(candidates, expected)
+
+
+def _tags(n: int, places: Places, layers: Sequence[ScoredLayer]) -> PredictedTags:
+    entropies, log_probabilities = np.zeros((2, n))
+    by_length = places.texts[: places.n_texts]
+    for layer in layers:
+        marginals = layer.sums.tag_marginals
+        of_words = -(marginals * np.log(np.maximum(marginals, 1e-300))).sum(axis=1)
+        entropies += np.bincount(places.texts, of_words, n)
+        log_probabilities[by_length] += best_log_probabilities(layer.scores, layer.sums, layer.field.chain)
+    return PredictedTags(entropies, log_probabilities)

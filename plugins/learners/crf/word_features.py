@@ -1,0 +1,74 @@
+"""What a field reads of words apart from the labels: their vectors and shapes, and the vectors of their neighbours.
+
+Vectors are reduced to their first principal components, which makes all else faster. Measured on train texts, strict F1
+with 500 labelled sentences in percent, on ncbi-disease and on wnut17: 72.7 and 47.8 without neighbours, 75.6 and 48.0
+with these numbers of components, 75.8 and 48.9 with whole vectors of words and neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats
+from plugins.learners.crf.word_shapes import COLUMNS, neighbours, word_shapes
+from plugins.learners.crf.word_table import WordTable
+
+OWN_COMPONENTS, NEIGHBOUR_COMPONENTS = 192, 64
+"""Principal components of the vectors of a word and of its neighbours."""
+NEIGHBOUR_SCALE = 0.5
+"""Factor of the features of neighbours, against those of the word itself."""
+MAX_COVARIANCE_WORDS = 5000
+"""Words from which the principal components are computed."""
+MIN_DEVIATION = 1e-6
+"""Standard deviation below which a feature is not scaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordFeatures:
+    """The standardisation of the e numbers of a vector and of the shapes of a word.
+
+    mean, scale  (e + COLUMNS,)
+    components   (e, r) the principal components of standardised vectors, the first one first
+    """
+
+    mean: Floats
+    scale: Floats
+    components: Floats
+
+    @classmethod
+    def of(cls, tables: Sequence[WordTable]) -> WordFeatures:
+        """The standardisation by which the words of these tables have a mean of 0 and a variance of 1."""
+        values = np.concatenate([_values(table, table.vectors) for table in tables])
+        e = values.shape[1] - COLUMNS
+        if not len(values):
+            return cls(np.zeros(e + COLUMNS, np.float32), np.ones(e + COLUMNS, np.float32), np.eye(e, dtype=np.float32))
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        scale = np.where(deviation > MIN_DEVIATION, deviation, 1.0).astype(np.float32)
+        sample = values[:: -(-len(values) // MAX_COVARIANCE_WORDS), :e]
+        sample = (sample - mean[:e]) / scale[:e]
+        _, components = np.linalg.eigh((sample.T @ sample).astype(np.float64))
+        return cls(mean, scale, components[:, ::-1][:, :OWN_COMPONENTS].astype(np.float32))
+
+    @property
+    def vector_size(self) -> int:
+        """e, the length of the vectors of words."""
+        return len(self.components)
+
+    def __call__(self, table: WordTable) -> Floats:
+        """(w, d) the features of words."""
+        vectors = table.vectors
+        if vectors.shape[1] != self.vector_size:  # another encoder's vectors mean nothing here
+            vectors = np.tile(self.mean[: self.vector_size], (len(table.starts), 1))
+        standardised = (_values(table, vectors) - self.mean) / self.scale
+        own = np.asarray(standardised[:, : self.vector_size] @ self.components, np.float32)
+        nearby = neighbours(own[:, :NEIGHBOUR_COMPONENTS], table.lengths)
+        shapes = standardised[:, self.vector_size :]
+        return np.hstack([own, shapes, *(NEIGHBOUR_SCALE * part for part in nearby)])
+
+
+def _values(table: WordTable, vectors: Floats) -> Floats:
+    """(w, e + COLUMNS) the vectors and shapes of words."""
+    return np.hstack([vectors, word_shapes(table.shapes, table.lengths)])

@@ -1,0 +1,185 @@
+"""The learner of spans, on texts in which a word tells the span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_word_encoder import WORD_DIM, FakeWordEncoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_backend.core.arrays import Tensors, TrainingSet, object_rows
+from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import Texts, WordVectors, texts_at
+from plugins.learners.crf import training
+from plugins.learners.crf.learner import Crf
+from plugins.learners.crf.model import pack, unpack
+
+NAMES = ("Ann", "Bob", "Eve", "Kim", "Lea", "Max")
+OTHERS = ("sees", "the", "house", "and", "a", "cat", "today")
+Spans = tuple[tuple[int, int, str, float], ...]
+learner = Crf()
+
+
+def read(texts: Sequence[str]) -> Texts:
+    return texts_at(texts, FakeWordEncoder().encode_with_words(texts)[1])
+
+
+def make_texts(n: int, seed: int = 0) -> tuple[list[str], list[Spans]]:
+    """Texts of about six words, some of them names, and the spans of the names."""
+    random = np.random.default_rng(seed)
+    texts, spans = [], []
+    for row in range(n):
+        words = [str(word) for word in random.choice(OTHERS, 5)]
+        if row % 3:
+            words[int(random.integers(5))] = str(random.choice(NAMES))
+        starts = np.cumsum([0, *(len(word) + 1 for word in words)])
+        texts.append(" ".join([*words, str(row)]))
+        spans.append(
+            tuple((int(s), int(s) + len(w), "A", 1.0) for s, w in zip(starts, words, strict=False) if w in NAMES)
+        )
+    return texts, spans
+
+
+def training_set(texts: Sequence[str], spans: Sequence[Spans], **options: Any) -> TrainingSet:
+    train = TrainingSet(
+        vectors=np.zeros((len(texts), 4), np.float32),
+        targets=object_rows([(of_text, 0) for of_text in spans]),
+        weights=np.ones(len(texts), np.float32),
+        control=ControlSchema("spans", "text", ("A", "B"), kind="spans"),
+        texts=read(texts),
+    )
+    return replace(train, **options)
+
+
+def predict(tensors: Tensors, texts: Sequence[str], of_texts: Texts | None = None) -> list[Any]:
+    return learner.predict(tensors, np.zeros((len(texts), 4), np.float32), of_texts or read(texts)).tolist()
+
+
+def drafts(predicted: Sequence[Any]) -> list[set[tuple[int, int, str]]]:
+    return [{span[:3] for span in drafted} for drafted, *_ in predicted]
+
+
+def test_names_are_found_in_new_texts() -> None:
+    texts, spans = make_texts(60)
+    fit = learner.fit(training_set(texts, spans, unlabelled=read(make_texts(50, seed=2)[0])), 0)
+    new_texts, new_spans = make_texts(30, seed=1)
+    expected = [{span[:3] for span in of_text} for of_text in new_spans]
+    assert sum(a == b for a, b in zip(drafts(predict(fit.tensors, new_texts)), expected, strict=True)) >= 27
+    assert sum(a == {s[:3] for s in b} for a, b in zip(drafts(fit.held_out), spans, strict=True)) >= 50
+
+
+def test_a_fit_is_deterministic() -> None:
+    train = training_set(*make_texts(20))
+    first, second = learner.fit(train, 0), learner.fit(train, 1)
+    assert first.tensors.keys() == second.tensors.keys()
+    for name, tensor in first.tensors.items():
+        np.testing.assert_array_equal(tensor, second.tensors[name])
+    assert first.held_out.tolist() == second.held_out.tolist()
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+@given(row=st.integers(0, 19))
+@settings(max_examples=5, deadline=None)
+def test_the_held_out_prediction_of_a_text_does_not_depend_on_its_label(is_warm: bool, row: int) -> None:
+    # no two texts share a word: the counts of the words of other texts may depend on the label
+    texts = [" ".join(f"{word}{number}" for word in "abcd") for number in range(20)]
+    spans: list[Spans] = [((0, 2, "A", 1.0),) if number % 2 else () for number in range(20)]
+    other = [*spans]
+    other[row] = ((0, len(texts[row]), "A", 1.0),) if not spans[row] else ()
+    serving: Tensors = {}
+    if is_warm:  # the serving model was fitted without the text
+        rest = [number for number in range(20) if number != row]
+        serving = learner.fit(training_set([texts[r] for r in rest], [spans[r] for r in rest]), 0).tensors
+    held_out = [
+        learner.fit(training_set(texts, of_texts, earlier_tensors=serving, unlabelled=read(["other text"])), 0).held_out
+        for of_texts in (spans, other)
+    ]
+    assert held_out[0][row] == held_out[1][row]
+
+
+def test_a_fit_from_the_serving_model_comes_to_that_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "COLD_ITERATIONS", 200)
+    texts, spans = make_texts(40)
+    serving = learner.fit(training_set(texts[:39], spans[:39]), 0).tensors
+    # standardised as the serving model is
+    cold = learner.fit(training_set(texts, spans, earlier_tensors=serving), 0).tensors
+    for _ in range(10):
+        serving = learner.fit(training_set(texts, spans, earlier_tensors=serving), 0).tensors
+    for name, tensor in cold.items():
+        if name.endswith(("weights", "bias")):
+            np.testing.assert_allclose(serving[name], tensor, atol=0.05)
+
+
+def test_a_model_is_the_same_after_it_was_stored() -> None:
+    texts, spans = make_texts(12)
+    overlapping = [(*of_text, (0, len(text), "B", 1.0)) for text, of_text in zip(texts, spans, strict=True)]
+    tensors = learner.fit(training_set(texts, overlapping), 0).tensors
+    stored = pack(unpack(tensors))
+    assert unpack(tensors).layers == [["A"], ["B"]]
+    assert stored.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(stored[name], tensor)
+
+
+@pytest.mark.parametrize("texts", [["", "  ", "\n"], ["", "Ann sleeps"], ["..."]])
+def test_texts_without_words_are_fitted_and_predicted(texts: list[str]) -> None:
+    spans: list[Spans] = [((0, 3, "A", 1.0),) if text.startswith("Ann") else () for text in texts]
+    fit = learner.fit(training_set(texts, spans, unlabelled=read([""])), 0)
+    assert len(fit.held_out) == len(texts)
+    for predicted in (*fit.held_out, *predict(fit.tensors, ["", "one"])):
+        assert np.isfinite(predicted[2]).all()
+
+
+def test_without_spans_nothing_is_drafted() -> None:
+    texts, _ = make_texts(6)
+    fit = learner.fit(training_set(texts, [()] * 6), 0)
+    assert predict(fit.tensors, texts) == [((), (), (0.0, 0.0, 0.0))] * 6
+
+
+def test_two_hundred_labels_are_learnt() -> None:
+    labels = tuple(f"L{number:03}" for number in range(200))
+    texts = [f"{number}x" for number in range(200)] * 2
+    spans: list[Spans] = [((0, len(text), labels[int(text[:-1])], 1.0),) for text in texts]
+    train = training_set(texts, spans)
+    fit = learner.fit(replace(train, control=replace(train.control, labels=labels)), 0)
+    assert sum(bool(drafted) for drafted in drafts(predict(fit.tensors, texts[:200]))) >= 150
+
+
+def test_the_vectors_of_another_encoder_mean_nothing() -> None:
+    texts, spans = make_texts(30)
+    tensors = learner.fit(training_set(texts, spans), 0).tensors
+
+    def resized(width: int) -> Texts:
+        words = read(texts).words(np.arange(len(texts)))
+        return texts_at(texts, [WordVectors(w.starts, w.ends, np.resize(w.vectors, (len(w), width))) for w in words])
+
+    assert predict(tensors, texts, resized(WORD_DIM + 1)) == predict(tensors, texts, resized(0))
+    train = replace(training_set(texts, spans, earlier_tensors=tensors), texts=resized(5))
+    refitted = learner.fit(train, 0).tensors
+    assert unpack(refitted).of_words.vector_size == 5
+
+
+def test_the_earlier_fit_is_judged_by_heads_that_did_not_see_the_text() -> None:
+    texts, spans = make_texts(24)
+    serving = learner.fit(training_set(texts[:20], spans[:20]), 0)
+    train = training_set(texts, spans, earlier_tensors=serving.tensors)
+    earlier = object_rows([*train.targets[:20], *[None] * 4])
+    fit = learner.fit(replace(train, earlier=earlier), 0)
+    assert fit.held_out_earlier is not None
+    assert drafts(fit.held_out_earlier[:20]) == drafts(serving.held_out)
+    without_serving = learner.fit(replace(train, earlier=earlier, earlier_tensors=None), 0).held_out_earlier
+    assert without_serving is not None
+    assert without_serving[:20].tolist() == serving.held_out.tolist()
+
+
+def test_texts_are_needed() -> None:
+    train = training_set(["Ann"], [()])
+    with pytest.raises(ValueError, match="texts"):
+        learner.fit(replace(train, texts=None), 0)
+    with pytest.raises(ValueError, match="texts"):
+        learner.predict({}, np.zeros((1, 4), np.float32))
