@@ -41,7 +41,9 @@ class WordFeatures:
     @classmethod
     def of(cls, tables: Sequence[WordTable]) -> WordFeatures:
         """The standardisation by which the words of these tables have a mean of 0 and a variance of 1."""
-        values = np.concatenate([_values(table, table.vectors) for table in tables])
+        values = np.concatenate(
+            [np.hstack([table.vectors, word_shapes(table.shapes, table.lengths)]) for table in tables]
+        )
         e = values.shape[1] - COLUMNS
         if not len(values):
             return cls(np.zeros(e + COLUMNS, np.float32), np.ones(e + COLUMNS, np.float32), np.eye(e, dtype=np.float32))
@@ -62,13 +64,10 @@ class WordFeatures:
         vectors = table.vectors
         if vectors.shape[1] != self.vector_size:  # another encoder's vectors mean nothing here
             vectors = np.tile(self.mean[: self.vector_size], (len(table.starts), 1))
-        standardised = (_values(table, vectors) - self.mean) / self.scale
-        own = np.asarray(standardised[:, : self.vector_size] @ self.components, np.float32)
-        nearby = neighbours(own[:, :NEIGHBOUR_COMPONENTS], table.lengths)
-        shapes = standardised[:, self.vector_size :]
-        return np.hstack([own, shapes, *(NEIGHBOUR_SCALE * part for part in nearby)])
-
-
-def _values(table: WordTable, vectors: Floats) -> Floats:
-    """(w, e + COLUMNS) the vectors and shapes of words."""
-    return np.hstack([vectors, word_shapes(table.shapes, table.lengths)])
+        mean, scale = self.mean[: self.vector_size], self.scale[: self.vector_size]
+        projection = self.components / scale[:, None]
+        own = np.asarray(vectors @ projection - mean @ projection, np.float32)
+        shapes = word_shapes(table.shapes, table.lengths)
+        shapes = (shapes - self.mean[self.vector_size :]) / self.scale[self.vector_size :]
+        nearby = neighbours(NEIGHBOUR_SCALE * own[:, :NEIGHBOUR_COMPONENTS], table.lengths)
+        return np.hstack([own, shapes, *nearby])
