@@ -24,8 +24,8 @@ MIN_PROBABILITY = 0.01
 class PredictedSpans:
     """What a head says of the spans of n texts.
 
-    candidates      (n,) the spans of each text that are probable enough, without those that overlap a more probable one
-                    of their layer
+    candidates      (n,) the spans of each text with at least MIN_PROBABILITY, without those that overlap a more
+                    probable one of their layer
     expected_spans  (n,) the sum of the probabilities of all spans
     """
 
@@ -56,18 +56,15 @@ class ScoredLayer:
     sums: Sums
 
 
-def predict_spans(
-    model: Model, table: WordTable, features: Floats, head: int, floor: float = MIN_PROBABILITY
-) -> PredictedSpans:
-    """What a head says of the spans of n texts, whose words have these features (w, d). floor: the lowest probability
-    of a candidate"""
-    return _spans(table, *_score(model, table, features, head), floor)
+def predict_spans(model: Model, table: WordTable, features: Floats, head: int) -> PredictedSpans:
+    """What a head says of the spans of n texts, whose words have these features (w, d)."""
+    return _spans(table, *_score(model, table, features, head))
 
 
 def predict(model: Model, table: WordTable, features: Floats, head: int) -> tuple[PredictedSpans, PredictedTags]:
     """What a head says of n texts, whose words have these features (w, d)."""
     places, layers = _score(model, table, features, head)
-    return _spans(table, places, layers, MIN_PROBABILITY), _tags(len(table.lengths), places, layers)
+    return _spans(table, places, layers), _tags(len(table.lengths), places, layers)
 
 
 def part_of(table: WordTable, features: Floats, rows: Ints) -> tuple[WordTable, Floats]:
@@ -84,14 +81,14 @@ def _score(model: Model, table: WordTable, features: Floats, head: int) -> tuple
     return places, layers
 
 
-def _spans(table: WordTable, places: Places, layers: Sequence[ScoredLayer], floor: float) -> PredictedSpans:
+def _spans(table: WordTable, places: Places, layers: Sequence[ScoredLayer]) -> PredictedSpans:
     n = len(table.lengths)
     candidates: list[list[Candidate]] = [[] for _ in range(n)]
     expected = np.zeros(n)
     for layer in layers:
         begins = layer.sums.tag_marginals[:, first_tags(len(layer.labels))].sum(axis=1)
         expected += np.bincount(places.texts, begins, n)
-        spans = span_marginals(layer.sums, layer.field.chain, floor)
+        spans = span_marginals(layer.sums, layer.field.chain, MIN_PROBABILITY)
         of_layer: dict[int, list[Candidate]] = {}
         for text, start, end, kind, p in zip(
             places.texts[spans.first].tolist(),

@@ -24,8 +24,6 @@ COLD_ITERATIONS, WARM_ITERATIONS = 20, 3
 """Iterations of a fit that starts from nothing, and from the serving model."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
-MIN_THRESHOLD = 0.04
-"""Lowest threshold: a span below it would be drafted only if the expected F1 score were below 0.08."""
 MAX_FITTED_TEXTS = 2000
 """Labelled texts that the fields are fitted on. The gazetteer counts all of them."""
 
@@ -115,15 +113,13 @@ def _thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: Wo
     that the head was not fitted on."""
     if sample is None:
         judged = [
-            predict_spans(
-                model, *part_of(texts.table, features, np.flatnonzero(texts.folds == fold)), fold, MIN_THRESHOLD
-            )
+            predict_spans(model, *part_of(texts.table, features, np.flatnonzero(texts.folds == fold)), fold)
             for fold in range(N_FOLDS)
         ]
         by_head = [*([of_fold] for of_fold in judged), judged]
     else:
         sample_features = model.features(sample)
-        by_head = [[predict_spans(model, sample, sample_features, head, MIN_THRESHOLD)] for head in range(N_FOLDS + 1)]
+        by_head = [[predict_spans(model, sample, sample_features, head)] for head in range(N_FOLDS + 1)]
     return np.array([_threshold(predicted) for predicted in by_head])
 
 
