@@ -14,7 +14,7 @@ from benchmarks.span_sets import SpanSet, SpanTexts
 from ml_backend.core.arrays import Fit, Ints
 from ml_backend.kinds.spans.values import Span
 
-REPEATS = 5
+REPEATS = 3
 LABELLED = SIZES[-1]
 """Labelled sentences of all fits."""
 LONG_CHARACTERS = 20_000
@@ -65,7 +65,7 @@ def _measure(bench: Bench) -> Iterator[tuple[str, float, float]]:
     labelled = Bench(SpanSet("", _with_many_labels(bench.span_set.train), test))
     start, _ = labelled.fit(rows, sample)
     labels = {label for row in rows for *_, label in labelled.span_set.train.spans[row]}
-    warm = median_seconds(lambda: labelled.fit(more_rows, sample, start.tensors), 3)
+    warm = median_seconds(lambda: labelled.fit(more_rows, sample, start.tensors), 1)
     yield f"refit with {len(labels)} labels that occur, of {MANY_LABELS}", warm, 1.0
     prediction = _prediction_seconds(labelled, start, test) * 1000 / len(test.texts)
     yield "prediction of 1,000 sentences with these labels", prediction, 1.0

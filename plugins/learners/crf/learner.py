@@ -1,7 +1,8 @@
 """The learner of spans: a conditional random field on frozen vectors of words, refitted after each annotation.
 
-Each labelled text is judged by a head that was not fitted on it. Which texts a head is fitted on depends on the texts
-alone, so that a head may start from that of the serving model, which has not seen the text either.
+Each labelled text is judged by a head that was not fitted on it, with counts of words that leave it out. Its labels are
+only among the counts that other texts are read with. Which texts a head is fitted on depends on the texts alone, so
+that a head may start from that of the serving model, which has not seen the text either.
 """
 
 from __future__ import annotations
