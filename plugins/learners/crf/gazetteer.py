@@ -7,8 +7,8 @@ falls from 57 to 36).
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -34,7 +34,8 @@ class Gazetteer:
 
     word_counts    (v, m + 1) occurrences of each of v words in spans of each of m types, and outside of all
     rows           the row of each word
-    phrase_counts  (m,) occurrences of each phrase as a span of each type
+    phrase_counts  (m + 1,) occurrences of each phrase as a span of each type, and all of its occurrences, marked or not;
+                   infinite if it is unknown how often it is not marked
     """
 
     word_counts: Doubles
@@ -77,35 +78,44 @@ class Gazetteer:
         self, out: Floats, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None
     ) -> None:
         """Adds the columns of phrases, of the longest phrase that begins at each word."""
-        m, lengths_by_word = self.types, _lengths_by_first_word(self.phrase_counts)
-        bounds = np.cumsum([0, *lengths]).tolist()
-        for text, (first, end) in enumerate(pairwise(bounds)):
-            own = _own_phrases(words[first:end], left_out[text]) if left_out else {}
-            for place in range(first, end):
-                for length in lengths_by_word.get(words[place], ()):
-                    phrase = tuple(words[place : place + length])
-                    shares = self._phrase_shares(phrase, own) if place + length <= end else None
-                    if shares is not None:
-                        last = place + length - 1
-                        for block, at in ((1, slice(place, place + 1)), (2, slice(place + 1, last + 1)), (3, [last])):
-                            columns = slice(block * m, (block + 1) * m)
-                            out[at, columns] = np.maximum(out[at, columns], shares)
-                        break
+        m, longest_at = self.types, -1
+        for first, length, counts in self.phrases(words, lengths, left_out):
+            total = counts[:m].sum()
+            if total > 0 and first != longest_at:
+                longest_at, last = first, first + length - 1
+                shares = counts[:m] / (total + HALF_SEEN)
+                for block, at in ((1, slice(first, first + 1)), (2, slice(first + 1, last + 1)), (3, [last])):
+                    columns = slice(block * m, (block + 1) * m)
+                    out[at, columns] = np.maximum(out[at, columns], shares)
 
-    def _phrase_shares(self, phrase: Phrase, own: Mapping[tuple[Phrase, int], int]) -> Doubles | None:
-        """(m,) the share of each type among the occurrences of a phrase in other texts, None if there is none."""
-        counts = self.phrase_counts.get(phrase)
-        if counts is None:
-            return None
-        if own:
-            counts = counts - np.array([own.get((phrase, kind), 0) for kind in range(self.types)])
-        total = counts.sum()
-        return counts / (total + HALF_SEEN) if total > 0 else None
+    def phrases(
+        self, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None
+    ) -> Iterator[tuple[int, int, Doubles]]:
+        """Yields each place where a phrase occurs in n texts: its first word, its number of words, and its counts (m +
+        1,), with the longest phrase of a word first. left_out: see `features`"""
+        lengths_by_word = _lengths_by_first_word(self.phrase_counts)
+        for text, (first, end) in enumerate(pairwise(np.cumsum([0, *lengths]).tolist())):
+            found = [
+                (place, length, phrase)
+                for place in range(first, end)
+                for length in lengths_by_word.get(words[place], ())
+                if place + length <= end and (phrase := tuple(words[place : place + length])) in self.phrase_counts
+            ]
+            own = self._own_phrases(words[first:end], [p for *_, p in found], left_out[text]) if left_out else {}
+            for place, length, phrase in found:
+                counts = self.phrase_counts[phrase]
+                yield place, length, counts - own[phrase] if own else counts
 
-
-def _own_phrases(words: Sequence[str], spans: Sequence[WordSpan]) -> Counter[tuple[Phrase, int]]:
-    """How often each phrase of a text is a span of each type."""
-    return Counter((tuple(words[begin:end]), kind) for begin, end, kind in spans)
+    def _own_phrases(
+        self, words: Sequence[str], occurrences: Sequence[Phrase], spans: Sequence[WordSpan]
+    ) -> dict[Phrase, Doubles]:
+        """The counts (m + 1,) of the phrases in their own text."""
+        own: dict[Phrase, Doubles] = {phrase: np.zeros(self.types + 1) for phrase in occurrences}
+        for phrase in occurrences:
+            own[phrase][-1] += 1
+        for begin, end, kind in spans:
+            own[tuple(words[begin:end])][kind] += 1
+        return own
 
 
 def count_texts(types: int, words: Sequence[str], lengths: Ints, spans: Sequence[Sequence[WordSpan]]) -> Gazetteer:
@@ -118,12 +128,16 @@ def count_texts(types: int, words: Sequence[str], lengths: Ints, spans: Sequence
     for text, first in enumerate((np.cumsum(lengths) - lengths).tolist()):
         for begin, end, kind in spans[text]:
             phrase = tuple(words[first + begin : first + end])
-            phrase_counts.setdefault(phrase, np.zeros(types))[kind] += 1
-    return Gazetteer(word_counts, rows, phrase_counts)
+            phrase_counts.setdefault(phrase, np.zeros(types + 1))[kind] += 1
+    gazetteer = Gazetteer(word_counts, rows, phrase_counts)
+    for _, _, counts in gazetteer.phrases(words, lengths, None):
+        counts[-1] += 1
+    return gazetteer
 
 
 def joined(first: Gazetteer, second: Gazetteer, places: Ints) -> Gazetteer:
-    """The sum of the counts of both. places: (m,) of the types of `first` among those of `second`, -1 for none"""
+    """The sum of the counts of both. How often a phrase occurs is unknown if only the second one has it as a span.
+    places: (m,) of the types of `first` among those of `second`, -1 for none"""
     m, rows = first.types, dict(first.rows)
     for word in second.rows:
         rows.setdefault(word, len(rows))
@@ -135,7 +149,8 @@ def joined(first: Gazetteer, second: Gazetteer, places: Ints) -> Gazetteer:
     word_counts[of_second, m] += second.word_counts[:, -1]
     phrase_counts = dict(first.phrase_counts)
     for phrase, counts in second.phrase_counts.items():
-        phrase_counts[phrase] = phrase_counts.get(phrase, np.zeros(m)) + np.where(is_shared, counts[places], 0.0)
+        shared = np.append(np.where(is_shared, counts[places], 0.0), counts[-1])
+        phrase_counts[phrase] = phrase_counts.get(phrase, np.append(np.zeros(m), np.inf)) + shared
     return Gazetteer(word_counts, rows, phrase_counts)
 
 
@@ -163,7 +178,7 @@ def to_tensors(gazetteer: Gazetteer) -> Tensors:
         WORDS: _as_bytes("\n".join(gazetteer.rows)),
         WORD_COUNTS: gazetteer.word_counts.astype(np.float32),
         PHRASES: _as_bytes("\n".join(map(" ".join, phrases))),
-        PHRASE_COUNTS: np.array([*phrases.values()], np.float32).reshape(len(phrases), m),
+        PHRASE_COUNTS: np.array([*phrases.values()], np.float32).reshape(len(phrases), m + 1),
     }
 
 

@@ -7,6 +7,7 @@ that a head may start from that of the serving model, which has not seen the tex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,10 +25,14 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
+from plugins.learners.crf.decoding import Candidate
+from plugins.learners.crf.draft_choice import with_draft_rule
+from plugins.learners.crf.gazetteer import WordSpan
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
 from plugins.learners.crf.prediction import part_of, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
+from plugins.learners.crf.repeats import add_repeats, repeated_spans
 from plugins.learners.crf.tags import find_layers, spans_of_words
 from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
 from plugins.learners.crf.word_table import WordTable, read_words
@@ -65,10 +70,13 @@ class Crf:
         model, features = fit_with_best_prior(
             texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
         )
+        model = with_draft_rule(model, texts, features, sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
             earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
-        return Fit(pack(model), _judge(model, texts, features), earlier, model.choice.name, model.choice.errors)
+        own_spans = spans_of_words(train.targets, texts.table, model.labels)
+        held_out = _judge(model, texts, features, own_spans)
+        return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """The priors "labels" and "labels and words", fitted on the texts with the teacher's labels; none if these have
@@ -92,7 +100,7 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            predicted += _rows(model, table, model.features(table), ALL_TEXTS)
+            predicted += _rows(model, table, model.features(table), ALL_TEXTS, repeated_spans(model, table))
         return object_rows(predicted)
 
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
@@ -115,12 +123,14 @@ def _read_all(texts: Texts | None) -> WordTable | None:
     return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
 
 
-def _judge(model: Model, texts: LabelledTexts, features: Floats) -> Rows:
-    """(n,) the prediction of each text by the head of its fold."""
+def _judge(model: Model, texts: LabelledTexts, features: Floats, left_out: Sequence[Sequence[WordSpan]]) -> Rows:
+    """(n,) the prediction of each text by the head of its fold. left_out: the spans of each text that are counted"""
     predicted: list[Any] = [None] * len(texts.targets)
+    repeated = repeated_spans(model, texts.table, left_out)
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(texts.folds == fold)
-        of_fold = _rows(model, *part_of(texts.table, features, rows), fold)
+        part, of_words = part_of(texts.table, features, rows)
+        of_fold = _rows(model, part, of_words, fold, [repeated[row] for row in rows])
         for row, prediction in zip(rows.tolist(), of_fold, strict=True):
             predicted[row] = prediction
     return object_rows(predicted)
@@ -131,19 +141,21 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     targets that the model was fitted on, missing for other texts"""
     targets = object_rows([NOTHING if target is None else target for target in earlier])
     own_spans = spans_of_words(targets, texts.table, serving.labels)
-    return _judge(serving, texts, serving.features(texts.table, own_spans))
+    return _judge(serving, texts, serving.features(texts.table, own_spans), own_spans)
 
 
-def _rows(model: Model, table: WordTable, features: Floats, head: int) -> list[Any]:
-    """The predictions of texts in the form of the kind `spans`."""
-    threshold, rows = float(model.thresholds[head]), []
+def _rows(
+    model: Model, table: WordTable, features: Floats, head: int, repeated: Sequence[Sequence[Candidate]]
+) -> list[Any]:
+    """The predictions of texts in the form of the kind `spans`. repeated: (n,) the repeated spans of each text"""
+    thresholds, rows = dict(zip(model.labels, model.thresholds[head].tolist(), strict=True)), []
     spans, tags = predict(model, table, features, head)
     surprises = -tags.log_probabilities / np.maximum(table.lengths, 1)
     for candidates, entropy, surprise in zip(
-        spans.candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
+        add_repeats(model, spans, repeated).candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
     ):
-        drafted = sorted(candidate for candidate in candidates if candidate[3] >= threshold)
-        others = [c for c in candidates if MIN_REPORTED_PROBABILITY <= c[3] < threshold]
+        drafted = sorted(c for c in candidates if c[3] >= thresholds[c[2]])
+        others = [c for c in candidates if MIN_REPORTED_PROBABILITY <= c[3] < thresholds[c[2]]]
         others = sorted(others, key=lambda candidate: -candidate[3])[:MAX_REPORTED_SPANS]
         least_sure = max((1 - abs(2 * p - 1) for *_, p in candidates), default=0.0)
         measures = (entropy, surprise, least_sure)

@@ -55,9 +55,10 @@ class Model:
     of_words    the features of words apart from the gazetteer's
     gazetteer   the counts of all labelled texts; its types are those of all layers
     fields      for each head the field of each layer
-    thresholds  (h,) the probability from which each head drafts a span
+    thresholds  (h, m) the probability from which each head drafts a span of each type
     cold_words  number of words of the last fit that started from nothing
     choice      the prior that the fields are drawn to
+    repeat_rate see `repeats`; 0 if spans are not drafted for being repeated
     """
 
     layers: Layers
@@ -67,6 +68,7 @@ class Model:
     thresholds: Doubles
     cold_words: int
     choice: PriorChoice = PriorChoice()
+    repeat_rate: float = 0.0
 
     @property
     def labels(self) -> list[str]:
@@ -81,7 +83,10 @@ class Model:
 
 def pack(model: Model) -> Tensors:
     """The model as tensors."""
-    header = {"layers": model.layers, "cold_words": model.cold_words, "choice": asdict(model.choice)}
+    header = {
+        "layers": model.layers, "cold_words": model.cold_words, "choice": asdict(model.choice),
+        "repeat_rate": model.repeat_rate,
+    }  # fmt: skip
     tensors: Tensors = {
         HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         MEAN: model.of_words.mean,
@@ -109,6 +114,7 @@ def unpack(tensors: Tensors) -> Model:
         thresholds=np.asarray(tensors[THRESHOLDS], np.float64),
         cold_words=header["cold_words"],
         choice=PriorChoice(**header["choice"]),
+        repeat_rate=header["repeat_rate"],
     )
 
 

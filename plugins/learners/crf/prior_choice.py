@@ -18,7 +18,7 @@ from plugins.learners.crf.fit import text_losses
 from plugins.learners.crf.model import N_FOLDS, Model, PriorChoice, unpack
 from plugins.learners.crf.prior import digest
 from plugins.learners.crf.tags import Layers, find_layers
-from plugins.learners.crf.training import LabelledTexts, allowed_words, fit_model, with_thresholds
+from plugins.learners.crf.training import LabelledTexts, allowed_words, fit_model
 from plugins.learners.crf.word_table import WordTable
 from plugins.learners.priors import NO_PRIOR, best_guess
 
@@ -38,7 +38,7 @@ def fit_with_best_prior(
     """The model, and the features (w, d) of the words of the texts.
 
     labels             of the control
-    serving, sample    as in `training.fit_model`; drafts are chosen by the sample, too
+    serving, sample    as in `training.fit_model`
     priors             the tensors of each prior, by name
     selection_weights  (n,) of the texts in the choice of a prior, 0 for those that have no say
     """
@@ -56,7 +56,7 @@ def fit_with_best_prior(
         choice = _choose(candidates, texts, layers, selection_weights)
         choice = replace(choice, digest=identity, words=len(texts.table.starts))
     model, features = candidates[choice.name]
-    return with_thresholds(replace(model, choice=choice), texts, features, sample), features
+    return replace(model, choice=choice), features
 
 
 def _standing_choice(serving: Model | None, texts: LabelledTexts, identity: str) -> PriorChoice | None:

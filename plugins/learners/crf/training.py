@@ -9,12 +9,10 @@ from zlib import crc32
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
-from plugins.learners.crf.decoding import best_threshold
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import count_texts, joined
 from plugins.learners.crf.model import N_FOLDS, Model
 from plugins.learners.crf.places import sort_by_place
-from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
 from plugins.learners.crf.prior import converted_fields, places_of
 from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
 from plugins.learners.crf.word_features import WordFeatures
@@ -92,7 +90,7 @@ def fit_model(
     start = _start(serving, layers, table)
     if start is None:
         of_words = prior.of_words if prior else WordFeatures.of([table] if sample is None else [table, sample])
-        model = Model(layers, of_words, counted, (), np.ones(len(heads)), len(table.starts))
+        model = Model(layers, of_words, counted, (), np.ones((len(heads), len(labels))), len(table.starts))
     else:
         model = replace(start, gazetteer=counted, fields=())
     features, priors = model.features(table, spans), converted_fields(prior, layers) if prior else None
@@ -132,24 +130,3 @@ def _fit_fields(
         first = start[layer] if start else prior or blank_field(tagged)
         fields.append(fit(tagged, first, iterations, prior))
     return fields
-
-
-def with_thresholds(model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None) -> Model:
-    """The model with the threshold of each head for the sample of texts without a label; without a sample, for the
-    labelled texts that the head was not fitted on."""
-    if sample is None:
-        judged = [
-            predict_spans(model, *part_of(texts.table, features, np.flatnonzero(texts.folds == fold)), fold)
-            for fold in range(N_FOLDS)
-        ]
-        by_head = [*([of_fold] for of_fold in judged), judged]
-    else:
-        sample_features = model.features(sample)
-        by_head = [[predict_spans(model, sample, sample_features, head)] for head in range(N_FOLDS + 1)]
-    return replace(model, thresholds=np.array([_threshold(predicted) for predicted in by_head]))
-
-
-def _threshold(predicted: Sequence[PredictedSpans]) -> float:
-    """The threshold for some texts."""
-    probabilities = [p for part in predicted for text in part.candidates for *_, p in text]
-    return best_threshold(probabilities, float(sum(part.expected_spans.sum() for part in predicted)))

@@ -1,0 +1,85 @@
+"""Decides which spans are drafted: from which probability on, and whether repeated ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ml_backend.core.arrays import Floats
+from ml_backend.core.types import DraftRule
+from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
+from plugins.learners.crf.model import N_FOLDS, Model
+from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
+from plugins.learners.crf.repeats import add_repeats, repeat_rate, repeated_spans
+from plugins.learners.crf.tags import TIE, spans_of_words
+from plugins.learners.crf.training import LabelledTexts
+from plugins.learners.crf.word_table import WordTable
+
+CALIBRATION_SPANS = 20.0
+"""Weight of the calibration of all labels in that of one label, in spans."""
+
+
+def with_draft_rule(
+    model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None, rule: DraftRule
+) -> Model:
+    """The model with the thresholds of its heads for the sample of texts without a label; without a sample, for the
+    labelled texts that a head was not fitted on. features: (w, d) of the labelled words"""
+    counted = spans_of_words(texts.targets, texts.table, model.labels)
+    rate = repeat_rate(model.gazetteer, texts.table, counted) if rule.repeats else 0.0
+    model = replace(model, repeat_rate=rate)
+    held_out: list[PredictedSpans] = []
+    if sample is None or rule.precision:
+        repeated = repeated_spans(model, texts.table, counted)
+        for fold in range(N_FOLDS):
+            rows = np.flatnonzero(texts.folds == fold)
+            spans = predict_spans(model, *part_of(texts.table, features, rows), fold)
+            held_out.append(add_repeats(model, spans, [repeated[row] for row in rows]))
+    if sample is None:
+        by_head = [*([of_fold] for of_fold in held_out), held_out]
+    else:
+        sample_features, repeated = model.features(sample), repeated_spans(model, sample)
+        by_head = [
+            [add_repeats(model, predict_spans(model, sample, sample_features, head), repeated)]
+            for head in range(N_FOLDS + 1)
+        ]
+    factors = _calibration(model, texts, held_out) if rule.precision else {}
+    thresholds = [_thresholds(model.labels, predicted, factors, rule) for predicted in by_head]
+    return replace(model, thresholds=np.array(thresholds, np.float64).reshape(N_FOLDS + 1, len(model.labels)))
+
+
+def _thresholds(
+    labels: Sequence[str], predicted: Sequence[PredictedSpans], factors: Mapping[str, float], rule: DraftRule
+) -> list[float]:
+    """The threshold of each label for some texts."""
+    candidates = [candidate for part in predicted for text in part.candidates for candidate in text]
+    expected = float(sum(part.expected_spans.sum() for part in predicted))
+    best = best_threshold([p for *_, p in candidates], expected)
+    if not rule.precision:
+        return [best] * len(labels)
+    return [max(best, _precise(candidates, label, factors[label], rule.precision)) for label in labels]
+
+
+def _precise(candidates: Sequence[Candidate], label: str, factor: float, precision: float) -> float:
+    """The threshold from which spans of a label are right often enough, by their measured precision."""
+    probabilities = [min(p * factor, 1.0) for *_, of_label, p in candidates if of_label == label]
+    return precision_threshold(probabilities, precision) / factor
+
+
+def _calibration(model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans]) -> dict[str, float]:
+    """For each label, the number of right spans for each one that the held-out probabilities promise. That of one label
+    has that of all labels as its prior, with the weight of `CALIBRATION_SPANS` spans. held_out: of each fold"""
+    right, promised = dict.fromkeys(model.labels, 0.0), dict.fromkeys(model.labels, 0.0)
+    for fold, predicted in enumerate(held_out):
+        targets = texts.targets[texts.folds == fold]
+        for candidates, (spans, is_partial) in zip(predicted.candidates, targets, strict=True):
+            annotated = {span[:3] for span in spans if span[3] > TIE}
+            for start, end, label, p in candidates if not is_partial else ():
+                right[label] += (start, end, label) in annotated
+                promised[label] += p
+    of_all = (sum(right.values()) + CALIBRATION_SPANS) / (sum(promised.values()) + CALIBRATION_SPANS)
+    return {
+        label: (right[label] + CALIBRATION_SPANS * of_all) / (promised[label] + CALIBRATION_SPANS)
+        for label in model.labels
+    }
