@@ -24,6 +24,7 @@ from plugins.learners.crf.learner import Crf
 from plugins.learners.crf.model import Model, unpack
 from plugins.learners.crf.prior import PHRASE_BLOCKS, converted_fields, digest
 from plugins.learners.crf.tags import Layers
+from plugins.learners.crf.training import fit_model
 from plugins.learners.crf.word_features import WordFeatures
 
 CONTROL = SpansSchema("", "", ("Person", "Place", "Thing"))
@@ -136,8 +137,12 @@ def test_a_choice_holds_until_the_labels_have_grown_or_the_priors_have_changed(
     texts, targets = sentences(60, seed=2)
     first = fitted(texts[:40], targets[:40], right)
     fits: list[object] = []
-    fit_model = prior_choice.fit_model
-    monkeypatch.setattr(prior_choice, "fit_model", lambda *values: (fits.append(1), fit_model(*values))[1])
+
+    def counted_fit(*values: Any) -> Any:
+        fits.append(1)
+        return fit_model(*values)
+
+    monkeypatch.setattr(prior_choice, "fit_model", counted_fit)
     second = fitted(texts[:41], targets[:41], right, earlier_tensors=first.tensors)
     assert len(fits) == 1 and (second.prior, second.prior_errors) == (first.prior, first.prior_errors)
     fitted(texts[:60], targets[:60], right, earlier_tensors=first.tensors)
@@ -178,7 +183,7 @@ def a_model(random: np.random.Generator, layers: Layers, columns: int = 7) -> Mo
         shape = columns + PHRASE_BLOCKS * labels + 1, 1 + 2 * len(layer)
         weights, bias = (random.normal(size=size).astype(np.float32) for size in (shape, shape[1]))
         fields.append(Field(weights, bias, Chain.of(random.normal(size=4 * len(layer) + 3))))
-    of_words = WordFeatures(np.zeros(0), np.zeros(0), np.zeros((0, 0)))
+    of_words = WordFeatures(*(np.zeros(size, np.float32) for size in (0, 0, (0, 0))))
     return Model(layers, of_words, count_texts(labels, [], np.zeros(0, np.int64), []), [fields], np.ones(1), 0)
 
 
