@@ -20,6 +20,8 @@ Doubles = npt.NDArray[np.float64]
 Numbers = Floats | Doubles
 
 
+MAX_DENSE_TAGS = 64
+"""Tags up to which steps are taken by a matrix."""
 OUTSIDE = 0
 """The tag of a word that is in no span."""
 
@@ -91,6 +93,45 @@ class Sums:
         return self.forward * self.backward
 
 
+class _DenseSteps:
+    """The sums over one step, by a matrix with k * k numbers: faster for few tags."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._matrix = _SparseSteps(chain).forward(np.eye(len(chain.end)))
+        self._transposed = np.ascontiguousarray(self._matrix.T)
+
+    def forward(self, before: Doubles) -> Doubles:
+        return np.asarray(before @ self._matrix)
+
+    def backward(self, after: Doubles) -> Doubles:
+        return np.asarray(after @ self._transposed)
+
+
+class _SparseSteps:
+    """The sums over one step, in k operations."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._longer, self._adjacent, m = np.exp(chain.longer), np.exp(chain.adjacent), len(chain.longer)
+        self._first, self._inside = first_tags(m), inside_tags(m)
+
+    def forward(self, before: Doubles) -> Doubles:
+        """(n, k) for each next tag the sum over the tags before it, which are weighted by `before` (n, k)."""
+        out, in_spans = np.empty_like(before), before[:, 1:].sum(axis=1, keepdims=True)
+        out[:, :1] = before[:, :1] + in_spans
+        out[:, self._first] = before[:, :1] + self._adjacent * in_spans
+        out[:, self._inside] = before[:, self._first] * self._longer + before[:, self._inside]
+        return out
+
+    def backward(self, after: Doubles) -> Doubles:
+        """(n, k) for each tag the sum over the next tags, which are weighted by `after` (n, k)."""
+        out, begins = np.empty_like(after), after[:, self._first].sum(axis=1, keepdims=True)
+        out[:, :1] = after[:, :1] + begins
+        out[:, 1:] = after[:, :1] + self._adjacent * begins
+        out[:, self._first] += self._longer * after[:, self._inside]
+        out[:, self._inside] += after[:, self._inside]
+        return out
+
+
 def sum_over_paths(scores: Numbers, places: Places, chain: Chain, allowed: Mask | None = None) -> Sums:
     """The sums over all sequences of tags.
 
@@ -102,33 +143,25 @@ def sum_over_paths(scores: Numbers, places: Places, chain: Chain, allowed: Mask 
     if allowed is not None:
         scores = np.where(allowed, scores, -np.inf)
     m, n = len(chain.longer), places.n_texts
-    first, inside = first_tags(m), inside_tags(m)
-    scores[:n, inside] = -np.inf
+    scores[:n, inside_tags(m)] = -np.inf
     scores[:n, : 1 + m] += chain.start
     peaks = scores.max(axis=1, keepdims=True)
     emissions = np.exp(scores - peaks)
-    longer, adjacent = np.exp(chain.longer), np.exp(chain.adjacent)
+    steps = _DenseSteps(chain) if len(chain.end) <= MAX_DENSE_TAGS else _SparseSteps(chain)
     forward, scale = emissions.copy(), np.empty(len(emissions))
     spans = [slice(int(begin), int(end)) for begin, end in pairwise(bounds)]
     for place, words in enumerate(spans):
         sums = forward[words]
         if place:
             begin = spans[place - 1].start
-            before = forward[begin : begin + len(sums)]
-            sums[:, first] *= adjacent + (1 - adjacent) * before[:, :1]
-            sums[:, inside] *= before[:, first] * longer + before[:, inside]
+            sums *= steps.forward(forward[begin : begin + len(sums)])
         scale[words] = sums.sum(axis=1)
         sums /= scale[words, None]
     backward = np.ones_like(emissions)
     scaled = emissions / scale[:, None]
     for place in range(len(spans) - 2, -1, -1):
-        after = backward[spans[place + 1]] * scaled[spans[place + 1]]
-        begin = spans[place].start
-        before, begins = backward[begin : begin + len(after)], after[:, first].sum(axis=1, keepdims=True)
-        before[:, :1] = after[:, :1] + begins
-        before[:, 1:] = after[:, :1] + adjacent * begins
-        before[:, first] += longer * after[:, inside]
-        before[:, inside] += after[:, inside]
+        after, begin = spans[place + 1], spans[place].start
+        backward[begin : begin + after.stop - after.start] = steps.backward(backward[after] * scaled[after])
     logs = np.log(scale) + peaks[:, 0]
     log_partition = np.asarray(np.bincount(places.ranks, logs, places.n_texts), np.float64)
     return Sums(places, emissions, forward, backward, scale, log_partition)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.learners.crf import chain as chain_module
 from plugins.learners.crf.chain import Chain, Doubles, blank_chain, step_expectations, sum_over_paths
 from plugins.learners.crf.marginals import best_log_probabilities, span_marginals
 from plugins.learners.crf.places import sort_by_place
@@ -74,8 +75,17 @@ def test_words_are_sorted_by_their_places(lengths: list[int]) -> None:
         assert (in_order[after] if after >= 0 else None) == ((text, place + 1) if place + 1 < lengths[text] else None)
 
 
+@pytest.mark.parametrize("max_dense_tags", [0, K])
 @given(seed=st.integers(0, 10_000), lengths=length_lists, scale=st.floats(0, 30))
-def test_the_sums_are_those_over_all_sequences_of_tags(seed: int, lengths: list[int], scale: float) -> None:
+def test_the_sums_are_those_over_all_sequences_of_tags(
+    max_dense_tags: int, seed: int, lengths: list[int], scale: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain_module, "MAX_DENSE_TAGS", max_dense_tags)
+        check_sums(seed, lengths, scale)
+
+
+def check_sums(seed: int, lengths: list[int], scale: float) -> None:
     random = np.random.default_rng(seed)
     chain, places = random_chain(random), sort_by_place(np.array(lengths))
     if not places.n_texts:
