@@ -18,7 +18,7 @@ from ml_backend.core.ports import TextLearner
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.base import kind_of
 from ml_backend.loop.query_selection import select_queries
-from ml_backend.model.training_sample import MAX_UNLABELLED_TEXTS
+from ml_backend.model.training_sample import MAX_POOL_TEXTS
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
 from ml_backend.simulation.replay import SEED_STRIDE
@@ -46,7 +46,7 @@ class Bench:
     def fit(self, rows: Ints, sample: Ints, serving: Tensors | None = None) -> tuple[Fit, float]:
         """The learner fitted on some train rows, and the CPU seconds that this took.
 
-        sample   random rows without a label
+        sample   random rows of the pool
         serving  of the serving learner, from which the fit starts
         """
         texts = self.span_set.train
@@ -57,7 +57,7 @@ class Bench:
             self.span_set.control,
             earlier_tensors=serving,
             texts=texts.read(rows),
-            unlabelled=texts.read(sample),
+            pool_texts=texts.read(sample),
         )
         start_time = time.process_time()
         fit = self.learner.fit(train, 0)
@@ -78,7 +78,7 @@ def random_order(bench: Bench, seed: int) -> Iterator[Measurement]:
     """Measures fits from nothing on the first texts of a random order."""
     order = np.random.default_rng(seed).permutation(len(bench.span_set.train.texts))
     for n in SIZES:
-        sample = np.sort(order[SIZES[-1] :][:MAX_UNLABELLED_TEXTS])
+        sample = np.sort(order[SIZES[-1] :][:MAX_POOL_TEXTS])
         yield from bench.measure("random", seed, np.sort(order[:n]), *bench.fit(np.sort(order[:n]), sample))
 
 
@@ -96,7 +96,7 @@ def active(bench: Bench, strategy: str, seed: int) -> Iterator[Measurement]:
     of_kind = kind_of(control)
     while True:
         rows = compared[labelled]
-        sample = np.sort(np.random.default_rng(seed).permutation(compared[~labelled])[:MAX_UNLABELLED_TEXTS])
+        sample = np.sort(np.random.default_rng(seed).permutation(compared)[:MAX_POOL_TEXTS])
         fit, seconds = bench.fit(rows, sample, fit.tensors if fit else None)
         yield from bench.measure(strategy, seed, rows, fit, seconds)
         if len(rows) >= BUDGET:

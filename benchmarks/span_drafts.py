@@ -17,7 +17,7 @@ from ml_backend.core.words import word_offsets
 from ml_backend.kinds.base import fitted_schema, kind_of
 from ml_backend.kinds.spans.scoring import STRICT_F1
 from ml_backend.kinds.spans.teacher_replies import COMPLETE
-from ml_backend.model.training_sample import MAX_UNLABELLED_TEXTS
+from ml_backend.model.training_sample import MAX_POOL_TEXTS
 from plugins.learners.crf.learner import Crf
 
 BUDGETS = (25, 50, 100, 200, 500)
@@ -68,7 +68,7 @@ class SpanBench:
         vectors = self.train.vectors[rows]
         labels = PseudoLabels(vectors, targets, np.ones(len(rows), np.float32), self.train.read(rows))
         none = PseudoLabels(vectors[:0], targets[:0], np.empty(0, np.float32))
-        data = DistillationData(labels, none, vectors, self.control, unlabelled=unlabelled)
+        data = DistillationData(labels, none, vectors, self.control, pool_texts=unlabelled)
         return Crf().distil(data, seed=0)
 
     def fit(self, rows: Ints, priors: Priors, unlabelled: Texts, earlier: Tensors | None = None) -> Fit:
@@ -81,7 +81,7 @@ class SpanBench:
             earlier_tensors=earlier,
             priors=priors,
             texts=self.train.read(rows),
-            unlabelled=unlabelled,
+            pool_texts=unlabelled,
         )
         return Crf().fit(train, seed=0)
 
@@ -93,7 +93,7 @@ class SpanBench:
     def shuffled(self, seed: int) -> tuple[Ints, Texts]:
         """The train sentences without a reply in a random order, and the texts by which drafts are chosen."""
         rows = np.random.default_rng(seed).permutation(np.setdiff1d(np.arange(len(self.train.texts)), self.drafted))
-        return rows, self.train.read(rows[max(BUDGETS) :][:MAX_UNLABELLED_TEXTS])
+        return rows, self.train.read(rows[max(BUDGETS) :][:MAX_POOL_TEXTS])
 
     def recorded_with_moved_spans(self, seed: int) -> Rows:
         """The recorded replies with WRONG_SHARE of their spans moved to random words."""

@@ -107,7 +107,7 @@ class DistillationData:
     pool           (p, d) vectors of tasks, labelled or not
     control        with the properties that a fit depends on
     attributions   of the columns of records, None for texts
-    unlabelled     texts of a random sample of the tasks, for learners that read them; None if there is none
+    pool_texts     texts of a random sample of the tasks, for learners that read them; None if there is none
     """
 
     labels: PseudoLabels
@@ -115,7 +115,7 @@ class DistillationData:
     pool: Floats
     control: ControlSchema
     attributions: Attributions | None = None
-    unlabelled: Texts | None = None
+    pool_texts: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,8 @@ class TrainingSet:
     validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
     texts                 of the n tasks, for a `TextLearner`; None if no such learner is fitted
     draft_rule            for a learner that drafts parts of a text
-    unlabelled            texts of a random sample of the tasks without a label; None if no such learner is fitted
+    pool_texts            texts of a random sample of all tasks, with a label or not, for a learner that decides by them
+                          what it drafts; None if no such learner is fitted
     """
 
     vectors: Floats
@@ -152,7 +153,7 @@ class TrainingSet:
     prior_selection_mask: Mask | None = None
     validates_earlier: bool = True
     texts: Texts | None = None
-    unlabelled: Texts | None = None
+    pool_texts: Texts | None = None
     draft_rule: DraftRule = DEFAULT_DRAFT_RULE
 
     @property

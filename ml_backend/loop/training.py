@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Ints, Rows
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.types import DEFAULT_DRAFT_RULE, ControlVersion, Estimate, Remark
+from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
@@ -20,7 +20,7 @@ from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.project_model import ProjectModel, models_of
-from ml_backend.model.training_sample import random_rows, unlabelled_texts
+from ml_backend.model.training_sample import pool_texts, random_rows
 from ml_backend.pool import feature_space
 from ml_backend.teacher import distillation
 
@@ -90,7 +90,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
         texts=pool.keys_of(rows),
         targets=labels.targets[np.isin(labels.tasks, pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
-        draft_rule=inputs.options.draft_rule if kind_of(control).drafts_parts else DEFAULT_DRAFT_RULE,
+        draft_rule=fitted_model.draft_rule(control, inputs.options),
     )
     serving = models_of(inputs.serving).get(control.name)
     if serving is not None and serving.snapshot.gives_same_fit(snapshot):
@@ -98,7 +98,7 @@ def _fit(context: RoundContext, inputs: RoundInputs, control: ControlSchema, num
     selects_prior = pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
     texts = pool.texts(snapshot.tasks)
     train = snapshot.training_set(pool.vectors_at(rows), texts, priors.tensors, selects_prior)
-    train = replace(train, unlabelled=unlabelled_texts(pool, labels.tasks))
+    train = replace(train, pool_texts=pool_texts(pool))
     model, fit = fitted_model.fit_model(snapshot, train, serving, number)
     return None if model is None or fit is None else (model, fit)
 

@@ -29,6 +29,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
 from ml_backend.kinds.base import fitted_schema, kind_of
@@ -177,6 +178,11 @@ class FittedModel:
         `TextLearner`, the texts."""
         predicted = predict_rows(self.snapshot.learner, self.tensors, vectors, texts)
         return kind_of(control).adapt(control, predicted, self.snapshot.control)
+
+
+def draft_rule(control: ControlSchema, options: ProjectSettings) -> DraftRule:
+    """What a learner of the control drafts by the settings: the default if its drafts have no parts."""
+    return options.draft_rule if kind_of(control).drafts_parts else DEFAULT_DRAFT_RULE
 
 
 def fit_model(

@@ -30,7 +30,7 @@ from ml_backend.kinds.base import Doubles, kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of
-from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows, unlabelled_texts
+from ml_backend.model.training_sample import MAX_FITTED_TASKS, pool_texts, random_rows
 from ml_backend.monitoring.part_counts import count_parts
 from ml_backend.pool.pool_snapshot import PoolContents, PoolSnapshot
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
@@ -127,7 +127,7 @@ def read_monitor_input(
         pool_snapshot.texts(snapshot.tasks),
         distillation.load_priors(store, project_row, snapshot.plugin, pool.space, control).tensors,
     )
-    train = replace(train, unlabelled=unlabelled_texts(pool_snapshot, snapshot.tasks))
+    train = replace(train, pool_texts=pool_texts(pool_snapshot))
     tasks, rows = snapshot.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:MAX_STOP_SET_TASKS])

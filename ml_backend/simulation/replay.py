@@ -28,7 +28,7 @@ from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.pool_predictions import with_predictions
-from ml_backend.model.training_sample import unlabelled_sample
+from ml_backend.model.training_sample import MAX_POOL_TEXTS, random_rows
 from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
 from ml_backend.simulation import effort
@@ -184,9 +184,10 @@ def _serving_learners(
             tasks=fitted_rows,
             texts=b"",  # not needed: the texts of a simulation do not change
             targets=pool.targets[control.name][fitted_rows],
+            draft_rule=fitted_model.draft_rule(control, plan.options),
         )
         train = snapshot.training_set(pool.vectors[fitted_rows], texts.take(fitted_rows), priors.get(control.name, {}))
-        train = replace(train, unlabelled=texts.take(unlabelled_sample(np.arange(len(pool)), fitted_rows)))
+        train = replace(train, pool_texts=texts.take(random_rows(np.arange(len(pool)), MAX_POOL_TEXTS)))
         candidate, fit = fitted_model.fit_model(snapshot, train, serving.get(control.name), number)
         if candidate is None or fit is None:
             continue

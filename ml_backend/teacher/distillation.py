@@ -20,7 +20,6 @@ from ml_backend.core.arrays import (
     Attributions,
     DistillationData,
     Floats,
-    Ints,
     Mask,
     PseudoLabels,
     Tensors,
@@ -31,7 +30,7 @@ from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import join_texts
 from ml_backend.kinds.base import fit_properties, fitted_schema, kind_of, learner_name
-from ml_backend.model.training_sample import unlabelled_texts
+from ml_backend.model.training_sample import pool_texts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.pool_snapshot import PoolContents
@@ -50,7 +49,6 @@ teacher has no open question, a single new pseudo-label suffices. A prior is not
 distilling takes seconds."""
 MIN_TEACHER_LABELS = 5
 """Minimum number of the teacher's labels that are distilled; fewer of them are ignored."""
-NO_TASKS: Ints = np.empty(0, np.int64)
 NAME_SEPARATOR = "/"
 """Separates the name of a prior from the name of its tensor in the artifact."""
 TAUGHT_KEYS = "taught"
@@ -198,7 +196,7 @@ def distil(data: DistillationInput, control: ControlSchema, encoder: Encoder, se
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
     vectors = data.pool.encoded_view().vectors
     distillation_data = DistillationData(
-        data.taught, cues, vectors, fitted_schema(control), data.attributions, unlabelled_texts(data.pool, NO_TASKS)
+        data.taught, cues, vectors, fitted_schema(control), data.attributions, pool_texts(data.pool)
     )
     return kind_of(control).learner(control, data.origin.plugin).distil(distillation_data, seed)
 

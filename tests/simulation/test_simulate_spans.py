@@ -148,7 +148,7 @@ def test_words_and_spans_of_the_labelled_tasks_are_counted(
         assert spans["random", 0, len(texts)] == sum(word in text for text in texts for word in (*NAMES, *PLACES))
 
 
-def test_learners_get_the_words_and_unlabelled_texts(
+def test_learners_get_the_words_and_the_texts_of_the_pool(
     simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[TrainingSnapshot, TrainingSet]] = []
@@ -161,14 +161,13 @@ def test_learners_get_the_words_and_unlabelled_texts(
     monkeypatch.setattr(fitted_model, "fit_model", spy)
     _, pool, _ = simulation.run(strategies=["random"], seeds=1)._begin_repetition(0)
     for snapshot, train in seen:
-        assert train.texts is not None and train.unlabelled is not None
+        assert train.texts is not None and train.pool_texts is not None
         rows = np.arange(len(train.texts))
         texts = train.texts(rows)
         assert texts == [pool.texts[row] for row in snapshot.tasks]
         for text, of_text in zip(texts, train.texts.words(rows), strict=True):
             assert of_text.starts.tolist() == word_offsets(text)[0].tolist() and of_text.vectors.any()
-        others = {*pool.texts} - {*texts}
-        assert {*train.unlabelled(np.arange(len(train.unlabelled)))} == others
+        assert {*train.pool_texts(np.arange(len(train.pool_texts)))} == {*pool.texts}
 
 
 def test_words_are_cached_in_the_folder(simulation: SimulationFolder, encoder: FakeWordEncoder) -> None:

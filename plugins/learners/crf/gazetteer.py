@@ -34,8 +34,8 @@ class Gazetteer:
 
     word_counts    (v, m + 1) occurrences of each of v words in spans of each of m types, and outside of all
     rows           the row of each word
-    phrase_counts  (m + 1,) occurrences of each phrase as a span of each type, and all of its occurrences, marked or not;
-                   infinite if it is unknown how often it is not marked
+    phrase_counts  (m + 1,) occurrences of each phrase as a span of each type, and all of its occurrences, marked or
+                   not; infinite if it is unknown how often it is not marked
     """
 
     word_counts: Doubles

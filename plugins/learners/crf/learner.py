@@ -66,7 +66,7 @@ class Crf:
         texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        sample = _read_all(train.unlabelled)
+        sample = _read_all(train.pool_texts)
         model, features = fit_with_best_prior(
             texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
         )
@@ -88,7 +88,7 @@ class Crf:
         rows = np.arange(len(labels.targets))
         no_folds = np.zeros(len(rows), np.int64)
         texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
-        model, _ = fit_model(texts, layers, sample=_read_all(data.unlabelled), heads=[ALL_TEXTS])
+        model, _ = fit_model(texts, layers, sample=_read_all(data.pool_texts), heads=[ALL_TEXTS])
         return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:

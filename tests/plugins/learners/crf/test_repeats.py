@@ -40,7 +40,7 @@ def drafted(texts: Sequence[Marked], others: Sequence[str], rule: DraftRule) -> 
     read = texts_at([text for text, _ in texts])
     train = TrainingSet(
         no_vectors(texts), targets(texts), np.ones(len(texts), np.float32), CONTROL, texts=read,
-        unlabelled=texts_at(list(others)), draft_rule=rule,
+        pool_texts=texts_at(list(others)), draft_rule=rule,
     )  # fmt: skip
     tensors = Crf().fit(train, 0).tensors
     predicted = Crf().predict(tensors, no_vectors(others), texts_at(list(others)))
