@@ -16,8 +16,12 @@ from topic_projects import topic_project
 
 from ml_backend.core.schema import REASONS_NOT_LEARNT, ControlSchema, takes_several_labels
 from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import LabelValue, TaskContent
+from ml_backend.core.words import word_offsets
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
+from ml_backend.kinds.spans.displayed import control_text
+from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import content_of_task
 from ml_backend.label_studio.testing_client import ServedTask, submit_labels
@@ -76,8 +80,16 @@ def annotate(project: Project) -> None:
         content = content_of_task(task["id"], task, project.schema.input)
         topic = project.truth[content.text]
         controls = enumerate(project.schema.controls)
-        values = [(control, tuple(labels_of_topic(control, place, topic))) for place, control in controls]
+        values = [(control, value_of_topic(control, place, topic, content)) for place, control in controls]
         submit_labels(project.client, content, values)
+
+
+def value_of_topic(control: ControlSchema, place: int, topic: str, content: TaskContent) -> LabelValue:
+    """The value of a control that the topic decides: labels or, where spans are marked, the last word with a label."""
+    if not isinstance(control, SpansSchema):
+        return tuple(labels_of_topic(control, place, topic))
+    starts, ends = word_offsets(control_text(content, control))
+    return ((int(starts[-1]), int(ends[-1]), control.labels[TOPICS.index(topic) % len(control.labels)]),)
 
 
 def labels_of_topic(control: ControlSchema, place: int, topic: str) -> list[str]:
@@ -102,13 +114,19 @@ def annotated(request: pytest.FixtureRequest, annotated_projects: Mapping[str, A
 def test_each_prediction_has_a_draft_of_each_learnt_control(annotated: AnnotatedProject) -> None:
     """With several choices, a draft may be empty: then it has no region."""
     controls = annotated.project.schema.controls
-    names = {control.name for control in controls}
-    never_empty = {control.name for control in controls if not takes_several_labels(control)}
+    names, spans = {control.name for control in controls}, {*names_of_spans(annotated)}
+    never_empty = {control.name for control in controls if not takes_several_labels(control)} - spans
     drafted = [[region["from_name"] for region in row["result"]] for row in annotated.predictions]
     assert len(drafted) == TASKS - ANNOTATIONS
-    assert [sorted(drafts) for drafts in drafted] == [sorted({*drafts}) for drafts in drafted], "one region per control"
+    once = [[name for name in drafts if name not in spans] for drafts in drafted]
+    assert [sorted(drafts) for drafts in once] == [sorted({*drafts}) for drafts in once], "one region per control"
     assert all(never_empty <= {*drafts} <= names for drafts in drafted)
     assert {name for drafts in drafted for name in drafts} == names
+
+
+def names_of_spans(annotated: AnnotatedProject) -> list[str]:
+    """The controls that mark spans."""
+    return [control.name for control in annotated.project.schema.controls if isinstance(control, SpansSchema)]
 
 
 def test_label_studio_finds_no_error_in_the_predictions(annotated: AnnotatedProject) -> None:
@@ -119,7 +137,7 @@ def test_label_studio_finds_no_error_in_the_predictions(annotated: AnnotatedProj
 def test_the_label_stream_serves_a_draft_of_each_learnt_control(annotated: AnnotatedProject) -> None:
     empty = [name for name, draft in annotated.served.drafts.items() if not draft]
     several = [control.name for control in annotated.project.schema.controls if takes_several_labels(control)]
-    assert {*empty} <= {*several}
+    assert {*empty} <= {*several, *names_of_spans(annotated)}
 
 
 def test_each_learnt_control_has_a_learner_of_all_its_annotations(
