@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,8 @@ def topic_project(
     """
     schema = read_schema(config)
     project = Project(client, create_project(client, title, config), schema, {})
-    data = [further_data | task_data(text, schema.input) for text in topics]
+    unread = dict.fromkeys(re.findall(r'value="\$(\w+)"', config), OTHER_TEXT)  # Label Studio wants all fields
+    data = [unread | further_data | task_data(text, schema.input) for text in topics]
     for of_task, topic in zip(data, topics.values(), strict=True):
         project.truth[read_text({"data": of_task}, schema.input)] = topic
     assert [*import_tasks(client, project.number, data)] == [len(topics)] == [len(project.truth)]
