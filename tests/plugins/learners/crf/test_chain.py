@@ -54,7 +54,7 @@ def values_of_path(tags: tuple[int, ...]) -> Doubles:
 
 @given(st.integers(0, 6))
 def test_a_chain_is_made_of_its_values(m: int) -> None:
-    values = np.arange(4 * m + 3.0)
+    values = np.arange(4 * m + 3, dtype=np.float64)
     chain = Chain.of(values)
     assert (len(chain.longer), len(chain.start), len(chain.end)) == (m, 1 + m, 1 + 2 * m)
     np.testing.assert_array_equal(chain.values, values)

@@ -8,6 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import Ints
+from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.gazetteer import HALF_SEEN, WordSpan, count_texts, from_tensors, to_tensors
 
 TYPES = 2
@@ -23,7 +25,7 @@ def labelled_text(draw: st.DrawFn) -> Text:
     return words, [(begin, end, draw(st.integers(0, TYPES - 1))) for begin, end in pairs]
 
 
-def flat(texts: Sequence[Text]) -> tuple[list[str], np.ndarray, list[list[WordSpan]]]:
+def flat(texts: Sequence[Text]) -> tuple[list[str], Ints, list[list[WordSpan]]]:
     words = [word for of_text, _ in texts for word in of_text]
     return words, np.array([len(of_text) for of_text, _ in texts], np.int64), [spans for _, spans in texts]
 
@@ -45,7 +47,7 @@ def phrase_share(texts: Sequence[Text], phrase: list[str], kind: int) -> float:
     return kinds.count(kind) / (len(kinds) + HALF_SEEN) if kinds else 0.0
 
 
-def expected_features(texts: Sequence[Text], words: list[str]) -> np.ndarray:
+def expected_features(texts: Sequence[Text], words: list[str]) -> Doubles:
     """(w, 4 m + 1) the features of one text's words by the counts of these texts."""
     out = np.zeros((len(words), 4 * TYPES + 1))
     for place, word in enumerate(words):

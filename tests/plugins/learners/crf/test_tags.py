@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.arrays import Floats, Mask, object_rows
+from ml_backend.core.arrays import Mask, object_rows
 from ml_backend.core.texts import texts_at
 from plugins.learners.crf.tags import Spans, allowed_tags, find_layers, spans_of_words
 from plugins.learners.crf.word_table import WordTable, read_words
@@ -35,8 +35,7 @@ def tags_of(*of_text: tuple[int, int, str, float], is_partial: int = 0, text: st
 
 def only(*tags: int) -> list[list[bool]]:
     """One allowed tag for each word."""
-    eye: Floats = np.eye(5)[list(tags)]
-    return (eye > 0).tolist()
+    return [[tag == other for other in range(5)] for tag in tags]
 
 
 @given(st.lists(spans, max_size=4))
