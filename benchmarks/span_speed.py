@@ -12,6 +12,7 @@ from benchmarks.arms import table
 from benchmarks.span_curves import SIZES, Bench
 from benchmarks.span_sets import SpanSet, SpanTexts
 from ml_backend.core.arrays import Fit, Ints
+from ml_backend.core.words import word_offsets
 from ml_backend.kinds.spans.values import Span
 
 REPEATS = 3
@@ -52,16 +53,17 @@ def _measure(bench: Bench) -> Iterator[tuple[str, float, float]]:
     test = bench.span_set.test
     prediction = _prediction_seconds(bench, fit, test) * 1000 / len(test.texts)
     yield "prediction of 1,000 sentences", prediction, GOALS["prediction"]
-    long = _joined(bench.span_set.train, lambda characters, _: characters >= LONG_CHARACTERS)
+    long = _joined(bench.span_set.train)
     yield f"prediction of a text of {len(long.texts[0]):,} characters", _prediction_seconds(bench, fit, long), 1.0
-    many = _joined(bench.span_set.train, lambda _, spans: spans >= MANY_SPANS)
-    for name, texts in (("characters", long), ("spans", many)):
-        with_long = Bench(SpanSet("", _append(bench.span_set.train, texts, order[:LABELLED]), test))
+    for texts, what in (
+        (long, f"{len(long.texts[0]):,} characters"),
+        (_with_many_spans(long), f"{MANY_SPANS:,} spans"),
+    ):
+        with_long = Bench(SpanSet("", _append(bench.span_set.train, texts, rows), test))
         n = np.arange(LABELLED + 1)
         start, _ = with_long.fit(n, n[:0])
         seconds = median_seconds(lambda: with_long.fit(n, n[:0], start.tensors))  # noqa: B023
-        size = len(texts.texts[0]) if name == "characters" else len(texts.spans[0])
-        yield f"refit with a further text of {size:,} {name}", seconds, 1.0
+        yield f"refit with a further text of {what}", seconds, 1.0
     labelled = Bench(SpanSet("", _with_many_labels(bench.span_set.train), test))
     start, _ = labelled.fit(rows, sample)
     labels = {label for row in rows for *_, label in labelled.span_set.train.spans[row]}
@@ -76,8 +78,8 @@ def _prediction_seconds(bench: Bench, fit: Fit, texts: SpanTexts) -> float:
     return median_seconds(lambda: bench.learner.predict(fit.tensors, texts.vectors, texts.read(rows)))
 
 
-def _joined(texts: SpanTexts, is_enough: Callable[[int, int], bool]) -> SpanTexts:
-    """One text of the first texts, joined by blanks, until its characters and spans are enough."""
+def _joined(texts: SpanTexts) -> SpanTexts:
+    """One text of the first texts, joined by blanks, of at least `LONG_CHARACTERS`."""
     parts: list[str] = []
     spans: list[Span] = []
     characters = 0
@@ -85,9 +87,17 @@ def _joined(texts: SpanTexts, is_enough: Callable[[int, int], bool]) -> SpanText
         spans += [(characters + start, characters + end, label) for start, end, label in of_text]
         parts.append(text)
         characters += len(text) + 1
-        if is_enough(characters - 1, len(spans)):
+        if characters > LONG_CHARACTERS:
             break
     return SpanTexts([" ".join(parts)], [spans])
+
+
+def _with_many_spans(texts: SpanTexts) -> SpanTexts:
+    """The same text with `MANY_SPANS` spans of one word each."""
+    starts, ends = word_offsets(texts.texts[0])
+    label = texts.spans[0][0][2]
+    words = np.linspace(0, len(starts) - 1, MANY_SPANS).astype(int)
+    return SpanTexts(texts.texts, [[(int(starts[word]), int(ends[word]), label) for word in words]])
 
 
 def _append(texts: SpanTexts, further: SpanTexts, rows: Ints) -> SpanTexts:

@@ -3,8 +3,10 @@
     python -m benchmarks.spans [--parts random active speed] [--sets wnut17 ncbi-disease] [--seeds 5]
                                [--strategies ...] [--save]
 
-The learner and its settings were chosen on train texts alone, the last 1,000 of each set: the test texts were only
-measured. Runs are kept in the cache folder, so that an interrupted benchmark continues: delete its spans-*.csv after a
+The settings of the learner were chosen on train and development texts. The page of 2026-11-30 says how often the test
+texts were measured meanwhile.
+
+Runs are kept in the cache folder, so that an interrupted benchmark continues: delete its spans-*.csv after a
 change to a strategy or the learner.
 """
 
@@ -81,7 +83,7 @@ def active_table(span_set: SpanSet, strategies: Sequence[str], seeds: int) -> st
         "strategy", *map(str, SHOWN), "sentences to random's F1 at the end", "words to it", "spans to it",
         "words at the end", "spans at the end",
     ]  # fmt: skip
-    lines = [f"## {span_set.name}: query strategies, {len(f1[RANDOM])} seeds\n", table(head, rows)]
+    lines = [f"## {span_set.name}: query strategies, seeds: {len(f1[RANDOM])}\n", table(head, rows)]
     if DEFAULT in f1:
         lines.append(_goals(span_set.name, budgets.tolist(), f1))
     return "\n".join(lines)

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.arrays import Ints
+from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.gazetteer import HALF_SEEN, WordSpan, count_texts, from_tensors, to_tensors
 
 TYPES = 2
@@ -46,9 +47,9 @@ def phrase_share(texts: Sequence[Text], phrase: list[str], kind: int) -> float:
     return kinds.count(kind) / (len(kinds) + HALF_SEEN) if kinds else 0.0
 
 
-def expected_features(texts: Sequence[Text], words: list[str]) -> Floats:
+def expected_features(texts: Sequence[Text], words: list[str]) -> Doubles:
     """(w, 4 m + 1) the features of one text's words by the counts of these texts."""
-    out = np.zeros((len(words), 4 * TYPES + 1), np.float32)
+    out = np.zeros((len(words), 4 * TYPES + 1))
     for place, word in enumerate(words):
         for kind in range(TYPES):
             out[place, kind], out[place, -1] = share(texts, word, kind)

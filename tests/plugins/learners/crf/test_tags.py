@@ -35,8 +35,7 @@ def tags_of(*of_text: tuple[int, int, str, float], is_partial: int = 0, text: st
 
 def only(*tags: int) -> list[list[bool]]:
     """One allowed tag for each word."""
-    allowed: list[list[bool]] = np.eye(5, dtype=np.bool_)[list(tags)].tolist()
-    return allowed
+    return [[tag == other for other in range(5)] for tag in tags]
 
 
 @given(st.lists(spans, max_size=4))
