@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -270,6 +271,8 @@ def test_spans_beside_choices_have_their_own_lines(
     arguments = ["--project", "5", "--data-dir", str(settings.data_dir)]
     report = CliRunner().invoke(main.app, ["report", *arguments], env={"COLUMNS": "200"}).output
     assert "annotated spans are drafted right" in report and "Labels that it confuses:" in report
-    assert "ner strict F1" in CliRunner().invoke(main.app, ["versions", *arguments], env={"COLUMNS": "200"}).output
+    output = CliRunner().invoke(main.app, ["versions", *arguments]).output
+    # the columns are as wide as the terminal lets them be
+    assert re.search(r"accuracy\b.*\bstrict\b", output, re.DOTALL) and re.search(r"\bner\b", output)
     documents = json.loads(CliRunner().invoke(main.app, ["report", *arguments, "--control", "ner", "--json"]).output)
     assert documents["parts"]["part"] == "span" and documents["parts"]["metric"] == "strict F1"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.types import DraftRule
 from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
 from plugins.learners.crf.model import N_FOLDS, Model
@@ -21,27 +21,40 @@ CALIBRATION_SPANS = 20.0
 """Weight of the calibration of all labels in that of one label, in spans."""
 
 
-def with_draft_rule(
-    model: Model, texts: LabelledTexts, features: Floats, sample: WordTable | None, rule: DraftRule
-) -> Model:
-    """The model with the thresholds of its heads for the sample of texts without a label; without a sample, for the
-    labelled texts that a head was not fitted on. features: (w, d) of the labelled words"""
+@dataclass(frozen=True, slots=True)
+class PoolSample:
+    """A random sample of the pool: the words of its texts without a label, None if there are none, and the labelled
+    texts (m,) that belong to it. A head says too much of texts that it was fitted on, so that these are judged by other
+    heads."""
+
+    unlabelled: WordTable | None
+    labelled: Ints
+
+
+def with_draft_rule(model: Model, texts: LabelledTexts, features: Floats, sample: PoolSample, rule: DraftRule) -> Model:
+    """The model with the thresholds of its heads for a sample of the pool; without a sample, for the labelled texts
+    that a head was not fitted on. features: (w, d) of the labelled words"""
     counted = spans_of_words(texts.targets, texts.table, model.labels)
     rate = repeat_rate(model.gazetteer, texts.table, counted) if rule.repeats else 0.0
     model = replace(model, repeat_rate=rate)
     held_out: list[PredictedSpans] = []
-    if sample is None or rule.precision:
+    if sample.unlabelled is None or len(sample.labelled) or rule.precision:
         repeated = repeated_spans(model, texts.table, counted)
         for fold in range(N_FOLDS):
             rows = np.flatnonzero(texts.folds == fold)
             spans = predict_spans(model, *part_of(texts.table, features, rows), fold)
             held_out.append(add_repeats(model, spans, [repeated[row] for row in rows]))
-    if sample is None:
+    if sample.unlabelled is None:
         by_head = [*([of_fold] for of_fold in held_out), held_out]
     else:
-        sample_features, repeated = model.features(sample), repeated_spans(model, sample)
+        words, repeated = sample.unlabelled, repeated_spans(model, sample.unlabelled)
+        of_words = model.features(words)
+        labelled = [
+            of_fold.take(np.flatnonzero(np.isin(np.flatnonzero(texts.folds == fold), sample.labelled)))
+            for fold, of_fold in enumerate(held_out)
+        ]
         by_head = [
-            [add_repeats(model, predict_spans(model, sample, sample_features, head), repeated)]
+            [add_repeats(model, predict_spans(model, words, of_words, head), repeated), *labelled]
             for head in range(N_FOLDS + 1)
         ]
     factors = _calibration(model, texts, held_out) if rule.precision else {}

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ml_backend.core.arrays import Floats, Mask
 from plugins.learners.crf.chain import (
@@ -82,6 +81,8 @@ def fit(words: TaggedWords, start: Field, max_iterations: int, prior: Field | No
     """The field with the least loss, from `start`, drawn to the prior if there is one."""
     if not len(words.places.order):
         return start
+    from scipy.optimize import minimize
+
     d, k = start.weights.shape
     features, allowed = words.features, words.allowed
     is_known = bool((allowed.sum(axis=1) == 1).all())

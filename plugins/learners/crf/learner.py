@@ -26,7 +26,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.decoding import Candidate
-from plugins.learners.crf.draft_choice import with_draft_rule
+from plugins.learners.crf.draft_choice import PoolSample, with_draft_rule
 from plugins.learners.crf.gazetteer import WordSpan
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
 from plugins.learners.crf.prediction import part_of, predict
@@ -66,9 +66,9 @@ class Crf:
         texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        sample = _read_all(train.pool_texts)
+        sample = _read_sample(train.pool_texts, train.texts(rows))
         model, features = fit_with_best_prior(
-            texts, train.control.labels, serving, sample, train.priors, train.prior_selection_weights
+            texts, train.control.labels, serving, sample.unlabelled, train.priors, train.prior_selection_weights
         )
         model = with_draft_rule(model, texts, features, sample, train.draft_rule)
         earlier = train.earlier_to_validate
@@ -116,6 +116,17 @@ class Crf:
         if len(new):
             predicted[new] = self.predict(fitted.tensors, train.vectors[new], train.texts_of(new))
         return predicted
+
+
+def _read_sample(pool_texts: Texts | None, labelled: Sequence[str]) -> PoolSample:
+    """The sample of the pool, divided into texts with and without a label."""
+    if pool_texts is None:
+        return PoolSample(None, np.empty(0, np.int64))
+    texts, labelled_texts = pool_texts(np.arange(len(pool_texts))), {*labelled}
+    unlabelled = np.array([row for row, text in enumerate(texts) if text not in labelled_texts], np.int64)
+    in_sample = {*texts}
+    rows = np.array([row for row, text in enumerate(labelled) if text in in_sample], np.int64)
+    return PoolSample(_read_all(pool_texts.take(unlabelled)), rows)
 
 
 def _read_all(texts: Texts | None) -> WordTable | None:

@@ -9,7 +9,6 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from plugins.learners.crf import fit as module
 from plugins.learners.crf.chain import sum_over_paths
 from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
 from plugins.learners.crf.places import sort_by_place
@@ -58,7 +57,7 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch, is_kn
         differences.append(np.abs(loss(at)[1] - approx_fprime(at, lambda x: loss(x)[0], 1e-4)).max())
         return minimize(loss, first, **options)
 
-    monkeypatch.setattr(module, "minimize", check)
+    monkeypatch.setattr("scipy.optimize.minimize", check)
     fit(with_allowed(words, allowed, weights), blank_field(words), 3)
     assert differences[0] < 0.05, "the gradient of the penalty is about 50"
 
