@@ -90,9 +90,10 @@ bench-laat: .venv/.ready ## measures LAAT on tables (an hour and a half)
 bench-tables: setup ## measures the loop on records, with a real Label Studio
 	.venv/bin/python -m benchmarks.table_loop --save
 
-bench-spans: .venv/.ready ## measures how well and how fast spans are learnt (an hour)
+bench-spans: setup ## measures how well and how fast spans are learnt (an hour)
 	.venv/bin/python -m benchmarks.spans --save
 	.venv/bin/python -m benchmarks.span_teacher --save
+	.venv/bin/python -m benchmarks.span_loop --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready ## measures the time and memory of the query strategies
 	.venv/bin/python -m benchmarks.acquisition
