@@ -25,6 +25,8 @@ def count_words(text: str) -> int:
 
 def word_offsets(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(w,) the first character of each word, and (w,) the character behind it."""
-    spans = [match.span() for match in _WORD.finditer(text)]
+    # a character that stands before others takes a blank behind it with it
+    words = ((match.start(), match.group()) for match in _WORD.finditer(text))
+    spans = [(start, start + len(word.rstrip() or word)) for start, word in words]
     offsets = np.array(spans, np.int64).reshape(-1, 2)
     return offsets[:, 0], offsets[:, 1]

@@ -70,7 +70,7 @@ def _select(strategy: Acquisition, pool: Pool, k: int, seed: int) -> Selection:
     if pool.words is None:
         return strategy.select(pool, k, seed)
     shortlist = strategy.select(pool, SHORTLIST * k, seed)
-    gains = 1 - np.arange(len(shortlist.rows)) / max(SHORTLIST * k, 1)
+    gains = 1 - np.arange(len(shortlist.rows)) / max(len(shortlist.rows), 1)
     gains_per_word = gains / (pool.words[shortlist.rows] + WORDS_OF_A_TASK)
     return shortlist.at(np.argsort(-gains_per_word, kind="stable")[: max(k, 0)])
 

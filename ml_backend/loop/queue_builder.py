@@ -20,6 +20,7 @@ from ml_backend.loop.query_selection import select_queries
 from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.model.pre_annotation import DraftedTasks, draft_origin, make_drafts
 from ml_backend.model.project_model import ProjectModel, models_of
+from ml_backend.model.training_sample import MAX_COMPARED_TEXTS
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -27,8 +28,6 @@ from ml_backend.teacher.teacher_labels import TeacherLabels
 MAX_COMPARED_TASKS = 20_000
 """Maximum number of free tasks that a query strategy selects from. If there are more, the strategy gets a random sample
 of this size, another one after each annotation."""
-MAX_COMPARED_TEXTS = 3000
-"""The same limit if learners read the words of the texts."""
 MAX_QUEUE_SCORE = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
 
 

@@ -15,6 +15,8 @@ MAX_FITTED_TASKS = 10_000
 """Maximum number of labelled tasks that a learner is fitted on."""
 MAX_POOL_TEXTS = 500
 """Maximum number of random tasks whose texts a learner gets beside the labelled tasks."""
+MAX_COMPARED_TEXTS = 3000
+"""Maximum number of tasks without a label that learners predict for a query strategy if they read words."""
 NEW_SHARE, LABELS_SHARE = 0.25, 0.5
 """Shares of the sample that are reserved for new targets, and for the labels in equal parts."""
 SPLITMIX_INCREMENT = np.uint64(0x9E3779B97F4A7C15)

@@ -33,6 +33,7 @@ MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_QUICK = 200, 5000
 """Number of tasks that are encoded in about a second on one core, by other encoders and by quick ones (see
 `Encoder.quick`)."""
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
+WORDS_PER_SHARD = 50_000  # words whose vectors are collected in memory, about 40 MB
 ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
 MATRIX_CAPACITY = 1.5  # slots of a new matrix, as a multiple of the tasks
 
@@ -234,7 +235,8 @@ class ProjectPool(PoolContents):
             self._unwritten_words.update((keys[index], words[index]) for index in indices[usable[indices]])
         unusable_keys = {int(batch.tasks[index]): keys[index] for index in indices[~usable[indices]]}
         self._store.unusable_tasks.put(self._project, self.space, NOT_FINITE, unusable_keys)
-        if len(self._unwritten) >= VECTORS_PER_SHARD:
+        n_words = sum(map(len, self._unwritten_words.values()))
+        if len(self._unwritten) >= VECTORS_PER_SHARD or n_words >= WORDS_PER_SHARD:
             self.flush()
 
     def flush(self) -> None:

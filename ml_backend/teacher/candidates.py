@@ -21,7 +21,7 @@ from ml_backend.core.types import LabelValue
 from ml_backend.kinds.base import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pool_predictions import with_predictions
-from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
+from ml_backend.model.training_sample import MAX_COMPARED_TEXTS, MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
@@ -119,8 +119,13 @@ def tasks_to_distil(
     if not len(view.rows):
         return np.empty(0, np.int64)
     labelled_rows, _ = pool.rows_with(remaining.labelled_keys)
+    is_labelled = np.isin(pool.tasks[view.rows], annotated_or_skipped) | np.isin(view.rows, labelled_rows)
+    seed = int(is_labelled.sum())
+    if schema.input.reads_words and len(view.rows) > MAX_COMPARED_TEXTS:
+        compared = np.random.default_rng(seed).choice(len(view.rows), MAX_COMPARED_TEXTS, replace=False)
+        kept = np.union1d(np.flatnonzero(is_labelled), compared)
+        view, is_labelled = view.subset(kept), is_labelled[kept]
     tasks = pool.tasks[view.rows]
-    is_labelled = np.isin(tasks, annotated_or_skipped) | np.isin(view.rows, labelled_rows)
     is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
     strategy_pool = Pool(
         vectors=view.vectors,
@@ -131,9 +136,7 @@ def tasks_to_distil(
     texts = pool.texts(tasks)
     strategy_pool = with_predictions(strategy_pool, models, schema.controls, project.options, tasks, texts)
     strategy = registry.acquisition(project.options.teacher_acquisition)
-    selection = strategy.select(
-        strategy_pool, min(remaining.count, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum())
-    )
+    selection = strategy.select(strategy_pool, min(remaining.count, MAX_TASKS_PER_SELECTION), seed=seed)
     return np.asarray(tasks[selection.rows])
 
 

@@ -34,7 +34,7 @@ HEADS = 12
 MAX_TOKENS = 256  # as sentence-transformers sets it for this model
 TOKENS_PER_BATCH = 1024  # padding included; larger batches are no faster and take more memory
 CHUNK_TEXTS = 4096  # texts tokenised and sorted by length together
-CHUNK_TEXTS_WITH_WORDS = 256  # fewer, because the states of all their tokens are in memory
+CHUNK_CHARACTERS = 100_000  # of the texts whose tokens' states are in memory together
 
 
 class MiniLM:
@@ -99,8 +99,8 @@ class MiniLM:
         text."""
         vectors: Floats = np.empty((len(texts), DIM), dtype=np.float32)
         words: list[WordVectors] = []
-        for start in range(0, len(texts), CHUNK_TEXTS_WITH_WORDS):
-            chunk = list(texts[start : start + CHUNK_TEXTS_WITH_WORDS])
+        for chunk in _chunks(texts):
+            start = len(words)
             vectors[start : start + len(chunk)], of_chunk = self._encode_chunk_with_words(chunk)
             words += of_chunk
         return vectors, words
@@ -209,3 +209,17 @@ class MiniLM:
             )
         self._checked_folder = folder
         return folder
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yields the texts in their order, in chunks of about `CHUNK_CHARACTERS` characters."""
+    chunk: list[str] = []
+    characters = 0
+    for text in texts:
+        if chunk and characters + len(text) > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+        chunk.append(text)
+        characters += len(text)
+    if chunk:
+        yield chunk

@@ -195,10 +195,15 @@ def _encode_words(transformer: Any, tokenizer: Any, texts: list[str], max_tokens
     )  # fmt: skip
     text_of_part = encoded.pop("overflow_to_sample_mapping").tolist()
     offsets = encoded.pop("offset_mapping").tolist()
+    states: list[Floats] = []
     with torch.inference_mode():
-        layers = transformer(**encoded.to(transformer.device), output_hidden_states=True).hidden_states
-        middle = len(layers) // 2  # the first layer is the embeddings
-        states = ((layers[middle] + layers[min(middle + 1, len(layers) - 1)]) / 2).float().cpu().numpy()
+        for start in range(0, len(offsets), BATCH_SIZE):
+            batch = {
+                name: tensor[start : start + BATCH_SIZE].to(transformer.device) for name, tensor in encoded.items()
+            }
+            layers = transformer(**batch, output_hidden_states=True).hidden_states
+            middle = len(layers) // 2  # the first layer is the embeddings
+            states.extend(((layers[middle] + layers[min(middle + 1, len(layers) - 1)]) / 2).float().cpu().numpy())
     parts = [[part for part, row in enumerate(text_of_part) if row == text] for text in range(len(texts))]
     return [
         word_vectors(text, [offsets[part] for part in of_text], [states[part] for part in of_text])

@@ -29,11 +29,13 @@ def word_vectors(text: str, offsets: Sequence[Sequence[tuple[int, int]]], states
 
 
 def _words_of_tokens(offsets: Ints, starts: Ints, ends: Ints) -> Ints:
-    """(t,) the word in which each token begins, -1 for a token outside all words or without characters."""
+    """(t,) the word in which each token ends, -1 for a token outside all words or without characters. A token may begin
+    with the blank before its word."""
     if not len(starts):
         return np.full(len(offsets), -1)
-    words = np.searchsorted(starts, offsets[:, 0], side="right") - 1
-    is_inside = (words >= 0) & (offsets[:, 0] < ends[words]) & (offsets[:, 0] < offsets[:, 1])
+    last = offsets[:, 1] - 1
+    words = np.searchsorted(starts, last, side="right") - 1
+    is_inside = (words >= 0) & (last < ends[words]) & (offsets[:, 0] < offsets[:, 1])
     return np.where(is_inside, words, -1)
 
 

@@ -17,6 +17,8 @@ from plugins.learners.crf.tags import TIE, spans_of_words
 from plugins.learners.crf.training import LabelledTexts
 from plugins.learners.crf.word_table import WordTable
 
+ROUNDING = 1e-6
+"""By so much a threshold may be above the probability that it was made of."""
 CALIBRATION_SPANS = 20.0
 """Weight of the calibration of all labels in that of one label, in spans."""
 
@@ -77,7 +79,7 @@ def _thresholds(
 def _precise(candidates: Sequence[Candidate], label: str, factor: float, precision: float) -> float:
     """The threshold from which spans of a label are right often enough, by their measured precision."""
     probabilities = [min(p * factor, 1.0) for *_, of_label, p in candidates if of_label == label]
-    return precision_threshold(probabilities, precision) / factor
+    return precision_threshold(probabilities, precision) / factor - ROUNDING
 
 
 def _calibration(model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans]) -> dict[str, float]:

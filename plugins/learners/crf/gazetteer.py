@@ -26,6 +26,9 @@ PHRASES, PHRASE_COUNTS = "gazetteer.phrases", "gazetteer.phrase_counts"
 WordSpan = tuple[int, int, int]
 """The first word of a span, the word behind it, and the number of its type."""
 Phrase = tuple[str, ...]
+LeftOut = Sequence[Sequence[WordSpan] | None] | None
+MAX_PHRASE_WORDS = 12
+"""Words of a span that is counted as a phrase: longer ones do not occur again, and quote their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,12 @@ class Gazetteer:
         """m."""
         return self.word_counts.shape[1] - 1
 
-    def features(self, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None) -> Floats:
+    def features(self, words: Sequence[str], lengths: Ints, left_out: LeftOut) -> Floats:
         """(w, 4 m + 1) of the words of n texts, one after another: for each type the share of the word's occurrences
         that are in spans of it; whether a phrase of it begins, goes on or ends here; and whether the word was seen.
 
-        left_out  (n,) the spans of each text if the texts are among the counted ones: then the counts of a text are
-                  left out for its own words
+        left_out  (n,) the spans of each text that is among the counted ones, None for another one: the counts of a text
+                  are left out for its own words; None if no text was counted
         """
         m, out = self.types, np.zeros((len(words), 4 * self.types + 1), np.float32)
         rows = np.array([self.rows.get(word, -1) for word in words], np.int64)
@@ -60,7 +63,10 @@ class Gazetteer:
         counts = self.word_counts[rows[known]]
         if left_out is not None:
             texts = np.repeat(np.arange(len(lengths)), lengths)
-            counts = counts - self._own_counts(rows[known], texts[known], _types_of_words(lengths, left_out, m)[known])
+            own_types = _types_of_words(lengths, [of_text or () for of_text in left_out], m)
+            own = self._own_counts(rows[known], texts[known], own_types[known])
+            is_counted = np.array([of_text is not None for of_text in left_out], np.bool_)[texts[known]]
+            counts = np.maximum(counts - own * is_counted[:, None], 0)  # a text may have changed since it was counted
         totals = counts.sum(axis=1)
         out[known, :m] = counts[:, :m] / (totals + HALF_SEEN)[:, None]
         out[known, -1] = totals > 0
@@ -74,9 +80,7 @@ class Gazetteer:
         np.add.at(own, (pairs, types), 1.0)
         return np.asarray(own[pairs])
 
-    def _add_phrases(
-        self, out: Floats, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None
-    ) -> None:
+    def _add_phrases(self, out: Floats, words: Sequence[str], lengths: Ints, left_out: LeftOut) -> None:
         """Adds the columns of phrases, of the longest phrase that begins at each word."""
         m, longest_at = self.types, -1
         for first, length, counts in self.phrases(words, lengths, left_out):
@@ -88,9 +92,7 @@ class Gazetteer:
                     columns = slice(block * m, (block + 1) * m)
                     out[at, columns] = np.maximum(out[at, columns], shares)
 
-    def phrases(
-        self, words: Sequence[str], lengths: Ints, left_out: Sequence[Sequence[WordSpan]] | None
-    ) -> Iterator[tuple[int, int, Doubles]]:
+    def phrases(self, words: Sequence[str], lengths: Ints, left_out: LeftOut) -> Iterator[tuple[int, int, Doubles]]:
         """Yields each place where a phrase occurs in n texts: its first word, its number of words, and its counts (m +
         1,), with the longest phrase of a word first. left_out: see `features`"""
         lengths_by_word = _lengths_by_first_word(self.phrase_counts)
@@ -101,10 +103,11 @@ class Gazetteer:
                 for length in lengths_by_word.get(words[place], ())
                 if place + length <= end and (phrase := tuple(words[place : place + length])) in self.phrase_counts
             ]
-            own = self._own_phrases(words[first:end], [p for *_, p in found], left_out[text]) if left_out else {}
+            own_spans = None if left_out is None else left_out[text]
+            own = {} if own_spans is None else self._own_phrases(words[first:end], [p for *_, p in found], own_spans)
             for place, length, phrase in found:
                 counts = self.phrase_counts[phrase]
-                yield place, length, counts - own[phrase] if own else counts
+                yield place, length, np.maximum(counts - own[phrase], 0) if own else counts
 
     def _own_phrases(
         self, words: Sequence[str], occurrences: Sequence[Phrase], spans: Sequence[WordSpan]
@@ -114,7 +117,8 @@ class Gazetteer:
         for phrase in occurrences:
             own[phrase][-1] += 1
         for begin, end, kind in spans:
-            own[tuple(words[begin:end])][kind] += 1
+            if (phrase := tuple(words[begin:end])) in own:
+                own[phrase][kind] += 1
         return own
 
 
@@ -127,8 +131,9 @@ def count_texts(types: int, words: Sequence[str], lengths: Ints, spans: Sequence
     phrase_counts: dict[Phrase, Doubles] = {}
     for text, first in enumerate((np.cumsum(lengths) - lengths).tolist()):
         for begin, end, kind in spans[text]:
-            phrase = tuple(words[first + begin : first + end])
-            phrase_counts.setdefault(phrase, np.zeros(types + 1))[kind] += 1
+            phrase = tuple(words[first + begin : min(first + end, first + begin + MAX_PHRASE_WORDS + 1)])
+            if len(phrase) <= MAX_PHRASE_WORDS:
+                phrase_counts.setdefault(phrase, np.zeros(types + 1))[kind] += 1
     gazetteer = Gazetteer(word_counts, rows, phrase_counts)
     for _, _, counts in gazetteer.phrases(words, lengths, None):
         counts[-1] += 1
@@ -172,19 +177,21 @@ def _lengths_by_first_word(phrases: Mapping[Phrase, Doubles]) -> dict[str, list[
 
 
 def to_tensors(gazetteer: Gazetteer) -> Tensors:
-    """The gazetteer as tensors. Words have no blanks in them."""
-    m, phrases = gazetteer.types, gazetteer.phrase_counts
+    """The gazetteer as tensors, in alphabetical order, because the order of the texts would quote them. Words have no
+    blanks in them."""
+    words, phrases = sorted(gazetteer.rows), sorted(gazetteer.phrase_counts)
+    phrase_counts = [gazetteer.phrase_counts[phrase] for phrase in phrases]
     return {
-        WORDS: _as_bytes("\n".join(gazetteer.rows)),
-        WORD_COUNTS: gazetteer.word_counts.astype(np.float32),
+        WORDS: _as_bytes("\n".join(words)),
+        WORD_COUNTS: gazetteer.word_counts[[gazetteer.rows[word] for word in words]].astype(np.float32),
         PHRASES: _as_bytes("\n".join(map(" ".join, phrases))),
-        PHRASE_COUNTS: np.array([*phrases.values()], np.float32).reshape(len(phrases), m + 1),
+        PHRASE_COUNTS: np.array(phrase_counts, np.float32).reshape(len(phrases), gazetteer.types + 1),
     }
 
 
 def from_tensors(tensors: Tensors) -> Gazetteer:
     """The inverse of `to_tensors`."""
-    words, phrases = (bytes(tensors[name]).decode().split("\n") for name in (WORDS, PHRASES))
+    words, phrases = (bytes(tensors[name]).decode("utf-8", "surrogatepass").split("\n") for name in (WORDS, PHRASES))
     word_counts, phrase_counts = (tensors[name].astype(np.float64) for name in (WORD_COUNTS, PHRASE_COUNTS))
     rows = {word: row for row, word in enumerate(words[: len(word_counts)])}
     return Gazetteer(word_counts, rows, {tuple(p.split(" ")): c for p, c in zip(phrases, phrase_counts, strict=False)})

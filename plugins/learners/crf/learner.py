@@ -27,17 +27,17 @@ from ml_backend.core.arrays import (
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.decoding import Candidate
 from plugins.learners.crf.draft_choice import PoolSample, with_draft_rule
-from plugins.learners.crf.gazetteer import WordSpan
+from plugins.learners.crf.gazetteer import LeftOut
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
 from plugins.learners.crf.prediction import part_of, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
 from plugins.learners.crf.repeats import add_repeats, repeated_spans
 from plugins.learners.crf.tags import find_layers, spans_of_words
-from plugins.learners.crf.training import LabelledTexts, fit_model, folds_of
+from plugins.learners.crf.training import LabelledTexts, fit_model, hashes_of
 from plugins.learners.crf.word_table import WordTable, read_words
 
-TEXTS_PER_BATCH = 1000
+TEXTS_PER_BATCH = 500
 MIN_REPORTED_PROBABILITY = 0.05
 """Probability from which a span is a part of a prediction if it is not drafted."""
 MAX_REPORTED_SPANS = 50
@@ -58,12 +58,14 @@ class Crf:
         return True
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        """Fits a head on all texts and one for each fold. Deterministic, whatever the seed. Raises ValueError without
-        texts."""
+        """Fits a head on all texts and one for each fold. Deterministic, whatever the seed. Rows of weight 0 have no
+        part in the fit, and the head of all texts predicts them. Raises ValueError without texts."""
         if train.texts is None:
             raise ValueError("crf reads the texts of the tasks: pass them")
+        if not (train.weights > 0).all():
+            return self._fit_weighted(train, seed)
         rows = np.arange(len(train.targets))
-        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, folds_of(train.texts(rows)))
+        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, hashes_of(train.texts(rows)))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
         sample = _read_sample(train.pool_texts, train.texts(rows))
@@ -77,6 +79,18 @@ class Crf:
         own_spans = spans_of_words(train.targets, texts.table, model.labels)
         held_out = _judge(model, texts, features, own_spans)
         return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors)
+
+    def _fit_weighted(self, train: TrainingSet, seed: int) -> Fit:
+        """The fit on the rows whose weight is above 0."""
+        fitted, others = np.flatnonzero(train.weights > 0), np.flatnonzero(train.weights <= 0)
+        fit = self.fit(train.take(fitted), seed)
+        held_out, earlier = missing_rows(fit.held_out, len(train.weights)), fit.held_out_earlier
+        held_out[fitted] = fit.held_out
+        held_out[others] = self.predict(fit.tensors, train.vectors[others], train.texts_of(others))
+        if earlier is not None:
+            of_fitted, earlier = earlier, missing_rows(earlier, len(train.weights))
+            earlier[fitted] = of_fitted
+        return replace(fit, held_out=held_out, held_out_earlier=earlier)
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """The priors "labels" and "labels and words", fitted on the texts with the teacher's labels; none if these have
@@ -134,8 +148,8 @@ def _read_all(texts: Texts | None) -> WordTable | None:
     return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
 
 
-def _judge(model: Model, texts: LabelledTexts, features: Floats, left_out: Sequence[Sequence[WordSpan]]) -> Rows:
-    """(n,) the prediction of each text by the head of its fold. left_out: the spans of each text that are counted"""
+def _judge(model: Model, texts: LabelledTexts, features: Floats, left_out: LeftOut) -> Rows:
+    """(n,) the prediction of each text by the head of its fold. left_out: see `Gazetteer.features`"""
     predicted: list[Any] = [None] * len(texts.targets)
     repeated = repeated_spans(model, texts.table, left_out)
     for fold in range(N_FOLDS):
@@ -151,8 +165,9 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     """(n,) the prediction of each text by the head of the serving model that was not fitted on it. earlier: (n,) the
     targets that the model was fitted on, missing for other texts"""
     targets = object_rows([NOTHING if target is None else target for target in earlier])
-    own_spans = spans_of_words(targets, texts.table, serving.labels)
-    return _judge(serving, texts, serving.features(texts.table, own_spans), own_spans)
+    spans = spans_of_words(targets, texts.table, serving.labels)
+    counted = [None if is_new else of_text for of_text, is_new in zip(spans, are_missing(earlier), strict=True)]
+    return _judge(serving, texts, serving.features(texts.table, counted), counted)
 
 
 def _rows(

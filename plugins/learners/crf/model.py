@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Floats, Tensors
 from plugins.learners.crf import gazetteer as gazetteers
 from plugins.learners.crf.chain import Chain, Doubles
 from plugins.learners.crf.fit import Field
-from plugins.learners.crf.gazetteer import Gazetteer, WordSpan
+from plugins.learners.crf.gazetteer import Gazetteer, LeftOut
 from plugins.learners.crf.tags import Layers
 from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable
@@ -75,7 +75,7 @@ class Model:
         """The labels of all layers, in the order of the gazetteer's types."""
         return [label for layer in self.layers for label in layer]
 
-    def features(self, table: WordTable, left_out: Sequence[Sequence[WordSpan]] | None = None) -> Floats:
+    def features(self, table: WordTable, left_out: LeftOut = None) -> Floats:
         """(w, d) the features of words. left_out: see `Gazetteer.features`"""
         phrases = self.gazetteer.features(table.words, table.lengths, left_out)
         return np.hstack([self.of_words(table), GAZETTEER_SCALE * phrases])

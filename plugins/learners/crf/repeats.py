@@ -17,7 +17,7 @@ import numpy as np
 
 from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.decoding import Candidate, without_overlaps
-from plugins.learners.crf.gazetteer import Gazetteer, WordSpan
+from plugins.learners.crf.gazetteer import Gazetteer, LeftOut, WordSpan
 from plugins.learners.crf.model import Model
 from plugins.learners.crf.prediction import PredictedSpans
 from plugins.learners.crf.word_table import WordTable
@@ -40,9 +40,7 @@ def repeat_rate(gazetteer: Gazetteer, table: WordTable, spans: Sequence[Sequence
     return (hits + 1) / (places + 2)
 
 
-def repeated_spans(
-    model: Model, table: WordTable, left_out: Sequence[Sequence[WordSpan]] | None = None
-) -> list[list[Candidate]]:
+def repeated_spans(model: Model, table: WordTable, left_out: LeftOut = None) -> list[list[Candidate]]:
     """(n,) the spans in each text whose words were marked in other texts; none if the model does not draft repeats.
     left_out: see `Gazetteer.features`"""
     candidates: list[list[Candidate]] = [[] for _ in table.lengths]
@@ -79,11 +77,9 @@ def _with_repeats(
 ) -> tuple[list[Candidate], float]:
     """The candidates of a text with repeated ones, and the sum of the probabilities that are added."""
     probabilities = {(start, end, label): p for start, end, label, p in candidates}
-    added = 0.0
+    before = sum(probabilities.values())
     for start, end, label, probability in repeated:
-        span = (start, end, label)
-        if probability > probabilities.get(span, 0.0):
-            added += probability - probabilities.get(span, 0.0)
-            probabilities[span] = probability
+        probabilities[start, end, label] = max(probability, probabilities.get((start, end, label), 0.0))
     spans = [(start, end, label, p) for (start, end, label), p in probabilities.items()]
-    return [c for layer in model.layers for c in without_overlaps(c for c in spans if c[2] in layer)], added
+    kept = [c for layer in model.layers for c in without_overlaps(c for c in spans if c[2] in layer)]
+    return kept, max(sum(p for *_, p in kept) - before, 0.0)

@@ -81,6 +81,8 @@ def allowed_tags(targets: Rows, table: WordTable, labels: Sequence[str]) -> Mask
                 tags[:, OUTSIDE] = share <= TIE
                 tags[:1, first_tags(len(labels))][:, types[label]] = True
                 tags[1:, inside_tags(len(labels))][:, types[label]] = True
+                if end < len(is_taken) and not is_taken[end] and is_partial:  # else the span could go on
+                    allowed[words][end, inside_tags(len(labels))][types[label]] = False
     return allowed
 
 

@@ -28,17 +28,23 @@ MAX_FITTED_TEXTS = 2000
 
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
-    """The n texts that a model is fitted on: their words, targets and weights (n,), and the fold of each text (n,)."""
+    """The n texts that a model is fitted on: their words, targets and weights (n,), and a number of each text (n,) that
+    depends on the text alone."""
 
     table: WordTable
     targets: Rows
     weights: Floats
-    folds: Ints
+    hashes: Ints
+
+    @property
+    def folds(self) -> Ints:
+        """(n,) the fold of each text."""
+        return self.hashes % N_FOLDS
 
 
-def folds_of(texts: Sequence[str]) -> Ints:
-    """(n,) the fold of each text, which depends on the text alone."""
-    return np.array([crc32(text.encode("utf-8", "surrogatepass")) % N_FOLDS for text in texts], np.int64)
+def hashes_of(texts: Sequence[str]) -> Ints:
+    """(n,) a number of each text."""
+    return np.array([crc32(text.encode("utf-8", "surrogatepass")) for text in texts], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,8 @@ def _fitted_texts(texts: LabelledTexts) -> Mask:
     if n <= MAX_FITTED_TEXTS:
         return np.ones(n, np.bool_)
     is_fitted = np.zeros(n, np.bool_)
-    is_fitted[np.random.default_rng(0).permutation(n)[:MAX_FITTED_TEXTS]] = True
+    # the folds are the remainders of the same number
+    is_fitted[np.argsort(texts.hashes // N_FOLDS, kind="stable")[:MAX_FITTED_TEXTS]] = True
     return is_fitted
 
 

@@ -23,33 +23,20 @@ MAX_CHUNK = 50  # characters of a chunk that are looked at
 CACHED_WORDS = 100_000
 
 
-class ShapeTable:
-    """The different shapes, each with a number: many words have the same shape."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[tuple[bool, ...], int] = {}
-
-    def numbers_of(self, text: str, starts: Sequence[int], ends: Sequence[int]) -> Ints:
-        """(w,) the numbers of the shapes of a text's words, from their first characters and those behind them."""
-        chunk_bounds = [match.span() for match in CHUNK.finditer(text)]
-        chunks, numbers = iter(chunk_bounds), []
-        chunk_start, chunk_end = 0, 0
-        for start, end in zip(starts, ends, strict=True):
-            while chunk_end <= start:
-                chunk_start, chunk_end = next(chunks)
-            shape = (
-                *_shape(text[start:end]), *_chunk_shape(text[chunk_start : min(chunk_end, chunk_start + MAX_CHUNK)]),
-                start > chunk_start, end < chunk_end, start == starts[0],
-            )  # fmt: skip
-            numbers.append(self._numbers.setdefault(shape, len(self._numbers)))
-        return np.array(numbers, np.int64)
-
-    def features(self) -> Floats:
-        """(s, SHAPES) the features of the shapes so far."""
-        return np.array([*self._numbers], np.float32).reshape(-1, SHAPES)
-
-
-SHAPE_TABLE = ShapeTable()
+def shape_numbers(text: str, starts: Sequence[int], ends: Sequence[int]) -> Ints:
+    """(w,) the shapes of a text's words, from their first characters and those behind them. The bits of a number are
+    the features of a word by itself."""
+    chunks, numbers = iter([match.span() for match in CHUNK.finditer(text)]), []
+    chunk_start, chunk_end = 0, 0
+    for start, end in zip(starts, ends, strict=True):
+        while chunk_end <= start:
+            chunk_start, chunk_end = next(chunks)
+        shape = (
+            *_shape(text[start:end]), *_chunk_shape(text[chunk_start : min(chunk_end, chunk_start + MAX_CHUNK)]),
+            start > chunk_start, end < chunk_end, start == starts[0],
+        )  # fmt: skip
+        numbers.append(sum(1 << bit for bit, is_set in enumerate(shape) if is_set))
+    return np.array(numbers, np.int64)
 
 
 @lru_cache(CACHED_WORDS)
@@ -78,10 +65,10 @@ def _chunk_shape(chunk: str) -> tuple[bool, ...]:
 def word_shapes(numbers: Ints, lengths: Ints) -> Floats:
     """(w, COLUMNS) the features of the words of n texts, one after another.
 
-    numbers  (w,) the numbers of their shapes
+    numbers  (w,) their shapes, from `shape_numbers`
     lengths  (n,) words of each text
     """
-    shapes = SHAPE_TABLE.features()[numbers] if len(numbers) else np.empty((0, SHAPES), np.float32)
+    shapes = ((numbers[:, None] >> np.arange(SHAPES)) & 1).astype(np.float32)
     return np.hstack([shapes, *neighbours(shapes, lengths)])
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.texts import Texts
 from ml_backend.core.words import word_offsets
-from plugins.learners.crf.word_shapes import SHAPE_TABLE
+from plugins.learners.crf.word_shapes import shape_numbers
 
 CACHED_TEXTS = 20_000
+MAX_CACHED_CHARACTERS = 1000  # of a text that is cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class WordTable:
 def read_words(texts: Texts, rows: Ints) -> WordTable:
     """The words of some of the texts (m,)."""
     of_texts = texts.words(rows)
-    described = [_describe(text) for text in texts(rows)]
+    described = [_described(text) for text in texts(rows)]
     lengths = np.array([len(words) for words in of_texts], np.int64)
     return WordTable(
         lengths=lengths,
@@ -78,9 +79,13 @@ def _stack(vectors: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float16]]])
     return np.concatenate(vectors).astype(np.float32) if len(vectors) else np.empty((0, 0), np.float32)
 
 
+def _described(text: str) -> tuple[tuple[str, ...], Ints]:
+    return _describe(text) if len(text) <= MAX_CACHED_CHARACTERS else _describe.__wrapped__(text)
+
+
 @lru_cache(CACHED_TEXTS)
 def _describe(text: str) -> tuple[tuple[str, ...], Ints]:
     """The words of a text in lower case, and the numbers of their shapes."""
     starts, ends = (offsets.tolist() for offsets in word_offsets(text))
     words = (text[start:end].lower() for start, end in zip(starts, ends, strict=True))
-    return tuple(words), SHAPE_TABLE.numbers_of(text, starts, ends)
+    return tuple(words), shape_numbers(text, starts, ends)

@@ -121,7 +121,7 @@ def test_the_vectors_of_words_are_those_of_the_reference_also_in_long_texts() ->
 
 def test_a_word_is_the_mean_of_its_tokens() -> None:
     states = np.arange(12, dtype=np.float32).reshape(6, 2)
-    offsets = [(0, 0), (0, 2), (2, 5), (6, 7), (9, 12), (0, 0)]  # two tokens stand for no character
+    offsets = [(0, 0), (0, 2), (2, 5), (5, 7), (7, 11), (0, 0)]  # some with the blank before, two of no character
     words = word_vectors("hello ! abc", [offsets[:4], offsets[4:]], [states[:4], states[4:]])
     assert words.starts.tolist() == [0, 6, 8] and words.ends.tolist() == [5, 7, 11]
     assert words.vectors.tolist() == [[3, 4], [6, 7], [8, 9]]

@@ -183,3 +183,44 @@ def test_texts_are_needed() -> None:
         learner.fit(replace(train, texts=None), 0)
     with pytest.raises(ValueError, match="texts"):
         learner.predict({}, np.zeros((1, 4), np.float32))
+
+
+def test_rows_of_weight_zero_have_no_part_in_the_fit() -> None:
+    """As the monitor fits learners of earlier times."""
+    texts = [f"nothing on day {n}" for n in range(10)] + [f"then Zorblatt came {n}" for n in range(4)]
+    spans: list[Spans] = [()] * 10 + [((5, 13, "A", 1.0),)] * 4
+    weights = np.array([1] * 10 + [0] * 4, np.float32)
+    fit = learner.fit(training_set(texts, spans, weights=weights), 0)
+    assert drafts(fit.held_out) == [set()] * 14
+    assert drafts(predict(fit.tensors, ["then Zorblatt came 9"])) == [set()]
+
+
+@pytest.mark.parametrize("changed", ["the text has changed since", ""])
+def test_a_text_that_has_changed_since_it_was_counted_is_judged(changed: str) -> None:
+    texts, spans = make_texts(30)
+    serving = learner.fit(training_set(texts, spans), 0)
+    train = training_set([changed, *texts[1:]], [(), *spans[1:]], earlier_tensors=serving.tensors)
+    earlier = training_set(texts, spans).targets
+    fit = learner.fit(replace(train, earlier=earlier), 0)
+    assert fit.held_out_earlier is not None and len(fit.held_out_earlier) == 30
+
+
+def test_the_serving_model_is_judged_on_new_texts_as_it_predicts_them() -> None:
+    """Its counts do not have the new texts, so that nothing is left out for these."""
+    texts, spans = make_texts(40)
+    serving = learner.fit(training_set(texts[:30], spans[:30]), 0)
+    train = training_set(texts, spans, earlier_tensors=serving.tensors)
+    earlier = object_rows([*train.targets[:30], *[None] * 10])
+    judged = learner.fit(replace(train, earlier=earlier), 0).held_out_earlier
+    assert judged is not None
+    probabilities = [p for row in judged for part in row[:2] for *_, p in part]
+    assert probabilities and all(0 <= p <= 1 for p in probabilities)
+    expected = [{span[:3] for span in of_text} for of_text in spans[30:]]
+    assert sum(a == b for a, b in zip(drafts(judged[30:]), expected, strict=True)) >= 7
+
+
+def test_artifacts_have_words_and_phrases_in_no_order_of_texts() -> None:
+    texts = ["zebras yawn at Anna Berg", "no one"]
+    tensors = learner.fit(training_set(texts, [((15, 24, "A", 1.0),), ()]), 0).tensors
+    words = bytes(tensors["gazetteer.words"]).decode().split("\n")
+    assert words == sorted(words) and "zebras" in words

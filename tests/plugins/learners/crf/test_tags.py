@@ -81,8 +81,9 @@ def test_a_span_that_most_have_marked_takes_the_words_of_a_tie() -> None:
 
 def test_other_words_of_a_text_that_is_labelled_in_part_may_have_any_tag() -> None:
     allowed = tags_of((4, 7, "A", 1.0), is_partial=1)
-    assert allowed[[0, 2, 3]].all()
+    assert allowed[[0, 3]].all()
     assert allowed[1].tolist() == only(B_A)[0]
+    assert not allowed[2, I_A] and allowed[2].sum() == 4, "the span would go on"
 
 
 def test_of_nested_spans_with_one_label_the_longest_is_learnt() -> None:
