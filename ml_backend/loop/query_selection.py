@@ -6,8 +6,8 @@ If words count as the cost of a task, the expected gain per word decides, as in 
 Learning with Real Annotation Costs" and Haertel, Seppi, Ringger, Carroll, "Return on Investment for Active Learning"
 (NIPS Workshop on Cost-Sensitive Learning, 2008). Most strategies have no gain in numbers, but an order. As in the rank
 combination of Tomanek and Hahn, "A Comparison of Models for Cost-Sensitive Active Learning" (COLING 2010), the place in
-that order stands for the gain. To select k rows, the strategy first selects a shortlist of m = SHORTLIST k rows as if
-all tasks cost the same. Of these, the k rows are selected that have the highest
+that order stands for the gain. To select k rows, the strategy first selects a shortlist of m rows, SHORTLIST k or all
+that there are, as if all tasks cost the same. Of these, the k rows are selected that have the highest
 
     (1 - (r - 1) / m) / (words + WORDS_OF_A_TASK)
 
