@@ -10,10 +10,11 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.types import DraftRule
 from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
+from plugins.learners.crf.gazetteer import LeftOut, WordSpan
 from plugins.learners.crf.model import N_FOLDS, Model
-from plugins.learners.crf.prediction import PredictedSpans, part_of, predict_spans
+from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, part_of, predict, predict_spans
 from plugins.learners.crf.repeats import add_repeats, repeat_rate, repeated_spans
-from plugins.learners.crf.tags import TIE, spans_of_words
+from plugins.learners.crf.tags import TIE
 from plugins.learners.crf.training import LabelledTexts
 from plugins.learners.crf.word_table import WordTable
 
@@ -33,19 +34,32 @@ class PoolSample:
     labelled: Ints
 
 
-def with_draft_rule(model: Model, texts: LabelledTexts, features: Floats, sample: PoolSample, rule: DraftRule) -> Model:
+def with_repeat_rate(model: Model, table: WordTable, counted: Sequence[Sequence[WordSpan]], rule: DraftRule) -> Model:
+    """The model with the rate by which repeated spans are drafted. counted: the spans of the labelled texts"""
+    return replace(model, repeat_rate=repeat_rate(model.gazetteer, table, counted) if rule.repeats else 0.0)
+
+
+def predict_held_out(
+    model: Model, texts: LabelledTexts, features: Floats, left_out: LeftOut
+) -> list[tuple[PredictedSpans, PredictedTags]]:
+    """The predictions of the labelled texts of each fold by the head that was not fitted on them, with repeated spans.
+
+    features  (w, d) of the labelled words
+    left_out  see `Gazetteer.features`
+    """
+    predicted, repeated = [], repeated_spans(model, texts.table, left_out)
+    for fold in range(N_FOLDS):
+        rows = np.flatnonzero(texts.folds == fold)
+        spans, tags = predict(model, *part_of(texts.table, features, rows), fold)
+        predicted.append((add_repeats(model, spans, [repeated[row] for row in rows]), tags))
+    return predicted
+
+
+def with_thresholds(
+    model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans], sample: PoolSample, rule: DraftRule
+) -> Model:
     """The model with the thresholds of its heads for a sample of the pool; without a sample, for the labelled texts
-    that a head was not fitted on. features: (w, d) of the labelled words"""
-    counted = spans_of_words(texts.targets, texts.table, model.labels)
-    rate = repeat_rate(model.gazetteer, texts.table, counted) if rule.repeats else 0.0
-    model = replace(model, repeat_rate=rate)
-    held_out: list[PredictedSpans] = []
-    if sample.unlabelled is None or len(sample.labelled) or rule.precision:
-        repeated = repeated_spans(model, texts.table, counted)
-        for fold in range(N_FOLDS):
-            rows = np.flatnonzero(texts.folds == fold)
-            spans = predict_spans(model, *part_of(texts.table, features, rows), fold)
-            held_out.append(add_repeats(model, spans, [repeated[row] for row in rows]))
+    that a head was not fitted on. held_out: of the labelled texts of each fold"""
     if sample.unlabelled is None:
         by_head = [*([of_fold] for of_fold in held_out), held_out]
     else:

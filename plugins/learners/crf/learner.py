@@ -17,6 +17,7 @@ from ml_backend.core.arrays import (
     DistillationData,
     Fit,
     Floats,
+    Ints,
     Rows,
     Tensors,
     TrainingSet,
@@ -25,11 +26,9 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.decoding import Candidate
-from plugins.learners.crf.draft_choice import PoolSample, with_draft_rule
-from plugins.learners.crf.gazetteer import LeftOut
-from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
-from plugins.learners.crf.prediction import part_of, predict
+from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rate, with_thresholds
+from plugins.learners.crf.model import ALL_TEXTS, HEADER, Model, pack, unpack
+from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
 from plugins.learners.crf.repeats import add_repeats, repeated_spans
@@ -65,19 +64,22 @@ class Crf:
         if not (train.weights > 0).all():
             return self._fit_weighted(train, seed)
         rows = np.arange(len(train.targets))
-        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, hashes_of(train.texts(rows)))
+        labelled = train.texts(rows)
+        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, hashes_of(labelled))
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        sample = _read_sample(train.pool_texts, train.texts(rows))
+        sample = _read_sample(train.pool_texts, labelled)
         model, features = fit_with_best_prior(
             texts, train.control.labels, serving, sample.unlabelled, train.priors, train.prior_selection_weights
         )
-        model = with_draft_rule(model, texts, features, sample, train.draft_rule)
+        own_spans = spans_of_words(train.targets, texts.table, model.labels)
+        model = with_repeat_rate(model, texts.table, own_spans, train.draft_rule)
+        predicted = predict_held_out(model, texts, features, own_spans)
+        model = with_thresholds(model, texts, [spans for spans, _ in predicted], sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
             earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
-        own_spans = spans_of_words(train.targets, texts.table, model.labels)
-        held_out = _judge(model, texts, features, own_spans)
+        held_out = _held_out_rows(model, texts, predicted)
         return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors)
 
     def _fit_weighted(self, train: TrainingSet, seed: int) -> Fit:
@@ -114,7 +116,9 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            predicted += _rows(model, table, model.features(table), ALL_TEXTS, repeated_spans(model, table))
+            spans, tags = predict(model, table, model.features(table), ALL_TEXTS)
+            spans = add_repeats(model, spans, repeated_spans(model, table))
+            predicted += _rows(model, ALL_TEXTS, table.lengths, spans, tags)
         return object_rows(predicted)
 
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
@@ -148,17 +152,16 @@ def _read_all(texts: Texts | None) -> WordTable | None:
     return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
 
 
-def _judge(model: Model, texts: LabelledTexts, features: Floats, left_out: LeftOut) -> Rows:
-    """(n,) the prediction of each text by the head of its fold. left_out: see `Gazetteer.features`"""
-    predicted: list[Any] = [None] * len(texts.targets)
-    repeated = repeated_spans(model, texts.table, left_out)
-    for fold in range(N_FOLDS):
+def _held_out_rows(
+    model: Model, texts: LabelledTexts, predicted: Sequence[tuple[PredictedSpans, PredictedTags]]
+) -> Rows:
+    """(n,) the predictions of the labelled texts, from those by fold."""
+    held_out: list[Any] = [None] * len(texts.targets)
+    for fold, of_fold in enumerate(predicted):
         rows = np.flatnonzero(texts.folds == fold)
-        part, of_words = part_of(texts.table, features, rows)
-        of_fold = _rows(model, part, of_words, fold, [repeated[row] for row in rows])
-        for row, prediction in zip(rows.tolist(), of_fold, strict=True):
-            predicted[row] = prediction
-    return object_rows(predicted)
+        for row, prediction in zip(rows.tolist(), _rows(model, fold, texts.table.lengths[rows], *of_fold), strict=True):
+            held_out[row] = prediction
+    return object_rows(held_out)
 
 
 def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
@@ -167,18 +170,16 @@ def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
     targets = object_rows([NOTHING if target is None else target for target in earlier])
     spans = spans_of_words(targets, texts.table, serving.labels)
     counted = [None if is_new else of_text for of_text, is_new in zip(spans, are_missing(earlier), strict=True)]
-    return _judge(serving, texts, serving.features(texts.table, counted), counted)
+    predicted = predict_held_out(serving, texts, serving.features(texts.table, counted), counted)
+    return _held_out_rows(serving, texts, predicted)
 
 
-def _rows(
-    model: Model, table: WordTable, features: Floats, head: int, repeated: Sequence[Sequence[Candidate]]
-) -> list[Any]:
-    """The predictions of texts in the form of the kind `spans`. repeated: (n,) the repeated spans of each text"""
+def _rows(model: Model, head: int, lengths: Ints, spans: PredictedSpans, tags: PredictedTags) -> list[Any]:
+    """The predictions of n texts by a head in the form of the kind `spans`. lengths: (n,) words of each text"""
     thresholds, rows = dict(zip(model.labels, model.thresholds[head].tolist(), strict=True)), []
-    spans, tags = predict(model, table, features, head)
-    surprises = -tags.log_probabilities / np.maximum(table.lengths, 1)
+    surprises = -tags.log_probabilities / np.maximum(lengths, 1)
     for candidates, entropy, surprise in zip(
-        add_repeats(model, spans, repeated).candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
+        spans.candidates, tags.entropies.tolist(), surprises.tolist(), strict=True
     ):
         drafted = sorted(c for c in candidates if c[3] >= thresholds[c[2]])
         others = [c for c in candidates if MIN_REPORTED_PROBABILITY <= c[3] < thresholds[c[2]]]
