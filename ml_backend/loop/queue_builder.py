@@ -165,7 +165,7 @@ def _selected_tasks(
         vectors,
         teacher_predicted={control: labels.of(tasks) for control, labels in context.teacher_labels.items()},
         is_generated=pool.synthetic[view.rows[selection.rows]],
-        words=None if pool.words is None else pool.words(texts),
+        words=None if (words := pool.words) is None else words(texts),
     )
     drafts = make_drafts(context.settings, context.schema, models, drafted, context.record_encoder)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])

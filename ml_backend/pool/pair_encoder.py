@@ -15,12 +15,13 @@ from ml_backend.core.arrays import Floats
 from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import PAIR_SIDES
 from ml_backend.core.types import read_record
+from ml_backend.pool.over_text_encoder import OverTextEncoder
 
 SCALE = np.float32(0.5**0.5)
 
 
 @dataclass(frozen=True)
-class PairEncoder:
+class PairEncoder(OverTextEncoder):
     """Encodes comparisons with an encoder of texts.
 
     The other fields of a task follow either text, as a reward model reads the prompt with each answer (Stiennon et al.,
@@ -37,13 +38,6 @@ class PairEncoder:
     @property
     def dim(self) -> int:
         return 2 * self.text_encoder.dim
-
-    @property
-    def quick(self) -> bool:
-        return bool(getattr(self.text_encoder, "quick", False))  # encoders of other packages may lack the attribute
-
-    def verify(self) -> str:
-        return self.text_encoder.verify()
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, 2 d) float32 vectors of unit length. Those of the same tasks with swapped sides have the same numbers in

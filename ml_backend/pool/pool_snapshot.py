@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,7 @@ class PoolContents:
         texts, words = self._store.tasks.texts_of(self._project, tasks), self.words
         return texts if words is None else words.add_words(texts)
 
-    @property
+    @cached_property
     def words(self) -> WordReader | None:
         """Reads the words of texts; None in a feature space without vectors of words."""
         if not isinstance(self._encoder, WordSpaceEncoder):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from ml_backend.core.arrays import Floats
 from ml_backend.core.ports import WordEncoder
 from ml_backend.core.texts import WordVectors
+from ml_backend.pool.over_text_encoder import OverTextEncoder
 
 
 @dataclass(frozen=True)
-class WordSpaceEncoder:
+class WordSpaceEncoder(OverTextEncoder):
     """Encodes texts with their words. Otherwise it is the encoder of the texts."""
 
     text_encoder: WordEncoder
@@ -27,13 +28,6 @@ class WordSpaceEncoder:
     @property
     def dim(self) -> int:
         return self.text_encoder.dim
-
-    @property
-    def quick(self) -> bool:
-        return bool(getattr(self.text_encoder, "quick", False))  # encoders of other packages may lack the attribute
-
-    def verify(self) -> str:
-        return self.text_encoder.verify()
 
     def encode(self, texts: Sequence[str]) -> Floats:
         return self.text_encoder.encode(texts)
