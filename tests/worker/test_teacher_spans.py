@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from fake_label_studio import FakeLabelStudio
-from fake_word_encoder import FakeWordEncoder
-from plugin_overrides import OverridePlugins, UseTeacher
+from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
 from schemas import first_of
 from scripted_span_teacher import ScriptedSpanTeacher
-from span_project import CONFIG, ValidatingLabelStudio, add_tasks, annotate, sentence
+from span_project import CONFIG, add_tasks, annotate, fake_encoder, sentence, server
 from stored_models import load_best_learner
 from teacher_harness import TeacherHarness
 from typer.testing import CliRunner
@@ -28,19 +27,8 @@ from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 
+__all__ = ["fake_encoder", "server"]  # fixtures
 [CONTROL] = read_schema(CONFIG).controls
-
-
-@pytest.fixture
-def server() -> FakeLabelStudio:
-    return ValidatingLabelStudio(label_config=CONFIG)
-
-
-@pytest.fixture
-def fake_encoder(override_plugins: OverridePlugins) -> FakeWordEncoder:
-    encoder = FakeWordEncoder()
-    override_plugins({"encoder.minilm": lambda: encoder})
-    return encoder
 
 
 @pytest.fixture
