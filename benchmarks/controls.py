@@ -19,12 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from benchmarks.loop import Table, encoded_share, serves_labels, texts_with_labels, until
-from ml_backend.core.settings import Settings
+from benchmarks.loop import Table, bench_settings, encoded_share, serves_labels, texts_with_labels, until
 from ml_backend.demo.run import backend_process
-from ml_backend.demo.server import LocalLabelStudio, free_port
+from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
@@ -94,13 +91,7 @@ def run(table: Table, options: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with LocalLabelStudio(folder / "label-studio") as label_studio:
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
-        settings = Settings(
-            label_studio_url=label_studio.url,
-            label_studio_api_key=SecretStr(label_studio.token),
-            secret=SecretStr("bench-secret"),
-            data_dir=folder / "apprentice",
-            port=free_port(),
-        )
+        settings = bench_settings(label_studio, folder / "apprentice")
         store = Store(settings)
         with backend_process(settings, folder / "apprentice.log"):
             for arm in arms:

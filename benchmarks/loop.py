@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -115,6 +116,18 @@ def refit(table: Table) -> None:
         )
 
 
+def bench_settings(label_studio: LocalLabelStudio, data_dir: Path, **further: Any) -> Settings:
+    """The settings of a backend for a Label Studio that was started for a benchmark."""
+    return Settings(
+        label_studio_url=label_studio.url,
+        label_studio_api_key=SecretStr(label_studio.token),
+        secret=SecretStr("bench-secret"),
+        data_dir=data_dir,
+        port=free_port(),
+        **further,
+    )
+
+
 def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> None:
     annotations = options.annotations
     folder.mkdir(parents=True)
@@ -132,12 +145,9 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         )
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
         floors = floor(table, client, project, schema, size, schema.controls[0].labels[0])
-        settings = Settings(
-            label_studio_url=label_studio.url,
-            label_studio_api_key=SecretStr(label_studio.token),
-            secret=SecretStr("bench-secret"),
-            data_dir=folder / "apprentice",
-            port=free_port(),
+        settings = bench_settings(
+            label_studio,
+            folder / "apprentice",
             teacher_url=teacher_url,
             defaults=AT_WORK if options.teacher else ProjectSettings(),
         )

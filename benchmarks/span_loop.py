@@ -19,15 +19,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from benchmarks.loop import LoopBench, Table, encoded_share, loop, memory, parser, until
+from benchmarks.loop import LoopBench, Table, bench_settings, encoded_share, loop, memory, parser, until
 from benchmarks.span_sets import FILES, load
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.demo.run import backend_process
 from ml_backend.demo.sentences import CONTROL, load_sentences
-from ml_backend.demo.server import LocalLabelStudio, free_port
+from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.spans.values import Span
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.setup import connect
@@ -77,14 +74,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", config)
         list(import_tasks(client, project, [{"text": text} for text in spans_of]))
-        settings = Settings(
-            label_studio_url=label_studio.url,
-            label_studio_api_key=SecretStr(label_studio.token),
-            secret=SecretStr("bench-secret"),
-            data_dir=folder / "apprentice",
-            port=free_port(),
-            defaults=ProjectSettings(),
-        )
+        settings = bench_settings(label_studio, folder / "apprentice")
         store = Store(settings)
         with backend_process(settings, folder / "apprentice.log") as supervisor:
             begin = time.monotonic()

@@ -20,17 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import SecretStr
 
 from benchmarks.data import ONE_CHOICE
-from benchmarks.loop import LoopBench, Table, _timed, encoded_share, floor, loop, parser, teacher_at_work, until
+from benchmarks.loop import (
+    LoopBench,
+    Table,
+    _timed,
+    bench_settings,
+    encoded_share,
+    floor,
+    loop,
+    parser,
+    teacher_at_work,
+    until,
+)
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
-from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
 from ml_backend.demo.run import backend_process
-from ml_backend.demo.server import LocalLabelStudio, free_port
+from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
@@ -96,12 +106,9 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
         seconds = _timed(lambda: list(import_tasks(client, project, [{"record": record} for record in rows])))
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
         floors = floor(table, client, project, schema, size, labels[0])
-        settings = Settings(
-            label_studio_url=label_studio.url,
-            label_studio_api_key=SecretStr(label_studio.token),
-            secret=SecretStr("bench-secret"),
-            data_dir=Path(name) / "apprentice",
-            port=free_port(),
+        settings = bench_settings(
+            label_studio,
+            Path(name) / "apprentice",
             teacher_url=teacher_url,
             defaults=AT_WORK if options.teacher else ProjectSettings(),
         )
