@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
-from ml_backend.kinds.base import fitted_schema
+from ml_backend.kinds.lookup import fitted_schema
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher

@@ -27,7 +27,7 @@ from benchmarks.tables import TABLES
 from ml_backend.core import registry
 from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.kinds.base import fitted_schema
+from ml_backend.kinds.lookup import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model

@@ -16,7 +16,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Tensors, TrainingSet
 from ml_backend.core.ports import TextLearner
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model.training_sample import MAX_POOL_TEXTS
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS

@@ -14,7 +14,7 @@ from benchmarks.span_sets import SpanTexts, load
 from ml_backend.core.arrays import DistillationData, Fit, Ints, PseudoLabels, Rows, Tensors, TrainingSet, object_rows
 from ml_backend.core.texts import Texts
 from ml_backend.core.words import word_offsets
-from ml_backend.kinds.base import fitted_schema, kind_of
+from ml_backend.kinds.lookup import fitted_schema, kind_of
 from ml_backend.kinds.spans.scoring import STRICT_F1
 from ml_backend.kinds.spans.teacher_replies import COMPLETE
 from ml_backend.model.training_sample import MAX_POOL_TEXTS

@@ -35,7 +35,7 @@ from ml_backend.cli.common import (
     require_one_control,
 )
 from ml_backend.core.schema import compares_pair
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 if TYPE_CHECKING:
     from ml_backend.core.types import TaskContent

@@ -10,7 +10,8 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.demo.held_out import HeldOutEvaluator
 from ml_backend.demo.terminal import out, spinner
-from ml_backend.kinds.base import ACCURACY, kind_of
+from ml_backend.kinds.base import ACCURACY
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.testing_client import next_task, submit_labels
 from ml_backend.monitoring.status import read_status

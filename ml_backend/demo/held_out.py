@@ -17,7 +17,7 @@ from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import Label, LabelValue
 from ml_backend.core.words import word_offsets
 from ml_backend.demo.texts import DemoTask
-from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
+from ml_backend.kinds.lookup import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool import feature_space

@@ -13,7 +13,7 @@ import numpy as np
 from ml_backend.core.arrays import Ints, Rows, content_bytes
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Label
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 DIGEST_BYTES = 16
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ml_backend.core.arrays import Rows, are_equal
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, listed_tasks
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 
 def irregularities(

@@ -25,7 +25,7 @@ from ml_backend.core.types import (
     storable_text,
 )
 from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_annotations
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.data_quality import irregularities
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_tasks

@@ -19,7 +19,8 @@ from ml_backend.core.schema import (
     UnlearntControl,
     compares_pair,
 )
-from ml_backend.kinds.base import Kind, kind_of, kinds_by_tag
+from ml_backend.kinds.base import Kind
+from ml_backend.kinds.lookup import kind_of, kinds_by_tag
 from ml_backend.kinds.tag_attributes import is_conditional, is_per_region, is_required, show_conditions
 from ml_backend.label_studio.input_tags import OBJECT_TAGS, WHOLE_FIELD, read_input, read_object_tag, tag_fields
 

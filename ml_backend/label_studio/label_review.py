@@ -18,7 +18,7 @@ from typing import Any
 from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Annotation, Draft, Prediction
-from ml_backend.kinds.base import FIRST_KIND
+from ml_backend.kinds.lookup import FIRST_KIND
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import writable_predictions, write_predictions
 from ml_backend.storage import ProjectRow, Proposal, Store

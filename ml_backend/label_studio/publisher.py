@@ -17,7 +17,7 @@ from ml_backend.core.clock import SYSTEM_CLOCK, Clock
 from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.types import Prediction, TaskContent, unknown_content
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 

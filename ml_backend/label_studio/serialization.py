@@ -29,7 +29,7 @@ from ml_backend.core.types import (
     storable_text,
     unknown_content,
 )
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.input_tags import WHOLE_FIELD
 from ml_backend.label_studio.pair_records import pair_record
 

@@ -10,7 +10,7 @@ from typing import Any
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import LabelValue, TaskContent, unknown_content
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import content_of_task, read_labels
 

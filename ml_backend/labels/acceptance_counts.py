@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.kinds.parts import DraftChanges
 from ml_backend.labels.draft_acceptance import DraftAcceptance, DraftUse
 from ml_backend.storage import PublishedDraft

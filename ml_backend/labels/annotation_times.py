@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Label, LabelValue
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.draft_acceptance import TimeSaved, annotation_seconds, time_saved_in_groups
 from ml_backend.storage import PublishedDraft
 

@@ -11,7 +11,7 @@ from ml_backend.core.arrays import Ints
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_task, digest_value
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 
 class ControlLabels:

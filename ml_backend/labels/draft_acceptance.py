@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Ints, Rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation, Estimate, EstimateSource
 from ml_backend.evaluation.metrics import wilson_interval
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.kinds.parts import DraftChanges
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft

@@ -8,7 +8,7 @@ from ml_backend.core import registry
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings, TaskForm
 from ml_backend.core.types import Remark
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 
 def applicable_options(

@@ -15,7 +15,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import ControlVersion, Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
+from ml_backend.kinds.lookup import fitted_schema, kind_of, learner_name
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot

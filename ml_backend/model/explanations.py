@@ -16,7 +16,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import texts_at
 from ml_backend.core.types import read_record, shorten
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel
 
 MAX_FIELDS = 3

@@ -32,7 +32,7 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
-from ml_backend.kinds.base import fitted_schema, kind_of
+from ml_backend.kinds.lookup import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
 MIN_TARGETS = 2
@@ -50,7 +50,7 @@ class TrainingSnapshot:
 
     plugin   the name of the learner
     space    the name of the vector space
-    control  the properties of the control that the fit depends on, see `kinds.base.fitted_schema`
+    control  the properties of the control that the fit depends on, see `kinds.lookup.fitted_schema`
     tasks    (n,) int64 ids of the labelled tasks, ascending
     texts    the content keys of the tasks' texts, concatenated
     targets  (n, ...) of the control's kind

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ml_backend.core.schema import ControlSchema, ProjectSchema, ShowCondition
 from ml_backend.core.types import Draft
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 Conditions = Sequence[tuple[bool, Sequence[str]]]
 """Conditions that must all hold: whether one of these controls must be shown, or none of them, and the controls whose

@@ -11,7 +11,7 @@ from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.texts import Texts
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.combined_predictions import CombinedPredictions
 from ml_backend.model.fitted_model import FittedModel
 

@@ -13,7 +13,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.texts import WordVectors, texts_at
 from ml_backend.core.types import Draft
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.hidden_drafts import without_hidden

@@ -13,7 +13,7 @@ from ml_backend.core.arrays import Tensors
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError, UnknownPluginError
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import DraftRule, ModelVersion, Remark
-from ml_backend.kinds.base import kind, kind_of
+from ml_backend.kinds.lookup import kind, kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import Store
 

@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend.core.arrays import Ints, are_equal
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.kinds.aggregation import AggregatedLabels
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.storage import Store
 

@@ -11,7 +11,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.base import kind_of, unusable_kinds
+from ml_backend.kinds.lookup import kind_of, unusable_kinds
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema

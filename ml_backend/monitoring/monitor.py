@@ -26,7 +26,8 @@ from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
-from ml_backend.kinds.base import Doubles, kind_of
+from ml_backend.kinds.base import Doubles
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
 from ml_backend.model.project_model import models_of

@@ -9,7 +9,7 @@ from typing import Any
 from ml_backend.core.arrays import Mask, Rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.evaluation.audit_sample import judged_rows
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 
 def count_parts(control: ControlSchema, held_out: Rows, targets: Rows, audited: Mask) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ml_backend.core.arrays import Ints
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.types import EstimateSource
 from ml_backend.kinds.aggregation import AggregatedLabels
-from ml_backend.kinds.base import fit_properties
+from ml_backend.kinds.lookup import fit_properties
 from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement

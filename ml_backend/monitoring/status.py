@@ -10,7 +10,8 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import SettingProblem, Settings
 from ml_backend.core.types import Estimate, ModelVersion, Remark
-from ml_backend.kinds.base import ACCURACY, FIRST_KIND, kind_of
+from ml_backend.kinds.base import ACCURACY
+from ml_backend.kinds.lookup import FIRST_KIND, kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring import project_stats

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_backend.core.schema import ControlSchema, InputSpec, ProjectSchema, has_ordered_labels
 from ml_backend.core.types import PARTLY_READABLE, shorten
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
 from ml_backend.monitoring.text_check import TextCheck
 from ml_backend.rendering.formatting import and_more

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import Estimate
-from ml_backend.kinds.base import ACCURACY, kind_of
+from ml_backend.kinds.base import ACCURACY
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.draft_acceptance import TimeSaved
 from ml_backend.monitoring.status import ControlStatus, Problem, Status
 from ml_backend.rendering import parts_text, project_text

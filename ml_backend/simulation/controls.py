@@ -13,7 +13,8 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
-from ml_backend.kinds.base import ACCURACY, kind_of
+from ml_backend.kinds.base import ACCURACY
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.export import Export, ExportContent, make_export, read_config
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement

@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Ints, Rows, are_missing
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.simulation import statistics
 from ml_backend.simulation.learning_curves import Measurement, Scores, paired_curves
 

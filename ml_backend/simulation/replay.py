@@ -23,7 +23,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.texts import Texts
 from ml_backend.evaluation.promotion_gate import decide_promotion
-from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
+from ml_backend.kinds.lookup import fitted_schema, kind_of, learner_name
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot

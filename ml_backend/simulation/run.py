@@ -17,7 +17,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema, takes_several_labels
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Remark
-from ml_backend.kinds.base import fitted_schema, kind_of, learner_name
+from ml_backend.kinds.lookup import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.export import Export, make_export, read_content
 from ml_backend.pool import feature_space
 from ml_backend.simulation import effort

@@ -21,7 +21,7 @@ from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, Replies
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Annotation, Label, TaskContent, content_key
 from ml_backend.kinds.aggregation import aggregate_annotations
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan

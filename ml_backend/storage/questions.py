@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ml_backend.core.clock import Clock
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Purpose, Question, ReplyFields
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import AnsweredCalls, add_calls

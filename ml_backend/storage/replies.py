@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows, object_rows
 from ml_backend.core.schema import ControlSchema
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.storage.database import Database
 from ml_backend.storage.question_json import SINGLE_FIELD, by_control, values_of
 from ml_backend.storage.schema import question as table

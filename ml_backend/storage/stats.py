@@ -24,7 +24,7 @@ VALUES = "values"
 class StoredReliability:
     """The `Kind.reliability` of a teacher for a control.
 
-    properties  those of the control on which a fit depends, see `kinds.base.fit_properties`
+    properties  those of the control on which a fit depends, see `kinds.lookup.fit_properties`
     values      in the shape of the kind
     """
 

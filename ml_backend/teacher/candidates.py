@@ -18,7 +18,7 @@ from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import LabelValue
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.model.training_sample import MAX_COMPARED_TEXTS, MAX_FITTED_TASKS, random_rows

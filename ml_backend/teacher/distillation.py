@@ -29,7 +29,7 @@ from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import join_texts
-from ml_backend.kinds.base import fit_properties, fitted_schema, kind_of, learner_name
+from ml_backend.kinds.lookup import fit_properties, fitted_schema, kind_of, learner_name
 from ml_backend.model.training_sample import pool_texts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked

@@ -10,7 +10,8 @@ from functools import cached_property
 from ml_backend.core.schema import ControlSchema, compares_pair
 from ml_backend.core.teacher_types import LABEL, MAX_TEXT_LENGTH, LabelField, Question, ReplyFields, ValueField
 from ml_backend.core.types import LabelValue, read_record, record_text
-from ml_backend.kinds.base import ReplyFormat, kind_of
+from ml_backend.kinds.base import ReplyFormat
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.teacher.prompt_parts import object_schema, question_id, shortened
 
 

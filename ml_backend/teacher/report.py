@@ -10,7 +10,7 @@ from typing import Any
 from ml_backend.core.registry import EMBEDDED_TEACHER
 from ml_backend.core.schema import ControlSchema, InputSpec
 from ml_backend.core.types import Estimate
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftUse
 from ml_backend.model.fitted_model import FittedModel

@@ -14,7 +14,8 @@ from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import content_key
 from ml_backend.kinds.aggregation import AggregatedLabels
-from ml_backend.kinds.base import Doubles, fit_properties, kind_of
+from ml_backend.kinds.base import Doubles
+from ml_backend.kinds.lookup import fit_properties, kind_of
 from ml_backend.pool.pool_snapshot import PoolContents
 from ml_backend.storage import ReplyTable, Store
 

@@ -11,7 +11,7 @@ import structlog
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.base import learner_name
+from ml_backend.kinds.lookup import learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators, LabelSnapshot
 from ml_backend.pool import feature_space

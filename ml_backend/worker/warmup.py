@@ -10,7 +10,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Pool, TrainingSet
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 
 ROWS = 8  # of an example problem that is just large enough for every plugin
 

@@ -24,7 +24,7 @@ from ml_backend.demo import annotator
 from ml_backend.demo.downloads import wheel_file
 from ml_backend.demo.held_out import HeldOutEvaluator
 from ml_backend.demo.texts import DemoTask
-from ml_backend.kinds.base import fitted_schema
+from ml_backend.kinds.lookup import fitted_schema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store

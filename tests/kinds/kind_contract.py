@@ -40,7 +40,8 @@ from ml_backend.core.types import (
     TaskContent,
     content_key,
 )
-from ml_backend.kinds.base import Kind, fitted_schema, kind_of, kinds_by_tag, learner_name
+from ml_backend.kinds.base import Kind
+from ml_backend.kinds.lookup import fitted_schema, kind_of, kinds_by_tag, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage.columns import label_value
 from plugins.teachers.similarity import Similarity

@@ -10,7 +10,7 @@ from kind_contract import KindContract
 from ml_backend.core import registry
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import LabelValue, TaskContent, content_key
-from ml_backend.kinds.base import kind, kinds_by_tag
+from ml_backend.kinds.lookup import kind, kinds_by_tag
 from ml_backend.kinds.spans.kind import SPANS
 
 TEXT = '<Text name="text" value="$text"/>'

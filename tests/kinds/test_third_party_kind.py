@@ -31,7 +31,8 @@ from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import Label, TaskContent, content_key
-from ml_backend.kinds.base import ReplyFormat, fitted_schema, kinds_by_tag
+from ml_backend.kinds.base import ReplyFormat
+from ml_backend.kinds.lookup import fitted_schema, kinds_by_tag
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model, project_model, training_sample
@@ -480,7 +481,7 @@ def test_a_kind_says_in_its_own_words_what_it_cannot_learn(
 
 
 BROKEN = f"""
-from ml_backend.kinds.base import unusable_kinds
+from ml_backend.kinds.lookup import unusable_kinds
 from ml_backend.label_studio.label_config import read_schema
 
 [(name, problem)] = unusable_kinds().items()

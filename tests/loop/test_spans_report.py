@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ml_backend.cli import main
 from ml_backend.core.arrays import object_rows
 from ml_backend.core.settings import Settings
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.loop.round import run_round

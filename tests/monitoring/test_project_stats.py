@@ -29,7 +29,7 @@ from ml_backend.core.types import (
     content_key,
 )
 from ml_backend.kinds.aggregation import aggregate_annotations
-from ml_backend.kinds.base import fit_properties
+from ml_backend.kinds.lookup import fit_properties
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import agreement, learner_agreement, learner_draft_share

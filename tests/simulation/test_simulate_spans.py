@@ -17,7 +17,7 @@ from ml_backend.core.arrays import TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.words import count_words, word_offsets
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_tasks
 from ml_backend.model import fitted_model

@@ -11,7 +11,7 @@ from migrations import insert, migrate
 
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.types import TaskContent, content_key
-from ml_backend.kinds.base import fit_properties
+from ml_backend.kinds.lookup import fit_properties
 from ml_backend.storage import Store
 from ml_backend.teacher.distillation import origin_of
 

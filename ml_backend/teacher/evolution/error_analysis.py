@@ -17,7 +17,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Estimate
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.project_model import load_best, models_of
 from ml_backend.pool.task_groups import task_group_names

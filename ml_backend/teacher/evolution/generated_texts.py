@@ -15,7 +15,7 @@ from ml_backend.core.ports import Encoder
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import content_key
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.pool.checked_encoder import check_usable
 from ml_backend.pool.encoded_texts import encode_texts, texts_in_space
 from ml_backend.storage import EvolutionRow, ProjectRow, Store

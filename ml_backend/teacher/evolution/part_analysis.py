@@ -11,7 +11,7 @@ from ml_backend.core.arrays import Mask, Rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.aggregation import counted_labels
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.kinds.parts import PartAgreement, PartCounts, PartError
 
 MAX_EXAMPLES = 3

@@ -13,7 +13,7 @@ from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import Label, LabelValue
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher import candidates, prompts

@@ -11,7 +11,7 @@ from schemas import as_choices, by_control, read_only
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import Draft, Prediction, unknown_content
-from ml_backend.kinds.base import kind_of
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import write_result
 from plugins.teachers.similarity import Similarity

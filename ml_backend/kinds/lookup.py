@@ -1,0 +1,60 @@
+"""Finds the kind of a control, and what follows from it: the properties that a fit depends on, and the learner."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ml_backend.core import registry
+from ml_backend.core.exceptions import UnknownPluginError
+from ml_backend.core.schema import ControlSchema
+from ml_backend.kinds.base import Kind
+
+FIRST_KIND = "choices"
+"""The kind whose controls are learnt first, so that a project keeps its first control if another kind is installed."""
+
+
+def kind(name: str) -> Kind[Any]:
+    """The kind with this name. Raises UnknownPluginError."""
+    loaded: Kind[Any] = registry.kind(name)
+    return loaded
+
+
+def kind_of(control: ControlSchema) -> Kind[Any]:
+    """The kind of the labels of a control. Raises UnknownPluginError."""
+    return kind(control.kind)
+
+
+def kinds_by_tag() -> dict[str, Kind[Any]]:
+    """The kind of each control tag that can be learnt, in the order in which controls are learnt: `FIRST_KIND`, then
+    the others by name."""
+    by_tag: dict[str, Kind[Any]] = {}
+    usable = registry.kinds().keys() - unusable_kinds().keys()
+    for name in sorted(usable, key=lambda name: (name != FIRST_KIND, name)):
+        for tag in kind(name).tags:
+            by_tag.setdefault(tag, kind(name))
+    return by_tag
+
+
+def unusable_kinds() -> dict[str, str]:
+    """The installed kinds that cannot be loaded, and why. Their controls are not learnt."""
+    return {name: str(error) for name, error in registry.kinds().items() if isinstance(error, UnknownPluginError)}
+
+
+def fitted_schema(control: ControlSchema) -> ControlSchema:
+    """The control with the properties that a fit depends on, and no others."""
+    fitted: ControlSchema = kind_of(control).fitted_schema(kind_of(control).fit_document(control))
+    return fitted
+
+
+def fit_properties(control: ControlSchema) -> dict[str, Any]:
+    """The kind of a control and its `Kind.fit_document`, as they are after they were stored as JSON."""
+    properties: dict[str, Any] = json.loads(json.dumps(kind_of(control).fit_document(control)))
+    return {"kind": control.kind, **properties}
+
+
+def learner_name(control: ControlSchema, setting: str) -> str:
+    """The name of the learner plugin of a control: that of the setting `learner`, if it is for the kind of labels."""
+    of_kind = kind_of(control)
+    is_suitable = of_kind.name in getattr(registry.learner(setting), "kinds", (FIRST_KIND,))
+    return setting if is_suitable else of_kind.default_learner
