@@ -12,9 +12,9 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
 from ml_backend.kinds.aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.applicable_options import applicable_options
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.serving_models import held_versions, load_serving_models
+from ml_backend.model.applicable_options import applicable_options
 from ml_backend.model.fitted_model import MIN_TARGETS
 from ml_backend.model.project_model import ProjectModel, models_of
 from ml_backend.monitoring.monitor import apply_acquisition_fallback
@@ -34,7 +34,7 @@ def prepare(context: RoundContext) -> RoundInputs:
     )
     encoder = feature_space.project_encoder(context.settings, project_row)
     form = feature_space.task_form(encoder)
-    options, not_applicable = applicable_options(options.with_form_defaults(form), schema, form)
+    options, not_applicable = applicable_options(options, schema, form)
     options, fallback = apply_acquisition_fallback(options, schema, project_row.monitor_results)
     fallbacks = () if fallback is None else (fallback,)
     pool.use_encoder(encoder)

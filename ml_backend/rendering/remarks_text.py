@@ -56,8 +56,8 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"random order: {values['acquisition']} is not winning here (acquisition_fallback)"
     ),
     "acquisition not applicable": lambda values: (
-        f"acquisition: {values['default']}, because {values['acquisition']} needs class probabilities, which the "
-        f"predictions for {', '.join(values['controls'])} do not have"
+        f"{values.get('setting', 'acquisition')}: {values['default']}, because {values['acquisition']} needs class "
+        f"probabilities, which the predictions for {', '.join(values['controls'])} do not have"
     ),
     "cost not applicable": lambda _: (
         "cost: sentences, because words are counted in texts only, and the tasks are records or pairs of texts"

@@ -98,7 +98,7 @@ class Simulator:
         self._encoder, self._attributions = open_encoder(settings, schema, config, tasks, notify)
         options = settings.defaults.with_form_defaults(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
-        check_options(config.x, options, schema, strategies)
+        check_options(config, options, schema, strategies)
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
         self._base_strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]

@@ -8,6 +8,7 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.model.applicable_options import applicable_options
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRow, Store
@@ -61,7 +62,8 @@ def _load(settings: Settings, store: Store, pool: ProjectPool, project: int, con
         )
     control, *_ = schema.selected_controls(control_name)
     encoder = feature_space.project_encoder(settings, project_row)
-    options = settings.for_project(project_row.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
+    options, _ = settings.for_project(project_row.extra_params)
+    options, _ = applicable_options(options, schema, feature_space.task_form(encoder))
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
     return ProjectContext(project_row, options, schema, control, pool, encoder, settings, store)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.model.applicable_options import applicable_options
 from ml_backend.pool import feature_space
 from ml_backend.pool.pool_snapshot import PoolSnapshot
 from ml_backend.pool.project_pool import ProjectPool
@@ -42,7 +43,7 @@ def take_snapshot(
 ) -> ProjectSnapshot:
     """Takes a snapshot in a time that does not depend on the size of the vectors."""
     schema = read_schema(project_row.label_config, project_row.choices)
-    options = options.with_form_defaults(feature_space.task_form(encoder))
+    options, _ = applicable_options(options, schema, feature_space.task_form(encoder))
     return ProjectSnapshot(
         project_row, options, schema, schema.controls[0], pool.snapshot(), encoder, teacher_client, change_marker
     )

@@ -12,7 +12,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
-from ml_backend.loop.applicable_options import applicable_options
+from ml_backend.model.applicable_options import applicable_options
 from ml_backend.monitoring.monitor import MonitorInput, read_monitor_input, run_monitor
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
@@ -96,7 +96,7 @@ class MonitorRunner:
     ) -> MonitorInput | None:
         schema = read_schema(project_row.label_config, project_row.choices)
         form = feature_space.task_form(feature_space.project_encoder(self._settings, project_row))
-        options, _ = applicable_options(options.with_form_defaults(form), schema, form)
+        options, _ = applicable_options(options, schema, form)
         aggregator = self._aggregators.of(project_row.id)
         aggregator.refresh(schema.controls)
         for learnt in schema.controls:

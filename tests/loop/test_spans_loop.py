@@ -19,6 +19,9 @@ from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.remarks_text import remarks_text
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Store
+from ml_backend.teacher.candidates import RemainingLabels, tasks_to_distil
+from ml_backend.teacher.project_context import load_project_context
+from ml_backend.teacher.project_snapshot import take_snapshot
 from ml_backend.web.predictor import Predictor
 
 __all__ = ["fake_encoder", "learnt", "server"]  # fixtures
@@ -91,13 +94,29 @@ def test_every_strategy_orders_the_queue(
 def test_a_strategy_that_needs_class_probabilities_is_replaced_with_a_remark(
     learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
-    options(acquisition="badge")
+    options(acquisition="badge", teacher_acquisition="badge")
     annotate(server, queue(server)[:1])
     run_round(make_round(server))
     assert (active(store).acquisition, len(queue(server))) == ("cluster-uncertainty", 12)
     remarks = remarks_text(active(store).remarks)
-    assert "cluster-uncertainty, because badge needs class probabilities" in remarks
+    assert "acquisition: cluster-uncertainty, because badge needs class probabilities" in remarks
+    assert "teacher_acquisition: coverage, because badge needs class probabilities" in remarks
     assert "predictions for ner do not have" in remarks
+
+
+def test_a_strategy_of_the_teacher_that_needs_class_probabilities_is_replaced(
+    learnt: list[int], options: Callable[..., None], settings: Settings, store: Store
+) -> None:
+    options(teacher_acquisition="badge")
+    context = load_project_context(settings, store, 5)
+    project_row = store.projects.require(5)
+    stored, _ = settings.for_project(project_row.extra_params)
+    snapshot = take_snapshot(context.pool, project_row, stored, None, (), context.encoder)
+    models = load(store, 5, 2).by_control
+    for project in (context, snapshot):
+        assert project.options.teacher_acquisition == "coverage"
+        chosen = tasks_to_distil(store, project, models, RemainingLabels(4, []), np.array([40]), np.array(learnt))
+        assert len({*chosen}) == 4 and not {*chosen} & {40, *learnt}
 
 
 def test_the_status_counts_spans_and_names_the_control(learnt: list[int], store: Store) -> None:

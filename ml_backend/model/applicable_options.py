@@ -10,18 +10,24 @@ from ml_backend.core.settings import ProjectSettings, TaskForm
 from ml_backend.core.types import Remark
 from ml_backend.kinds.lookup import kind_of
 
+STRATEGY_SETTINGS = ("acquisition", "teacher_acquisition")
+"""The settings that name a query strategy."""
+
 
 def applicable_options(
     options: ProjectSettings, schema: ProjectSchema, form: TaskForm
 ) -> tuple[ProjectSettings, tuple[Remark, ...]]:
-    """The options that a round uses, with a remark on each that is replaced: a query strategy that needs class
-    probabilities, by the default strategy for tasks of this `form`; a cost in words, unless tasks are texts."""
+    """The options that apply, with defaults for tasks of this `form`, and a remark on each that is replaced: a query
+    strategy that needs class probabilities, also that of the teacher, by the default strategy; a cost in words, unless
+    tasks are texts."""
     remarks = []
-    if without := controls_without_probabilities(options, schema, options.acquisition):
-        default = options.model_copy(update={"acquisition": ""}).with_form_defaults(form).acquisition
-        values = {"acquisition": options.acquisition, "controls": without, "default": default}
-        remarks.append(Remark("acquisition not applicable", values))
-        options = options.model_copy(update={"acquisition": default})
+    options, defaults = options.with_form_defaults(form), ProjectSettings().with_form_defaults(form)
+    for setting in STRATEGY_SETTINGS:
+        strategy, default = getattr(options, setting), getattr(defaults, setting)
+        if without := controls_without_probabilities(options, schema, strategy):
+            values = {"setting": setting, "acquisition": strategy, "controls": without, "default": default}
+            remarks.append(Remark("acquisition not applicable", values))
+            options = options.model_copy(update={setting: default})
     if options.cost == "words" and not schema.input.text_field:
         remarks.append(Remark("cost not applicable"))
         options = options.model_copy(update={"cost": "sentences"})
