@@ -383,8 +383,9 @@ class Kind(ABC, Generic[Schema]):
         labels that can be compared"""
         return None
 
-    def draft_changes(self, drafted: LabelValue, annotated: LabelValue) -> DraftChanges:
-        """How many parts of a draft an annotator kept, removed and added."""
+    def draft_changes(self, drafted: LabelValue, annotated: LabelValue, text: str) -> DraftChanges:
+        """How many parts of a draft an annotator kept, removed and added. `text`: of the task, in which words are
+        counted"""
         return DraftChanges()
 
     def quote(self, control: Schema, value: LabelValue, text: str, *, in_context: bool = True) -> str:

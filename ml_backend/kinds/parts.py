@@ -72,8 +72,11 @@ class PartAgreement:
 
 @dataclass(frozen=True, slots=True)
 class DraftChanges:
-    """The numbers of parts of drafts that annotators kept and removed, and of parts that they added."""
+    """The numbers of parts of drafts that annotators kept and removed, and of parts that they added; the numbers of
+    words in the kept and in the added parts. A word in several parts counts in each of them."""
 
     kept: int = 0
     removed: int = 0
     added: int = 0
+    kept_words: int = 0
+    added_words: int = 0

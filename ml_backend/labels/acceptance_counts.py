@@ -34,11 +34,14 @@ class AcceptanceCounts:
         """Number of tasks that have been published."""
         return len(self._published)
 
-    def update(self, task: int, published: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
+    def update(
+        self, task: int, published: PublishedDraft | None, annotations: Iterable[Annotation], text: str = ""
+    ) -> None:
         """Replaces the outcome of a task.
 
         published    the drafts that were last published for the task, None if the task was never published
         annotations  all annotations of the task
+        text         of the task; only needed for a kind of labels with parts
         """
         counted = [
             annotation
@@ -51,7 +54,7 @@ class AcceptanceCounts:
             self._counts.subtract(previous)
         if published and first and (draft := published.drafts.get(self._control)):
             annotated = first.labels[self._control].value
-            changes = asdict(self._kind.draft_changes(draft.value, annotated)) if self._kind.part_name else {}
+            changes = asdict(self._kind.draft_changes(draft.value, annotated, text)) if self._kind.part_name else {}
             counts = {self._kind.draft_outcome(draft.value, annotated): 1, **changes}
             self._outcomes[task] = Counter({(draft.author, name): count for name, count in counts.items()})
             self._counts.update(self._outcomes[task])

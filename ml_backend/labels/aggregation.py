@@ -15,6 +15,7 @@ from ml_backend.core.arrays import Ints, Mask
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.types import Annotation
 from ml_backend.kinds.aggregation import AggregatedLabels, digest_text
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.annotation_times import AnnotationTimes
 from ml_backend.labels.control_labels import ControlLabels
@@ -126,16 +127,23 @@ class LabelAggregator:
             by_task[annotation.task].append(annotation)
         draft_of = {draft.task: draft for draft in drafts}
         tasks = sorted({*by_task, *draft_of, *changed})
+        texts = self._texts_of_parts(sorted(by_task.keys() & draft_of.keys()))
         for task in tasks:
             of_task = by_task.get(task, [])
             for acceptance in self._acceptance.values():
-                acceptance.update(task, draft_of.get(task), of_task)
+                acceptance.update(task, draft_of.get(task), of_task, texts.get(task, ""))
             self._times.update(task, draft_of.get(task), of_task)
             for unread in self._unread.values():
                 unread.update(task, of_task)
             self._update_annotation_counts(task, [annotation for annotation in of_task if not annotation.cancelled])
         for labels in self._labels.values():
             labels.update(by_task, tasks)
+
+    def _texts_of_parts(self, tasks: list[int]) -> dict[int, str]:
+        """The texts of tasks, in which the words of parts are counted; {} if no kind of labels has parts."""
+        if not any(kind_of(control).part_name for control in self._controls):
+            return {}
+        return dict(zip(tasks, self._store.tasks.texts(self._project, tasks), strict=True))
 
     def _update_annotation_counts(self, task: int, annotations: list[Annotation]) -> None:
         """Replaces the numbers that come from a task's annotations; `annotations` are all of them, without skips."""

@@ -31,7 +31,7 @@ from ml_backend.teacher import report
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
-LAYOUT = 7
+LAYOUT = 8
 """Version of the document's layout. A document of another version is ignored, and replaced by the next round."""
 
 

@@ -29,6 +29,8 @@ def report_lines(
     yield from (line for line in lines if line[0] != TROUBLE)
     if any(sum(counts.values()) for counts in report["drafts"].values()):
         yield "drafts", _drafts(report, part)
+    if sentence := _marking_saved(report["changes"], part):
+        yield "marking saved", sentence
     if report["share"]:
         share = report["share"]
         yield "still needed?", f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own"
@@ -89,7 +91,7 @@ def _drafts(report: dict[str, Any], part: str) -> str:
     for author, counts in report["drafts"].items():
         if sum(counts.values()):
             outcomes = f"{counts['accepted']} accepted, {counts['edited']} edited, {counts['replaced']} replaced"
-            changes = report.get("changes", {}).get(author, {})  # missing in what an earlier release has stored
+            changes = report["changes"].get(author, {})
             sentences.append(f"{author}'s {outcomes}{_changes(changes, part) if changes else ''}")
     return "; ".join(sentences)
 
@@ -98,6 +100,21 @@ def _changes(changes: dict[str, int], part: str) -> str:
     """How many parts of drafts the annotators kept, removed and added."""
     kept, removed, added = changes["kept"], changes["removed"], changes["added"]
     return f", with {kept} of {kept + removed} drafted {part}s kept, and {added} added"
+
+
+def _marking_saved(changes: dict[str, dict[str, int]], part: str) -> str:
+    """How many parts, with how many words, did not have to be marked by hand; "" if no annotation has a part."""
+    kept, added, kept_words, added_words = (
+        sum(of_author[name] for of_author in changes.values())
+        for name in ("kept", "added", "kept_words", "added_words")
+    )
+    if not kept + added:
+        return ""
+    words = format_count(kept_words + added_words, "word")
+    return (
+        f"of {format_count(kept + added, part)} in drafted texts, with {words}, drafts were right for {kept}, with "
+        f"{kept_words}, which nobody had to mark"
+    )
 
 
 def _worst_classes(by_class: dict[str, Any], max_classes: int) -> str:

@@ -71,7 +71,7 @@ def read_report(
     waiting               number of questions without an answer
     labelled              number of labels that the teacher has given
     drafts                number of accepted, edited and replaced drafts, by author
-    changes               number of kept, removed and added parts of drafts, by author; {} for labels without parts
+    changes               see `DraftChanges`, by author; {} for labels without parts
     share                 share of the published queue's drafts that are the learner's
     agreement             of `teacher` and `learner` with the annotators, each `overall` and `by_class`
     judged                number of annotations that measure the learner

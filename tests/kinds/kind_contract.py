@@ -435,9 +435,11 @@ class KindContract:
     def test_the_parts_of_a_draft_are_kept_removed_or_added(self) -> None:
         for drafted in self.values:
             for annotated in self.values:
-                changes = self.kind.draft_changes(drafted, annotated)
-                reverse = self.kind.draft_changes(annotated, drafted)
+                text = self._contents[0].text
+                changes = self.kind.draft_changes(drafted, annotated, text)
+                reverse = self.kind.draft_changes(annotated, drafted, text)
                 assert (changes.kept, changes.removed, changes.added) == (reverse.kept, reverse.added, reverse.removed)
+                assert changes.kept_words == reverse.kept_words
                 is_changed = bool(changes.removed or changes.added)
                 assert is_changed == (bool(self.kind.part_name) and drafted != annotated)
 
@@ -453,7 +455,7 @@ class KindContract:
         agreement = self.kind.part_agreement(control, same)
         assert (agreement is not None) == bool(self.kind.part_name)
         if agreement:
-            n_parts = sum(self.kind.draft_changes(value, value).kept for value in self.values)
+            n_parts = sum(self.kind.draft_changes(value, value, "").kept for value in self.values)
             assert (agreement.tasks, agreement.by_all, agreement.f1) == (len(same), n_parts, 1.0)
             assert agreement.by_most == agreement.by_half == agreement.by_fewer == 0
         assert self.kind.part_agreement(control, [[Label(value)] for value in self.values]) is None

@@ -20,6 +20,7 @@ from ml_backend.storage import PublishedDraft
 SPANS = replace(span_control("Labels"), name=CONTROL)
 ONE, TWO, THREE = (tuple((n, n + 1, "A") for n in range(count)) for count in (1, 2, 3))
 spans = st.tuples(st.integers(0, 3), st.just(5), st.sampled_from("AB"))
+TEXT = "a, bc def"
 values = st.lists(spans, max_size=3, unique=True).map(lambda value: tuple(sorted(value)))
 
 
@@ -33,13 +34,18 @@ def annotation(task: int, value: tuple[Span, ...], seconds: float | None = None)
     return Annotation(task, task, 1, {CONTROL: Label(value)}, lead_time=seconds)
 
 
+def n_words(span: Span) -> int:
+    """The number of words in a span of `TEXT`, which ends behind "bc". A comma is a word."""
+    return {0: 3, 1: 2, 2: 1, 3: 1}[span[0]]
+
+
 @given(st.lists(st.tuples(values, values), max_size=8), st.sets(st.integers(0, 7)), st.integers(0, 7))
 def test_kept_removed_and_added_spans_are_counted(
     pairs: list[tuple[tuple[Span, ...], tuple[Span, ...]]], excluded: set[int], withdrawn: int
 ) -> None:
     counts = AcceptanceCounts(SPANS)
     for task, (drafted, annotated) in enumerate(pairs):
-        counts.update(task, published(task, drafted), [annotation(task, annotated)])
+        counts.update(task, published(task, drafted), [annotation(task, annotated)], TEXT)
     if withdrawn < len(pairs):
         counts.update(withdrawn, published(withdrawn, pairs[withdrawn][0]), [])
     counted = [({*a}, {*b}) for task, (a, b) in enumerate(pairs) if task not in {*excluded, withdrawn}]
@@ -50,6 +56,8 @@ def test_kept_removed_and_added_spans_are_counted(
             kept=sum(len(a & b) for a, b in counted),
             removed=sum(len(a - b) for a, b in counted),
             added=sum(len(b - a) for a, b in counted),
+            kept_words=sum(n_words(span) for a, b in counted for span in a & b),
+            added_words=sum(n_words(span) for a, b in counted for span in b - a),
         ),
     }
     assert use.acceptance["learner"] == DraftAcceptance(

@@ -119,6 +119,21 @@ def test_a_strategy_of_the_teacher_that_needs_class_probabilities_is_replaced(
         assert len({*chosen}) == 4 and not {*chosen} & {40, *learnt}
 
 
+def test_the_spans_and_words_that_nobody_had_to_mark_are_counted(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    drafted = {row["task"]: {(r["value"]["text"], *r["value"]["labels"]) for r in row["result"]}
+               for row in server.current_predictions()}  # fmt: skip
+    tasks = queue(server)[:5]
+    annotate(server, tasks)
+    run_round(make_round(server))
+    annotated = [(task, {*sentence(task - min(server.tasks))[1]}) for task in tasks]
+    counts = [len(drafted[task] & spans) for task, spans in annotated]
+    changes = read_status(store, 5).controls["ner"].teacher["changes"]["learner"]
+    assert 0 < sum(counts) == changes["kept"] == changes["kept_words"], "each name is one word"
+    assert changes["kept"] + changes["added"] == sum(len(spans) for _, spans in annotated)
+
+
 def test_the_status_counts_spans_and_names_the_control(learnt: list[int], store: Store) -> None:
     lines = dict(status_lines(read_status(store, 5)))
     assert any("36" in sentence for sentence in lines.values()), lines

@@ -78,16 +78,21 @@ def test_the_time_is_compared_among_annotations_with_as_many_parts() -> None:
     )
 
 
-def test_drafts_that_an_earlier_release_has_counted_have_no_changes() -> None:
+def test_drafts_are_counted_and_so_are_the_parts_that_nobody_had_to_mark() -> None:
     report = {
         "name": "similarity", "spent": {"in all": {"calls": 0}}, "problem": "", "share": None, "priors": {},
-        "shown": 0, "trust": None, "drafts": {"learner": {"accepted": 1, "edited": 2, "replaced": 0}},
+        "shown": 0, "trust": None, "changes": {}, "drafts": {"learner": {"accepted": 1, "edited": 2, "replaced": 0}},
         "agreement": {"teacher": {"overall": None}, "learner": {"overall": None}},
     }  # fmt: skip
     assert dict(teacher_report_lines(report, 5, part="span")) == {
         "drafts": "learner's 1 accepted, 2 edited, 0 replaced"
     }
-    changes = {"learner": {"kept": 3, "removed": 1, "added": 2}}
+    nothing = dict.fromkeys(("kept", "removed", "added", "kept_words", "added_words"), 0)
+    changes = {"learner": {"kept": 3, "removed": 1, "added": 2, "kept_words": 5, "added_words": 2}, "teacher": nothing}
     assert dict(teacher_report_lines({**report, "changes": changes}, 5, part="span")) == {
-        "drafts": "learner's 1 accepted, 2 edited, 0 replaced, with 3 of 4 drafted spans kept, and 2 added"
+        "drafts": "learner's 1 accepted, 2 edited, 0 replaced, with 3 of 4 drafted spans kept, and 2 added",
+        "marking saved": "of 5 spans in drafted texts, with 7 words, drafts were right for 3, with 5, which nobody had "
+        "to mark",
     }
+    changes = {"learner": {**nothing, "removed": 1}}
+    assert "marking saved" not in dict(teacher_report_lines({**report, "changes": changes}, 5, part="span"))

@@ -14,6 +14,7 @@ from ml_backend.core.ports import Learner
 from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent
+from ml_backend.core.words import count_words
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
 from ml_backend.kinds.parts import DraftChanges, PartAgreement, PartCounts, PartError
 from ml_backend.kinds.spans import (
@@ -232,9 +233,16 @@ class SpansKind(Kind[SpansSchema]):
     def part_agreement(self, control: SpansSchema, labels: Sequence[Sequence[Label]]) -> PartAgreement | None:
         return span_aggregation.span_agreement(labels)
 
-    def draft_changes(self, drafted: LabelValue, annotated: LabelValue) -> DraftChanges:
+    def draft_changes(self, drafted: LabelValue, annotated: LabelValue, text: str) -> DraftChanges:
         drafts, spans = {*spans_of(drafted)}, {*spans_of(annotated)}
-        return DraftChanges(len(drafts & spans), len(drafts - spans), len(spans - drafts))
+        words_of = {span: count_words(text[span[0] : span[1]]) for span in spans}
+        return DraftChanges(
+            kept=len(drafts & spans),
+            removed=len(drafts - spans),
+            added=len(spans - drafts),
+            kept_words=sum(words_of[span] for span in drafts & spans),
+            added_words=sum(words_of[span] for span in spans - drafts),
+        )
 
     def quote(self, control: SpansSchema, value: LabelValue, text: str, *, in_context: bool = True) -> str:
         return quotes.quote_spans(spans_of(value), text, in_context=in_context)
