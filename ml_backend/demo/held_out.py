@@ -20,8 +20,10 @@ from ml_backend.demo.texts import DemoTask
 from ml_backend.kinds.lookup import fitted_schema, kind_of, learner_name
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model.project_model import load_best, models_of
+from ml_backend.model.training_sample import pool_texts
 from ml_backend.pool import feature_space
 from ml_backend.pool.encoded_texts import EncodedTexts, encode_texts
+from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.descriptions import feature_scores
@@ -58,7 +60,7 @@ class HeldOutEvaluator:
         self._task_of = {task.text: task for task in pool}
         self._encoder = feature_space.project_encoder(settings, project_row)
         self._project_row = project_row
-        self._pool = pool
+        self._pool, self._project_pool = pool, ProjectPool(store, project, self._encoder)
         self._orders: list[EncodedTasks] = []
         self._priors: dict[str, dict[str, Tensors]] = {}  # by control
         self._held_out = EncodedTasks(held_out, encode_texts(self._encoder, []))
@@ -111,17 +113,24 @@ class HeldOutEvaluator:
     def _random_order_score(self, control: ControlSchema, n: int) -> float | None:
         learner, priors = kind_of(control).learner(control, self._learner_name(control)), self._priors[control.name]
         held_out_vectors, held_out_texts = self._held_out.first(len(self._held_out.tasks))
-        scores = []
+        sample, scores = self._pool_sample(), []
         for order in self._orders:
             targets, (vectors, texts) = _targets(control, order.tasks[:n]), order.first(n)
             if are_equal(targets):
                 continue
             weights = np.ones(len(targets), np.float32)
-            train = TrainingSet(vectors, targets, weights, fitted_schema(control), priors=priors, texts=texts)
+            train = TrainingSet(
+                vectors, targets, weights, fitted_schema(control), priors=priors, texts=texts, pool_texts=sample
+            )
             tensors = learner.fit(train, seed=0).tensors
             scores.append(self._score(control, predict_rows(learner, tensors, held_out_vectors, held_out_texts)))
         defined = [score for score in scores if score is not None]
         return mean(defined) if defined else None
+
+    def _pool_sample(self) -> Texts:
+        """The sample of the pool that the serving learners are fitted with, too."""
+        self._project_pool.refresh(self._store.projects.require(self._project).tasks_revision)
+        return pool_texts(self._project_pool)
 
     def _fit_priors(self, control: ControlSchema, vectors: Floats) -> dict[str, Tensors]:
         label_names = distillation.pseudo_labels_of_names(control, self._encoder)

