@@ -134,3 +134,13 @@ def test_a_proposal_names_the_missed_spans_and_those_that_they_replace() -> None
     assert suspect.instead == ((0, 8, "A", 0.95), (9, 12, "B", 0.85), (14, 16, "B", 1.0))
     assert suspect.added == ((0, 8, "A", 0.95), (9, 12, "B", 0.85)) and suspect.removed == ((0, 3, "A"),)
     assert suspect.confidence == 0.95
+
+
+def test_a_proposal_keeps_spans_that_half_of_the_annotators_have_marked() -> None:
+    predicted = object_rows([((((0, 3, "A", 0.99)), (9, 12, "B", 0.85), (14, 16, "A", 0.9)), (), (0.0, 0.0, 0.0))])
+    targets: Any = object_rows([(((0, 3, "A", 0.5), (8, 10, "A", 0.5), (14, 16, "A", 1.0)), 0)])
+    (suspect,) = find_missed_spans(predicted, targets, np.zeros(1, np.bool_), 5)
+    assert suspect.instead == ((0, 3, "A", 0.5), (9, 12, "B", 0.85), (14, 16, "A", 1.0))
+    assert suspect.added == ((9, 12, "B", 0.85),) and suspect.removed == ((8, 10, "A"),)
+    tie_alone: Any = object_rows([(((0, 3, "A", 0.5), (9, 12, "B", 0.5), (14, 16, "A", 1.0)), 0)])
+    assert find_missed_spans(predicted, tie_alone, np.zeros(1, np.bool_), 5) == []
