@@ -101,7 +101,9 @@ class ProjectSettings(BaseModel):
         "the annotations bear it out",
     )
     learner: str = Field(
-        "", description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records"
+        "",
+        description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records. "
+        "Spans are learnt by `crf`, unless this is another learner of spans",
     )
     fields: dict[str, Any] = Field(
         {},
