@@ -99,12 +99,17 @@ SYNTHETIC_FIELD = "apprentice_synthetic"
 """The field that marks a task whose text the teacher wrote. Its value is the intended difficulty, hard or easy."""
 
 
+MAX_TEXT_CHARACTERS = 20_000
+"""Characters of a text that are read; no encoder reads as many."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContent:
     """The content of one task.
 
     task    the id of the task in Label Studio
-    text    the text, or the record as `record_text` writes it; two texts that are compared are a record of them
+    text    the first `MAX_TEXT_CHARACTERS` of the text, or the record as `record_text` writes it; two texts that are
+            compared are a record of them
     key     the content key of the text, under which its vector is cached
     fields  the short values of the task's other data, as text: each may name the task's group
     displayed_values  the values that the tags `InputSpec.located` display, as JSON by the names of the tags, unless

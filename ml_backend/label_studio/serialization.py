@@ -17,6 +17,7 @@ from ml_backend.core.schema import ControlSchema, InputSpec, ObjectTag, ProjectS
 from ml_backend.core.types import (
     MAX_FIELD_CHARACTERS,
     MAX_RECORD_FIELDS,
+    MAX_TEXT_CHARACTERS,
     Annotation,
     Label,
     Prediction,
@@ -33,7 +34,6 @@ from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.input_tags import WHOLE_FIELD
 from ml_backend.label_studio.pair_records import pair_record
 
-MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
 MAX_DISPLAYED_CHARACTERS = 200_000  # of displayed content, as JSON; with more of it, no region has a position in it
 MAX_GROUP_FIELDS = 20  # of a task; further fields make no groups

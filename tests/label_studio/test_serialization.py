@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 from malformed_requests import any_json
 from schemas import by_control, chosen, labelled, text_schema
 
-from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, content_key, unknown_content
+from ml_backend.core.types import (
+    MAX_TEXT_CHARACTERS,
+    Annotation,
+    Draft,
+    Prediction,
+    TaskContent,
+    content_key,
+    unknown_content,
+)
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
-    MAX_TEXT_CHARACTERS,
     read_annotation,
     read_id,
     read_project_id,

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ml_backend.core.schema import ControlSchema, DialogueField
-from ml_backend.core.types import TaskContent
+from ml_backend.core.types import MAX_TEXT_CHARACTERS, TaskContent
 from ml_backend.kinds.spans.hypertext_regions import HypertextRegions
 from ml_backend.kinds.spans.paragraph_regions import ParagraphRegions
 from ml_backend.kinds.spans.text_regions import TextRegions
 
-MAX_CHARACTERS = 20_000
-"""Characters of a text, as `TaskContent.text` has them."""
 _OBJECT_TAGS = {"Labels": "Text", "HyperTextLabels": "HyperText", "ParagraphLabels": "Paragraphs"}
 
 
@@ -40,8 +38,8 @@ def places(content: TaskContent, control: ControlSchema) -> Places:
         return ParagraphRegions(value, dialogue, is_sorted=attributes.get("contextscroll") == "true")
     text = str(value) if isinstance(value, str | int | float) else ""
     if tag == "HyperText":
-        return HypertextRegions(text, MAX_CHARACTERS, inline=attributes.get("inline") == "true")
-    text = text[:MAX_CHARACTERS]
+        return HypertextRegions(text, MAX_TEXT_CHARACTERS, inline=attributes.get("inline") == "true")
+    text = text[:MAX_TEXT_CHARACTERS]
     return TextRegions(text if text.strip() else "")
 
 

@@ -13,11 +13,11 @@ from prediction_validation import validation_errors
 from span_tasks import OBJECT_TAGS, displayed_content, span_control
 
 from ml_backend.core.schema import DialogueField, InputSpec
-from ml_backend.core.types import Label, read_record
-from ml_backend.kinds.spans.displayed import MAX_CHARACTERS, control_text, places
+from ml_backend.core.types import MAX_TEXT_CHARACTERS, Label, read_record
+from ml_backend.kinds.spans.displayed import control_text, places
 from ml_backend.kinds.spans.regions import read_label, write_regions
 from ml_backend.kinds.spans.schema import SpansSchema
-from ml_backend.label_studio.serialization import MAX_TEXT_CHARACTERS, content_of_task
+from ml_backend.label_studio.serialization import content_of_task
 
 ANY = "ab &<>é😀ไשa\u0301 \r\n\t\\"
 any_text = st.text(ANY, min_size=1, max_size=30) | st.text(min_size=1, max_size=30)
@@ -175,5 +175,8 @@ def test_spans_are_counted_in_the_text_of_the_task_or_in_a_field_of_the_record(t
     assert control_text(in_record, control) == (text if text.strip() else "")
 
 
-def test_a_long_text_is_counted_as_far_as_it_is_read() -> None:
-    assert MAX_CHARACTERS == MAX_TEXT_CHARACTERS
+@pytest.mark.parametrize("tag", ["Labels", "HyperTextLabels"])
+def test_a_long_text_is_counted_as_far_as_it_is_read(tag: str) -> None:
+    control, displayed = span_control(tag), "word " * MAX_TEXT_CHARACTERS
+    content = content_of_task(1, {"data": {"data": displayed}}, input_of(control))
+    assert control_text(content, control) == content.text == displayed[:MAX_TEXT_CHARACTERS]
