@@ -17,6 +17,12 @@ def is_set(element: Any, name: str) -> bool:
     return attribute(element, name).strip().lower() == "true"
 
 
+def whole_number(element: Any, name: str) -> int:
+    """The value of an attribute of a tag that is a whole number, 0 for any other value."""
+    value = attribute(element, name).strip()
+    return int(value[:9]) if value.isascii() and value.isdigit() else 0
+
+
 def is_required(element: Any) -> bool:
     """Whether Label Studio refuses an annotation without a value of the control."""
     return is_set(element, "required")

@@ -18,6 +18,7 @@ from ml_backend.core.words import count_words
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
 from ml_backend.kinds.parts import DraftChanges, PartAgreement, PartCounts, PartError
 from ml_backend.kinds.spans import (
+    drafts,
     label_errors,
     part_errors,
     quotes,
@@ -28,10 +29,10 @@ from ml_backend.kinds.spans import (
     teacher_replies,
     tensor_packing,
 )
-from ml_backend.kinds.spans.predictions import SpanPredictions, no_span_probability
+from ml_backend.kinds.spans.predictions import SpanPredictions
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.values import Predicted, spans_of
-from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required
+from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, whole_number
 
 TARGETS, HELD_OUT = "snapshot.targets", "snapshot.held_out"
 """Names of tensors."""
@@ -56,6 +57,10 @@ class SpansKind(Kind[SpansSchema]):
         labels = {
             attribute(label, "value"): attribute(label, "alias") or attribute(label, "value") for label in elements
         }
+        max_usages = {
+            attribute(label, "value"): whole_number(label, "maxUsages") or whole_number(element, "maxUsages")
+            for label in elements
+        }
         return SpansSchema(
             name=name,
             source=source,
@@ -65,6 +70,7 @@ class SpansKind(Kind[SpansSchema]):
             tag=element.tag,
             stored=tuple(labels.values()),
             multiple=attribute(element, "choice") == "multiple",
+            max_usages=tuple(max_usages.values()) if any(max_usages.values()) else (),
         )
 
     def schema_problem(self, control: SpansSchema) -> str:
@@ -159,14 +165,7 @@ class SpansKind(Kind[SpansSchema]):
         return SpanPredictions.of(predicted)
 
     def drafts(self, control: SpansSchema, predicted: Rows) -> list[tuple[LabelValue, float] | None]:
-        """The confidence is that of the least probable drafted span; without any, the probability that there is none.
-        A teacher that has no spans for a text, and may have missed some, drafts nothing."""
-        return [
-            None
-            if row is None or (not row[0] and row[2] == teacher_replies.PARTLY_KNOWN)
-            else (row[0], min((p for *_, p in row[0]), default=no_span_probability(p for *_, p in row[1])))
-            for row in predicted
-        ]
+        return drafts.draft_rows(control, predicted)
 
     def scores(self, control: SpansSchema, predicted: Rows, targets: Rows) -> Doubles:
         return scoring.row_scores(predicted, targets)

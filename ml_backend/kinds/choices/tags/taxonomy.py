@@ -15,7 +15,7 @@ from ml_backend.core.schema import ChoicesSchema
 from ml_backend.kinds.choices.hierarchy import ancestors_of, deepest_labels
 from ml_backend.kinds.choices.tags.choice_tree import hints_of, read_choices
 from ml_backend.kinds.choices.tags.control_tag import ControlTag, stored_paths
-from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set
+from ml_backend.kinds.tag_attributes import is_conditional, is_required, is_set, whole_number
 
 
 def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
@@ -23,7 +23,6 @@ def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
     choices = [choice for choice in read_choices(element, nested=True) if not (leaves_only and choice.is_parent)]
     row_by_path = {choice.path: row for row, choice in enumerate(choices)}
     parents = tuple(row_by_path.get(choice.path[:-1], -1) for choice in choices)
-    max_usages = attribute(element, "maxUsages").strip()
     return ChoicesSchema(
         name=name,
         source=source,
@@ -34,7 +33,7 @@ def read_schema(element: Any, name: str, source: str) -> ChoicesSchema:
         conditional=is_conditional(element) or is_required(element),
         tag="Taxonomy",
         parents=parents if any(parent >= 0 for parent in parents) else (),
-        max_usages=int(max_usages[:9]) if max_usages.isascii() and max_usages.isdigit() else 0,
+        max_usages=whole_number(element, "maxUsages"),
     )
 
 
