@@ -112,8 +112,8 @@ def _marking_saved(changes: dict[str, dict[str, int]], part: str) -> str:
         return ""
     words = format_count(kept_words + added_words, "word")
     return (
-        f"of {format_count(kept + added, part)} in drafted texts, with {words}, drafts were right for {kept}, with "
-        f"{kept_words}, which nobody had to mark"
+        f"{kept} of the {format_count(kept + added, part)} in drafted texts ({kept_words} of their {words}) were "
+        "drafted right, so that nobody had to mark them"
     )
 
 

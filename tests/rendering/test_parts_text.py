@@ -91,8 +91,8 @@ def test_drafts_are_counted_and_so_are_the_parts_that_nobody_had_to_mark() -> No
     changes = {"learner": {"kept": 3, "removed": 1, "added": 2, "kept_words": 5, "added_words": 2}, "teacher": nothing}
     assert dict(teacher_report_lines({**report, "changes": changes}, 5, part="span")) == {
         "drafts": "learner's 1 accepted, 2 edited, 0 replaced, with 3 of 4 drafted spans kept, and 2 added",
-        "marking saved": "of 5 spans in drafted texts, with 7 words, drafts were right for 3, with 5, which nobody had "
-        "to mark",
+        "marking saved": "3 of the 5 spans in drafted texts (5 of their 7 words) were drafted right, so that nobody "
+        "had to mark them",
     }
     changes = {"learner": {**nothing, "removed": 1}}
     assert "marking saved" not in dict(teacher_report_lines({**report, "changes": changes}, 5, part="span"))
