@@ -114,27 +114,3 @@ def test_spans_and_choices_share_a_prediction_and_the_queue(admin: LabelStudioCl
     assert {name: control.labelled for name, control in version.controls.items()} == {"topic": 16, "spans": 16}
     regions = [{region["from_name"] for region in row["result"]} for row in project.predictions(version.name)]
     assert {"topic", "spans"} in regions
-
-
-def test_what_annotators_do_wrong_is_counted_and_the_rest_is_learnt(admin: LabelStudioClient, backend: Backend) -> None:
-    project = SpanProject.of_sentences(admin, "Labels", 40)
-    backend.connect(project)
-    backend.wait_for_queue(project)
-    bad_values: list[Any] = [
-        {"start": 400, "end": 410, "text": "elsewhere", "labels": ["Person"]},
-        {"start": 0, "end": 4, "labels": []},
-        {"start": 0, "end": 4, "labels": ["Gone"]},
-    ]
-    for number in range(12):
-        served = project.next()
-        assert served is not None, "nothing is served"
-        if number < len(bad_values):
-            region = {"from_name": "spans", "to_name": "shown", "type": "labels", "value": bad_values[number]}
-            body = {"result": [region], "lead_time": 1.0}
-            admin.call("POST", f"api/tasks/{served.task}/annotations/", body=body)
-        else:
-            project.label(served)
-    version = backend.wait_for_queue(project, labelled=9)
-    coverage = backend.printed_status(project)["controls"]["spans"]["coverage"]
-    assert sorted(unread["code"] for unread in coverage["unread"]) == ["label", "no label", "offsets"]
-    assert version.controls["spans"].labelled == 9
