@@ -10,12 +10,12 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.types import DraftRule
 from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
-from plugins.learners.crf.gazetteer import LeftOut, WordSpan
+from plugins.learners.crf.gazetteer import CountedWords
 from plugins.learners.crf.model import N_FOLDS, Model
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, part_of, predict, predict_spans
 from plugins.learners.crf.repeats import add_repeats, repeat_rate, repeated_spans
 from plugins.learners.crf.tags import TIE
-from plugins.learners.crf.training import LabelledTexts
+from plugins.learners.crf.training import FittedModel, LabelledTexts, without_fold
 from plugins.learners.crf.word_table import WordTable
 
 ROUNDING = 1e-6
@@ -34,20 +34,28 @@ class PoolSample:
     labelled: Ints
 
 
-def with_repeat_rate(model: Model, table: WordTable, counted: Sequence[Sequence[WordSpan]], rule: DraftRule) -> Model:
-    """The model with the rate by which repeated spans are drafted. counted: the spans of the labelled texts"""
-    return replace(model, repeat_rate=repeat_rate(model.gazetteer, table, counted) if rule.repeats else 0.0)
+def with_repeat_rates(fitted: FittedModel, texts: LabelledTexts, rule: DraftRule) -> FittedModel:
+    """The model with the rates by which its heads draft repeated spans."""
+    if not rule.repeats:
+        return replace(fitted, model=replace(fitted.model, repeat_rates=(0.0,) * (N_FOLDS + 1)))
+    rates = []
+    for head in range(N_FOLDS + 1):
+        rows = np.flatnonzero(texts.folds != head)
+        counted = without_fold(fitted.counted, texts, fitted.spans, head)
+        rates.append(repeat_rate(counted, rows, [fitted.spans[row] for row in rows]))
+    return replace(fitted, model=replace(fitted.model, repeat_rates=rates))
 
 
 def predict_held_out(
-    model: Model, texts: LabelledTexts, features: Floats, left_out: LeftOut
+    model: Model, texts: LabelledTexts, counted: CountedWords, features: Floats
 ) -> list[tuple[PredictedSpans, PredictedTags]]:
     """The predictions of the labelled texts of each fold by the head that was not fitted on them, with repeated spans.
 
-    features  (w, d) of the labelled words
-    left_out  see `Gazetteer.features`
+    counted   the labelled words, without the counts of their own text
+    features  (w, d) of these words
     """
-    predicted, repeated = [], repeated_spans(model, texts.table, left_out)
+    rates = np.array(model.repeat_rates, np.float64)[texts.folds]
+    predicted, repeated = [], repeated_spans(model, texts.table, counted, rates)
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(texts.folds == fold)
         spans, tags = predict(model, *part_of(texts.table, features, rows), fold)
@@ -59,23 +67,32 @@ def with_thresholds(
     model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans], sample: PoolSample, rule: DraftRule
 ) -> Model:
     """The model with the thresholds of its heads for a sample of the pool; without a sample, for the labelled texts
-    that a head was not fitted on. held_out: of the labelled texts of each fold"""
-    if sample.unlabelled is None:
-        by_head = [*([of_fold] for of_fold in held_out), held_out]
-    else:
-        words, repeated = sample.unlabelled, repeated_spans(model, sample.unlabelled)
-        of_words = model.features(words)
-        labelled = [
-            of_fold.take(np.flatnonzero(np.isin(np.flatnonzero(texts.folds == fold), sample.labelled)))
-            for fold, of_fold in enumerate(held_out)
-        ]
-        by_head = [
-            [add_repeats(model, predict_spans(model, words, of_words, head), repeated), *labelled]
-            for head in range(N_FOLDS + 1)
-        ]
-    factors = _calibration(model, texts, held_out) if rule.precision else {}
-    thresholds = [_thresholds(model.labels, predicted, factors, rule) for predicted in by_head]
+    that a head was not fitted on. The labels of a fold are no part of the thresholds of its head. held_out: of the
+    labelled texts of each fold"""
+    thresholds = []
+    for head, predicted in enumerate(_predict_sample(model, texts, held_out, sample)):
+        factors = _calibration(model, texts, held_out, head) if rule.precision else {}
+        thresholds.append(_thresholds(model.labels, predicted, factors, rule))
     return replace(model, thresholds=np.array(thresholds, np.float64).reshape(N_FOLDS + 1, len(model.labels)))
+
+
+def _predict_sample(
+    model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans], sample: PoolSample
+) -> list[list[PredictedSpans]]:
+    """For each head the predictions that its thresholds are chosen for, see `with_thresholds`."""
+    if sample.unlabelled is None:
+        return [*([of_fold] for of_fold in held_out), [*held_out]]
+    words, counted = sample.unlabelled, model.read(sample.unlabelled)
+    features = model.features(words, counted)
+    labelled = [
+        of_fold.take(np.flatnonzero(np.isin(np.flatnonzero(texts.folds == fold), sample.labelled)))
+        for fold, of_fold in enumerate(held_out)
+    ]
+    by_head = []
+    for head, rate in enumerate(model.repeat_rates):
+        unlabelled = predict_spans(model, words, features, head)
+        by_head.append([add_repeats(model, unlabelled, repeated_spans(model, words, counted, rate)), *labelled])
+    return by_head
 
 
 def _thresholds(
@@ -96,17 +113,22 @@ def _precise(candidates: Sequence[Candidate], label: str, factor: float, precisi
     return precision_threshold(probabilities, precision) / factor - ROUNDING
 
 
-def _calibration(model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans]) -> dict[str, float]:
-    """For each label, the number of right spans for each one that the held-out probabilities promise. That of one label
-    has that of all labels as its prior, with the weight of `CALIBRATION_SPANS` spans. held_out: of each fold"""
+def _calibration(model: Model, texts: LabelledTexts, held_out: Sequence[PredictedSpans], head: int) -> dict[str, float]:
+    """For each label, the number of right spans for each one that the held-out probabilities promise, in the texts that
+    a head was fitted on. That of one label has that of all labels as its prior, with the weight of `CALIBRATION_SPANS`
+    spans. Tied spans do not count. held_out: of each fold"""
     right, promised = dict.fromkeys(model.labels, 0.0), dict.fromkeys(model.labels, 0.0)
     for fold, predicted in enumerate(held_out):
+        if fold == head:
+            continue
         targets = texts.targets[texts.folds == fold]
         for candidates, (spans, is_partial) in zip(predicted.candidates, targets, strict=True):
-            annotated = {span[:3] for span in spans if span[3] > TIE}
+            shares = {span[:3]: span[3] for span in spans}
             for start, end, label, p in candidates if not is_partial else ():
-                right[label] += (start, end, label) in annotated
-                promised[label] += p
+                share = shares.get((start, end, label), 0.0)
+                if share != TIE:
+                    right[label] += share > TIE
+                    promised[label] += p
     of_all = (sum(right.values()) + CALIBRATION_SPANS) / (sum(promised.values()) + CALIBRATION_SPANS)
     return {
         label: (right[label] + CALIBRATION_SPANS * of_all) / (promised[label] + CALIBRATION_SPANS)

@@ -26,14 +26,14 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rate, with_thresholds
+from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rates, with_thresholds
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, Model, pack, unpack
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
 from plugins.learners.crf.repeats import add_repeats, repeated_spans
-from plugins.learners.crf.tags import find_layers, spans_of_words
-from plugins.learners.crf.training import LabelledTexts, fit_model, hashes_of
+from plugins.learners.crf.tags import find_layers
+from plugins.learners.crf.training import LabelledTexts, fit_model
 from plugins.learners.crf.word_table import WordTable, read_words
 
 TEXTS_PER_BATCH = 500
@@ -43,8 +43,6 @@ MAX_REPORTED_SPANS = 50
 """Spans of a text that are a part of a prediction if they are not drafted."""
 PRIOR, PRIOR_WITH_WORDS = "labels", "labels and words"
 """The names of the priors of the teacher's labels, without a gazetteer and with one."""
-NOTHING: tuple[Any, ...] = ((), 0)
-"""The target of a text without spans."""
 
 
 class Crf:
@@ -65,20 +63,19 @@ class Crf:
             return self._fit_weighted(train, seed)
         rows = np.arange(len(train.targets))
         labelled = train.texts(rows)
-        texts = LabelledTexts(read_words(train.texts, rows), train.targets, train.weights, hashes_of(labelled))
+        texts = LabelledTexts.of(read_words(train.texts, rows), train.targets, train.weights)
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
         sample = _read_sample(train.pool_texts, labelled)
-        model, features = fit_with_best_prior(
+        fitted = fit_with_best_prior(
             texts, train.control.labels, serving, sample.unlabelled, train.priors, train.prior_selection_weights
         )
-        own_spans = spans_of_words(train.targets, texts.table, model.labels)
-        model = with_repeat_rate(model, texts.table, own_spans, train.draft_rule)
-        predicted = predict_held_out(model, texts, features, own_spans)
-        model = with_thresholds(model, texts, [spans for spans, _ in predicted], sample, train.draft_rule)
+        fitted = with_repeat_rates(fitted, texts, train.draft_rule)
+        predicted = predict_held_out(fitted.model, texts, fitted.counted, fitted.features)
+        model = with_thresholds(fitted.model, texts, [spans for spans, _ in predicted], sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
-            earlier = _judge_serving(serving, texts, earlier) if serving else self._judge_earlier(train, earlier)
+            earlier = _judge_serving(serving, texts) if serving else self._judge_earlier(train, earlier)
         held_out = _held_out_rows(model, texts, predicted)
         return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors)
 
@@ -102,9 +99,8 @@ class Crf:
         if labels.texts is None or not layers:
             return {}
         rows = np.arange(len(labels.targets))
-        no_folds = np.zeros(len(rows), np.int64)
-        texts = LabelledTexts(read_words(labels.texts, rows), labels.targets, labels.weights, no_folds)
-        model, _ = fit_model(texts, layers, sample=_read_all(data.pool_texts), heads=[ALL_TEXTS])
+        texts = LabelledTexts.of(read_words(labels.texts, rows), labels.targets, labels.weights)
+        model = fit_model(texts, layers, sample=_read_all(data.pool_texts), heads=[ALL_TEXTS]).model
         return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
@@ -116,8 +112,9 @@ class Crf:
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
-            spans, tags = predict(model, table, model.features(table), ALL_TEXTS)
-            spans = add_repeats(model, spans, repeated_spans(model, table))
+            counted = model.read(table)
+            spans, tags = predict(model, table, model.features(table, counted), ALL_TEXTS)
+            spans = add_repeats(model, spans, repeated_spans(model, table, counted, model.repeat_rates[ALL_TEXTS]))
             predicted += _rows(model, ALL_TEXTS, table.lengths, spans, tags)
         return object_rows(predicted)
 
@@ -164,13 +161,10 @@ def _held_out_rows(
     return object_rows(held_out)
 
 
-def _judge_serving(serving: Model, texts: LabelledTexts, earlier: Rows) -> Rows:
-    """(n,) the prediction of each text by the head of the serving model that was not fitted on it. earlier: (n,) the
-    targets that the model was fitted on, missing for other texts"""
-    targets = object_rows([NOTHING if target is None else target for target in earlier])
-    spans = spans_of_words(targets, texts.table, serving.labels)
-    counted = [None if is_new else of_text for of_text, is_new in zip(spans, are_missing(earlier), strict=True)]
-    predicted = predict_held_out(serving, texts, serving.features(texts.table, counted), counted)
+def _judge_serving(serving: Model, texts: LabelledTexts) -> Rows:
+    """(n,) the prediction of each text by the head of the serving model that was not fitted on it."""
+    counted = serving.read(texts.table, leaves_out_copies=True)
+    predicted = predict_held_out(serving, texts, counted, serving.features(texts.table, counted))
     return _held_out_rows(serving, texts, predicted)
 
 

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Tensors
-from plugins.learners.crf import gazetteer as gazetteers
+from plugins.learners.crf import gazetteer_tensors
 from plugins.learners.crf.chain import Chain, Doubles
 from plugins.learners.crf.fit import Field
-from plugins.learners.crf.gazetteer import Gazetteer, LeftOut
+from plugins.learners.crf.gazetteer import CountedWords, Gazetteer
 from plugins.learners.crf.tags import Layers
 from plugins.learners.crf.word_features import WordFeatures
-from plugins.learners.crf.word_table import WordTable
+from plugins.learners.crf.word_table import WordTable, content_numbers
 
 N_FOLDS = 3
 ALL_TEXTS = N_FOLDS
@@ -58,7 +58,7 @@ class Model:
     thresholds  (h, m) the probability from which each head drafts a span of each type
     cold_words  number of words of the last fit that started from nothing
     choice      the prior that the fields are drawn to
-    repeat_rate see `repeats`; 0 if spans are not drafted for being repeated
+    repeat_rates (h,) of each head, see `repeats`; 0 if spans are not drafted for being repeated
     """
 
     layers: Layers
@@ -68,24 +68,33 @@ class Model:
     thresholds: Doubles
     cold_words: int
     choice: PriorChoice = PriorChoice()
-    repeat_rate: float = 0.0
+    repeat_rates: Sequence[float] = (0.0,) * (N_FOLDS + 1)
 
     @property
     def labels(self) -> list[str]:
         """The labels of all layers, in the order of the gazetteer's types."""
         return [label for layer in self.layers for label in layer]
 
-    def features(self, table: WordTable, left_out: LeftOut = None) -> Floats:
-        """(w, d) the features of words. left_out: see `Gazetteer.features`"""
-        phrases = self.gazetteer.features(table.words, table.lengths, left_out)
-        return np.hstack([self.of_words(table), GAZETTEER_SCALE * phrases])
+    def read(self, table: WordTable, *, leaves_out_copies: bool = False) -> CountedWords:
+        """The words of n texts with their counts, perhaps without those of the texts with the same words."""
+        left_out = content_numbers(table) if leaves_out_copies else None
+        return self.gazetteer.read(table.words, table.lengths, left_out)
+
+    def features(self, table: WordTable, counted: CountedWords) -> Floats:
+        """(w, d) the features of words with their counts."""
+        return np.hstack([self.of_words(table), gazetteer_features(counted)])
+
+
+def gazetteer_features(counted: CountedWords) -> Floats:
+    """(w, 4 m + 1) the features that follow from the counts of words: the last ones of `Model.features`."""
+    return GAZETTEER_SCALE * counted.features()
 
 
 def pack(model: Model) -> Tensors:
     """The model as tensors."""
     header = {
         "layers": model.layers, "cold_words": model.cold_words, "choice": asdict(model.choice),
-        "repeat_rate": model.repeat_rate,
+        "repeat_rates": [*model.repeat_rates],
     }  # fmt: skip
     tensors: Tensors = {
         HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
@@ -93,7 +102,7 @@ def pack(model: Model) -> Tensors:
         SCALE: model.of_words.scale,
         COMPONENTS: model.of_words.components,
         THRESHOLDS: model.thresholds,
-        **gazetteers.to_tensors(model.gazetteer),
+        **gazetteer_tensors.to_tensors(model.gazetteer),
     }
     for head, fields in enumerate(model.fields):
         for layer, fitted in enumerate(fields):
@@ -109,12 +118,12 @@ def unpack(tensors: Tensors) -> Model:
     return Model(
         layers=layers,
         of_words=WordFeatures(*(np.asarray(tensors[name], np.float32) for name in (MEAN, SCALE, COMPONENTS))),
-        gazetteer=gazetteers.from_tensors(tensors),
+        gazetteer=gazetteer_tensors.from_tensors(tensors),
         fields=[[*_read_fields(tensors, head, len(layers))] for head in range(len(tensors[THRESHOLDS]))],
         thresholds=np.asarray(tensors[THRESHOLDS], np.float64),
         cold_words=header["cold_words"],
         choice=PriorChoice(**header["choice"]),
-        repeat_rate=header["repeat_rate"],
+        repeat_rates=header["repeat_rates"],
     )
 
 

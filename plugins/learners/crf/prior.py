@@ -17,7 +17,7 @@ import numpy as np
 from ml_backend.core.arrays import Ints, Tensors
 from plugins.learners.crf.chain import OUTSIDE, Chain
 from plugins.learners.crf.fit import Field
-from plugins.learners.crf.gazetteer import count_texts
+from plugins.learners.crf.gazetteer import empty_gazetteer
 from plugins.learners.crf.model import Model
 from plugins.learners.crf.tags import Layers
 
@@ -27,7 +27,7 @@ PHRASE_BLOCKS = 4
 
 def without_words(model: Model) -> Model:
     """The model without the words of its gazetteer."""
-    return replace(model, gazetteer=count_texts(len(model.labels), [], np.zeros(0, np.int64), []))
+    return replace(model, gazetteer=empty_gazetteer(len(model.labels)))
 
 
 def digest(priors: Sequence[Tensors]) -> str:

@@ -18,13 +18,12 @@ from plugins.learners.crf.fit import text_losses
 from plugins.learners.crf.model import N_FOLDS, Model, PriorChoice, unpack
 from plugins.learners.crf.prior import digest
 from plugins.learners.crf.tags import Layers, find_layers
-from plugins.learners.crf.training import LabelledTexts, allowed_words, fit_model
+from plugins.learners.crf.training import FittedModel, LabelledTexts, allowed_words, fit_model
 from plugins.learners.crf.word_table import WordTable
 from plugins.learners.priors import NO_PRIOR, best_guess
 
 CHOICE_GROWTH = 1.25
 """The prior is chosen anew when the number of labelled words has grown by this factor."""
-Candidate = tuple[Model, Floats]
 
 
 def fit_with_best_prior(
@@ -34,8 +33,8 @@ def fit_with_best_prior(
     sample: WordTable | None,
     priors: Mapping[str, Tensors],
     selection_weights: Floats,
-) -> Candidate:
-    """The model, and the features (w, d) of the words of the texts.
+) -> FittedModel:
+    """The fit with the prior that has the best held-out losses.
 
     labels             of the control
     serving, sample    as in `training.fit_model`
@@ -55,8 +54,8 @@ def fit_with_best_prior(
     if choice is None:
         choice = _choose(candidates, texts, layers, selection_weights)
         choice = replace(choice, digest=identity, words=len(texts.table.starts))
-    model, features = candidates[choice.name]
-    return replace(model, choice=choice), features
+    fitted = candidates[choice.name]
+    return replace(fitted, model=replace(fitted.model, choice=choice))
 
 
 def _standing_choice(serving: Model | None, texts: LabelledTexts, identity: str) -> PriorChoice | None:
@@ -74,14 +73,14 @@ def _with_prior(serving: Model | None, name: str, identity: str) -> Model | None
 
 
 def _choose(
-    candidates: Mapping[str, Candidate], texts: LabelledTexts, layers: Layers, selection_weights: Floats
+    candidates: Mapping[str, FittedModel], texts: LabelledTexts, layers: Layers, selection_weights: Floats
 ) -> PriorChoice:
     """The prior with the best held-out losses: it must be better than none by more than the standard error."""
     counted = np.flatnonzero(selection_weights > 0)
     priors = [name for name in candidates if name]
     if not priors or len({*texts.folds[counted].tolist()}) < 2:
         return PriorChoice()
-    losses = np.stack([_held_out_losses(*candidate, texts, layers)[counted] for candidate in candidates.values()])
+    losses = np.stack([_held_out_losses(candidate, texts, layers)[counted] for candidate in candidates.values()])
     shares = selection_weights[counted] / selection_weights[counted].sum()
     names = [*candidates]
     best = best_guess(losses, shares, priors, names)
@@ -90,11 +89,11 @@ def _choose(
     return PriorChoice(names[best], errors)
 
 
-def _held_out_losses(model: Model, features: Floats, texts: LabelledTexts, layers: Layers) -> Doubles:
+def _held_out_losses(fitted: FittedModel, texts: LabelledTexts, layers: Layers) -> Doubles:
     """(n,) the loss of each text by the head of its fold, summed over the layers."""
-    words, losses = allowed_words(texts, features, layers), np.zeros(len(texts.targets))
+    words, losses = allowed_words(texts, fitted.features, layers), np.zeros(len(texts.targets))
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(texts.folds == fold)
-        for tagged, field in zip(words.of_texts(rows), model.fields[fold], strict=True):
+        for tagged, field in zip(words.of_texts(rows), fitted.model.fields[fold], strict=True):
             losses[rows[tagged.places.texts[: tagged.places.n_texts]]] += text_losses(tagged, field)
     return losses

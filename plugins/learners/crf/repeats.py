@@ -6,7 +6,8 @@ A phrase is a span of type x with the probability that the annotations of the pr
 
 It occurs n times in other annotated texts, m_x > 0 times as a span of type x. r is the share in which this holds of all
 phrases: of the places in an annotated text whose words are marked as a span of a type in another text, those that are
-marked so, too. w is `PRIOR_PLACES`, the weight of this prior. So a phrase that is often not marked is soon left out.
+marked so, too. The head of a fold has the share in the texts that it was fitted on. w is `PRIOR_PLACES`, the weight of
+this prior. So a phrase that is often not marked is soon left out.
 """
 
 from __future__ import annotations
@@ -15,49 +16,52 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.core.arrays import Ints
 from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.decoding import Candidate, without_overlaps
-from plugins.learners.crf.gazetteer import Gazetteer, LeftOut, WordSpan
+from plugins.learners.crf.gazetteer import CountedWords
 from plugins.learners.crf.model import Model
+from plugins.learners.crf.occurrences import WordSpan, find_labels
 from plugins.learners.crf.prediction import PredictedSpans
 from plugins.learners.crf.word_table import WordTable
 
 PRIOR_PLACES = 2.0
 
 
-def repeat_rate(gazetteer: Gazetteer, table: WordTable, spans: Sequence[Sequence[WordSpan]]) -> float:
-    """r, see above, for the annotated texts of a gazetteer with these spans; 0.5 without any such place."""
-    marked = {
-        (first + begin, end - begin, kind)
-        for first, of_text in zip(table.first_words.tolist(), spans, strict=True)
-        for begin, end, kind in of_text
-    }
-    hits = places = 0
-    for first, length, counts in gazetteer.phrases(table.words, table.lengths, spans):
-        for kind in _marked_types(counts):
-            places += 1
-            hits += (first, length, kind) in marked
-    return (hits + 1) / (places + 2)
+def repeat_rate(counted: CountedWords, texts: Ints, spans: Sequence[Sequence[WordSpan]]) -> float:
+    """r, see above, in some annotated texts (c,) with these spans (c,); 0.5 without any such place. The counts of a
+    text do not have its labels."""
+    found = counted.occurrences
+    _, of_phrases = find_labels(found, texts, spans, counted.types)
+    labels = of_phrases.sums(np.arange(len(found.phrases)), len(found.phrases)) > 0
+    is_place = counted.marked_elsewhere & labels[:, -1:]
+    return float((is_place & labels[:, :-1]).sum() + 1) / float(is_place.sum() + 2)
 
 
-def repeated_spans(model: Model, table: WordTable, left_out: LeftOut = None) -> list[list[Candidate]]:
-    """(n,) the spans in each text whose words were marked in other texts; none if the model does not draft repeats.
-    left_out: see `Gazetteer.features`"""
+def repeated_spans(
+    model: Model, table: WordTable, counted: CountedWords, rates: Doubles | float
+) -> list[list[Candidate]]:
+    """(n,) the spans in each text whose words were marked in other texts.
+
+    counted  the words of the texts with their counts
+    rates    (n,) r of each text, or r of all; nothing is repeated where it is 0
+    """
     candidates: list[list[Candidate]] = [[] for _ in table.lengths]
-    if model.repeat_rate == 0:
-        return candidates
-    texts, starts, ends, labels = table.texts, table.starts, table.ends, model.labels
-    for first, length, counts in model.gazetteer.phrases(table.words, table.lengths, left_out):
-        for kind in _marked_types(counts):
-            probability = (counts[kind] + PRIOR_PLACES * model.repeat_rate) / (counts[-1] + PRIOR_PLACES)
-            span = int(starts[first]), int(ends[first + length - 1]), labels[kind], round(float(probability), 4)
-            candidates[texts[first]].append(span)
+    found, labels = counted.occurrences, model.labels
+    of_phrases = np.broadcast_to(rates, len(candidates))[found.phrase_texts]
+    places, types = np.nonzero(counted.marked_elsewhere & (of_phrases[:, None] > 0))
+    counts, weights = counted.phrase_counts[places], PRIOR_PLACES * of_phrases[places]
+    probabilities = (counts[np.arange(len(places)), types] + weights) / (counts[:, -1] + PRIOR_PLACES)
+    for text, start, end, kind, probability in zip(
+        found.phrase_texts[places].tolist(),
+        table.starts[found.begins[places]].tolist(),
+        table.ends[found.ends[places] - 1].tolist(),
+        types.tolist(),
+        probabilities.tolist(),
+        strict=True,
+    ):
+        candidates[text].append((start, end, labels[kind], round(probability, 4)))
     return candidates
-
-
-def _marked_types(counts: Doubles) -> list[int]:
-    """The types of which annotators have marked a phrase with these counts (m + 1,)."""
-    return np.flatnonzero(counts[:-1] > 0).tolist() if np.isfinite(counts[-1]) else []
 
 
 def add_repeats(model: Model, spans: PredictedSpans, repeated: Sequence[Sequence[Candidate]]) -> PredictedSpans:

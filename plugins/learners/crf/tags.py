@@ -13,7 +13,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Mask, Rows
 from plugins.learners.crf.chain import OUTSIDE, first_tags, inside_tags
-from plugins.learners.crf.gazetteer import WordSpan
+from plugins.learners.crf.occurrences import UNKNOWN, WordSpan
 from plugins.learners.crf.word_table import WordTable
 
 TIE = 0.5
@@ -51,13 +51,18 @@ def _overlapping_labels(spans: Spans) -> Iterator[tuple[str, str]]:
 
 
 def spans_of_words(targets: Rows, table: WordTable, labels: Sequence[str]) -> list[list[WordSpan]]:
-    """(n,) the spans of each text that more than half of the annotators have marked, in words. `labels`: of the types,
-    in their order"""
+    """(n,) the spans of each text that more than half of the annotators have marked, in words; before them the words of
+    tied spans, or all words if further spans of the text are unknown, as spans of the type UNKNOWN. `labels`: of the
+    types, in their order"""
     types = {label: number for number, label in enumerate(labels)}
-    return [
-        [(begin, end, types[label]) for begin, end, label, share in _in_words(target[0], table, text) if share > TIE]
-        for text, target in enumerate(targets)
-    ]
+    of_texts = []
+    for text, (spans, is_partial) in enumerate(targets):
+        in_words = _in_words(spans, table, text)
+        unknown = [(0, int(table.lengths[text]), UNKNOWN)] if is_partial else []
+        unknown += [(begin, end, UNKNOWN) for begin, end, _, share in in_words if share <= TIE]
+        marked = [(begin, end, types[label]) for begin, end, label, share in in_words if share > TIE]
+        of_texts.append(unknown + marked)
+    return of_texts
 
 
 def allowed_tags(targets: Rows, table: WordTable, labels: Sequence[str]) -> Mask:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 
@@ -73,6 +75,14 @@ def read_words(texts: Texts, rows: Ints) -> WordTable:
         shapes=np.concatenate([np.empty(0, np.int64), *(s[:n] for (_, s), n in zip(described, lengths, strict=True))]),
         vectors=_stack([words.vectors for words in of_texts]),
     )
+
+
+def content_numbers(table: WordTable) -> Ints:
+    """(n,) a number of each text that depends on its words alone: texts that differ in case or in blanks are copies."""
+    bounds = np.cumsum([0, *table.lengths]).tolist()
+    contents = ("\n".join(table.words[begin:end]).encode("utf-8", "surrogatepass") for begin, end in pairwise(bounds))
+    digests = b"".join(blake2b(content, digest_size=8).digest() for content in contents)
+    return np.frombuffer(digests, "<i8").astype(np.int64)
 
 
 def _stack(vectors: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float16]]]) -> Floats:

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from ml_backend.core.arrays import Tensors, TrainingSet, object_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts, WordVectors, texts_at
+from ml_backend.core.types import DraftRule
 from plugins.learners.crf import training
+from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_thresholds
 from plugins.learners.crf.learner import Crf
 from plugins.learners.crf.model import pack, unpack
+from plugins.learners.crf.training import LabelledTexts
+from plugins.learners.crf.word_table import read_words
 
 NAMES = ("Ann", "Bob", "Eve", "Kim", "Lea", "Max")
 OTHERS = ("sees", "the", "house", "and", "a", "cat", "today")
@@ -86,9 +90,8 @@ def test_a_fit_is_deterministic() -> None:
 @given(row=st.integers(0, 19))
 @settings(max_examples=5, deadline=None)
 def test_the_held_out_prediction_of_a_text_does_not_depend_on_its_label(is_warm: bool, row: int) -> None:
-    # no two texts share a word: the counts of the words of other texts may depend on the label
-    texts = [" ".join(f"{word}{number}" for word in "abcd") for number in range(20)]
-    spans: list[Spans] = [((0, 2, "A", 1.0),) if number % 2 else () for number in range(20)]
+    texts = [f"{'abcde'[number % 5]} b{number} {'cd'[number % 2]}" for number in range(20)]
+    spans: list[Spans] = [((0, 1, "A", 1.0),) if number % 3 else () for number in range(20)]
     other = [*spans]
     other[row] = ((0, len(texts[row]), "A", 1.0),) if not spans[row] else ()
     serving: Tensors = {}
@@ -100,6 +103,47 @@ def test_the_held_out_prediction_of_a_text_does_not_depend_on_its_label(is_warm:
         for of_texts in (spans, other)
     ]
     assert held_out[0][row] == held_out[1][row]
+
+
+@pytest.mark.parametrize("copy", ["Then Zorblatt left 3", "then  ZORBLATT left 3"])
+def test_the_held_out_prediction_of_a_text_does_not_depend_on_the_labels_of_its_copies(copy: str) -> None:
+    texts, spans = make_texts(20)
+    texts, start = [*texts, "Then Zorblatt left 3", copy], copy.lower().index("zorblatt")
+    marked: Spans = ((start, start + 8, "A", 1.0),)
+    held_out = [
+        learner.fit(training_set(texts, [*spans, (), of_copy], draft_rule=DraftRule(repeats=True)), 0).held_out[-2]
+        for of_copy in ((), marked)
+    ]
+    assert held_out[0] == held_out[1]
+
+
+@pytest.mark.parametrize("is_partial", [0, 1])
+def test_the_words_of_ties_and_of_partly_known_texts_are_not_counted(is_partial: int) -> None:
+    texts, spans = make_texts(30)
+    unknown: Spans = () if is_partial else ((0, 8, "A", 0.5),)
+    targets = object_rows([*((of_text, 0) for of_text in spans), (unknown, is_partial)])
+    fit = learner.fit(replace(training_set([*texts, "Zorblatt"], [*spans, ()]), targets=targets), 0)
+    gazetteer = unpack(fit.tensors).gazetteer
+    assert gazetteer.word_counts[gazetteer.rows["zorblatt"]].tolist() == [0, 0]
+
+
+def test_the_precision_that_drafts_keep_is_measured_without_the_texts_that_report_it() -> None:
+    """The labels of a fold do not change by which of their probabilities its texts are drafted."""
+    texts, spans = make_texts(60)
+    table, train = read_words(read(texts), np.arange(60)), training_set(texts, spans)
+    model = unpack(learner.fit(train, 0).tensors)
+    labelled = LabelledTexts.of(table, train.targets, train.weights)
+    unmarked = object_rows(
+        [((), 0) if fold == 0 else target for fold, target in zip(labelled.folds, train.targets, strict=True)]
+    )
+    counted = model.read(table, leaves_out_copies=True)
+    held_out = [spans for spans, _ in predict_held_out(model, labelled, counted, model.features(table, counted))]
+    thresholds = [
+        with_thresholds(model, of_targets, held_out, PoolSample(None, np.arange(0)), DraftRule(0.8)).thresholds
+        for of_targets in (labelled, replace(labelled, targets=unmarked))
+    ]
+    assert thresholds[0][0] == thresholds[1][0]
+    assert (thresholds[0][1:] < thresholds[1][1:]).all()
 
 
 def test_a_fit_from_the_serving_model_comes_to_that_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from ml_backend.kinds.spans.scoring import expected_errors
 from plugins.learners.crf import prior_choice
 from plugins.learners.crf.chain import Chain
 from plugins.learners.crf.fit import Field
-from plugins.learners.crf.gazetteer import Gazetteer, count_texts, joined
+from plugins.learners.crf.gazetteer import Gazetteer, count_texts, empty_gazetteer, joined
 from plugins.learners.crf.learner import Crf
 from plugins.learners.crf.model import Model, unpack
 from plugins.learners.crf.prior import PHRASE_BLOCKS, converted_fields, digest
@@ -163,17 +163,21 @@ def test_joined_gazetteers_count_the_texts_of_both(data: st.DataObject) -> None:
     def count(texts: list[tuple[list[str], list[tuple[int, int, int]]]], swaps: bool = False) -> Gazetteer:
         lengths = np.array([len(words) for words, _ in texts], np.int64)
         spans = [[(begin, end, 1 - kind if swaps else kind) for begin, end, kind in of_text] for _, of_text in texts]
-        return count_texts(2, [word for words, _ in texts for word in words], lengths, spans)
+        words = [word for words, _ in texts for word in words]
+        return count_texts(2, words, lengths, spans, np.arange(len(texts)))
+
+    def counts(gazetteer: Gazetteer) -> dict[tuple[str, ...], list[float]]:
+        return {phrase: gazetteer.phrase_counts[row].tolist() for phrase, row in gazetteer.phrase_rows.items()}
 
     first, second = draw_texts(), draw_texts()
     sum_of_both, expected = joined(count(first), count(second, swaps=True), np.array([1, 0])), count(first + second)
     assert sum_of_both.rows == expected.rows
     assert np.array_equal(sum_of_both.word_counts, expected.word_counts)
-    assert {phrase: [*counts[:-1]] for phrase, counts in sum_of_both.phrase_counts.items()} == {
-        phrase: [*counts[:-1]] for phrase, counts in expected.phrase_counts.items()
+    assert {phrase: of_phrase[:-1] for phrase, of_phrase in counts(sum_of_both).items()} == {
+        phrase: of_phrase[:-1] for phrase, of_phrase in counts(expected).items()
     }
-    unknown = {phrase for phrase, counts in sum_of_both.phrase_counts.items() if np.isinf(counts[-1])}
-    assert unknown == count(second).phrase_counts.keys() - count(first).phrase_counts.keys()
+    unknown = {phrase for phrase, of_phrase in counts(sum_of_both).items() if np.isinf(of_phrase[-1])}
+    assert unknown == count(second).phrase_rows.keys() - count(first).phrase_rows.keys()
 
 
 def a_model(random: np.random.Generator, layers: Layers, columns: int = 7) -> Model:
@@ -184,7 +188,7 @@ def a_model(random: np.random.Generator, layers: Layers, columns: int = 7) -> Mo
         weights, bias = (random.normal(size=size).astype(np.float32) for size in (shape, shape[1]))
         fields.append(Field(weights, bias, Chain.of(random.normal(size=4 * len(layer) + 3))))
     of_words = WordFeatures(*(np.zeros(size, np.float32) for size in (0, 0, (0, 0))))
-    return Model(layers, of_words, count_texts(labels, [], np.zeros(0, np.int64), []), [fields], np.ones(1), 0)
+    return Model(layers, of_words, empty_gazetteer(labels), [fields], np.ones(1), 0)
 
 
 @given(seed=st.integers(0, 1000), labels=st.permutations(["A", "B", "C"]), extra=st.booleans())

@@ -13,9 +13,9 @@ from ml_backend.core.types import DraftRule
 from ml_backend.kinds.spans.schema import SpansSchema
 from plugins.learners.crf.gazetteer import count_texts
 from plugins.learners.crf.learner import Crf
-from plugins.learners.crf.repeats import PRIOR_PLACES, repeat_rate
+from plugins.learners.crf.repeats import repeat_rate
 from plugins.learners.crf.tags import spans_of_words
-from plugins.learners.crf.word_table import read_words
+from plugins.learners.crf.word_table import content_numbers, read_words
 
 CONTROL = SpansSchema("", "", ("Name",))
 Marked = tuple[str, tuple[str, ...]]
@@ -65,11 +65,11 @@ def test_the_rate_counts_the_places_of_other_texts_that_are_marked_too() -> None
     texts = [("Ann and Bob", ("Ann", "Bob")), ("Ann sings", ("Ann",)), ("Ann is a name", ()), ("Bob too", ("Bob",))]
     table = read_words(texts_at([text for text, _ in texts]), np.arange(4))
     spans = spans_of_words(targets(texts), table, ["Name"])
-    counted = count_texts(1, table.words, table.lengths, spans)
+    gazetteer = count_texts(1, table.words, table.lengths, spans, content_numbers(table))
+    counted = gazetteer.read(table.words, table.lengths, content_numbers(table))
     # Ann: marked elsewhere in texts 0, 1, 2, and marked in 0 and 1; Bob: marked elsewhere and here in texts 0 and 3
-    assert repeat_rate(counted, table, spans) == pytest.approx((4 + 1) / (5 + 2))
-    assert counted.phrase_counts["ann",].tolist() == [2, 3]
-    assert PRIOR_PLACES > 0
+    assert repeat_rate(counted, np.arange(4), spans) == pytest.approx((4 + 1) / (5 + 2))
+    assert gazetteer.phrase_counts[gazetteer.phrase_rows["ann",]].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("precision", [0.5, 0.9])

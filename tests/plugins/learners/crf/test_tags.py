@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Mask, object_rows
 from ml_backend.core.texts import texts_at
+from plugins.learners.crf.occurrences import UNKNOWN
 from plugins.learners.crf.tags import Spans, allowed_tags, find_layers, spans_of_words
 from plugins.learners.crf.word_table import WordTable, read_words
 
@@ -99,6 +100,7 @@ def test_a_text_without_words_has_no_tags(text: str) -> None:
     assert tags_of((0, 1, "A", 1.0), text=text).shape == (0, 5)
 
 
-def test_spans_in_words_are_those_that_most_have_marked() -> None:
+def test_spans_in_words_are_those_that_most_have_marked_and_unknown_words_come_first() -> None:
     targets = object_rows([(((0, 7, "A", 1.0), (14, 18, "B", 0.5)), 0), (((0, 2, "B", 0.7),), 1)])
-    assert spans_of_words(targets, table_of(TEXT, "go on"), ["A", "B"]) == [[(0, 2, 0)], [(0, 1, 1)]]
+    in_words = spans_of_words(targets, table_of(TEXT, "go on"), ["A", "B"])
+    assert in_words == [[(3, 4, UNKNOWN), (0, 2, 0)], [(0, 2, UNKNOWN), (0, 1, 1)]]
