@@ -168,6 +168,11 @@ class Kind(ABC, Generic[Schema]):
         may have a `score` of its own. `read_label` reads the regions as the same value. No region means that a value,
         unless it is empty, does not fit the content: then there is no draft. `content`: as in `read_label`"""
 
+    def displayable_part(self, value: LabelValue, control: Schema, content: TaskContent) -> LabelValue:
+        """The part of a draft that the labelling screen can show of a task, () if it can show nothing. The whole draft
+        or nothing, unless the parts of a value are separate regions. `content`: as in `read_label`"""
+        return value if self.write_regions(value, control, content) else ()
+
     def bulk_import_drops(self, control: Schema) -> bool:
         """Whether Label Studio's bulk import drops the drafts of a control, so that they are written one by one."""
         return False

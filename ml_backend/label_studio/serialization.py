@@ -20,6 +20,7 @@ from ml_backend.core.types import (
     MAX_TEXT_CHARACTERS,
     Annotation,
     Label,
+    LabelValue,
     Prediction,
     TaskContent,
     content_key,
@@ -284,7 +285,7 @@ def write_result(prediction: Prediction, schema: ProjectSchema, content: TaskCon
         draft = prediction.drafts.get(control.name)
         if draft is None or not draft.value:
             continue
-        for region in kind_of(control).write_regions(draft.value, control, content):
+        for region in _draft_regions(draft.value, control, content):
             regions.append(
                 {  # the reason comes first, because the Data Manager shows only the beginning
                     **({"meta": {"text": [prediction.reason]}} if prediction.reason and not regions else {}),
@@ -298,19 +299,27 @@ def write_result(prediction: Prediction, schema: ProjectSchema, content: TaskCon
     return regions
 
 
+def _draft_regions(value: LabelValue, control: ControlSchema, content: TaskContent) -> list[dict[str, Any]]:
+    """The regions of a draft, or of the part of it that the labelling screen can show."""
+    kind = kind_of(control)
+    regions = kind.write_regions(value, control, content)
+    return regions or kind.write_regions(kind.displayable_part(value, control, content), control, content)
+
+
 def writable_predictions(
     predictions: Iterable[Prediction], schema: ProjectSchema, contents: Mapping[int, TaskContent]
 ) -> Iterator[Prediction]:
-    """Yields the predictions with the drafts that fit the content of their task, see `Kind.write_regions`. Leaves out
-    the predictions of tasks that are not in `contents`, because they were deleted meanwhile."""
+    """Yields the predictions with the drafts, or the parts of drafts, that the labelling screen can show, see
+    `Kind.displayable_part`. Leaves out the predictions of tasks that are not in `contents`, because they were deleted
+    meanwhile."""
     controls = {control.name: control for control in schema.controls}
     for prediction in predictions:
         if content := contents.get(prediction.task):
-            drafts = {
-                name: draft
-                for name, draft in prediction.drafts.items()
-                if not draft.value or kind_of(controls[name]).write_regions(draft.value, controls[name], content)
-            }
+            drafts = {}
+            for name, draft in prediction.drafts.items():
+                value = kind_of(controls[name]).displayable_part(draft.value, controls[name], content)
+                if value or not draft.value:
+                    drafts[name] = replace(draft, value=value)
             yield replace(prediction, drafts=drafts)
 
 

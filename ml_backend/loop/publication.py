@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -45,7 +45,15 @@ def writable_queue(
     if not inputs.schema.input.located:
         return queue, {}
     contents = context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
-    return list(writable_predictions(queue, inputs.schema, contents)), contents
+    writable = list(writable_predictions(queue, inputs.schema, contents))
+    if n_hidden := _count_parts(queue, contents) - _count_parts(writable, contents):
+        log.warning("drafts that Label Studio cannot show are left out", project=context.project, parts=n_hidden)
+    return writable, contents
+
+
+def _count_parts(queue: Sequence[Prediction], tasks: Container[int]) -> int:
+    """The number of parts of all drafts for some tasks."""
+    return sum(len(draft.value) for entry in queue if entry.task in tasks for draft in entry.drafts.values())
 
 
 def publish(

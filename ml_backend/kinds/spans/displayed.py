@@ -14,8 +14,8 @@ from ml_backend.kinds.spans.text_regions import TextRegions
 _OBJECT_TAGS = {"Labels": "Text", "HyperTextLabels": "HyperText", "ParagraphLabels": "Paragraphs"}
 
 
-class Places(Protocol):
-    """The places of the spans of one text, in the value of a region."""
+class RegionLocator(Protocol):
+    """Converts the spans of one text to the places in the value of a region, and back."""
 
     @property
     def text(self) -> str:
@@ -28,7 +28,7 @@ class Places(Protocol):
         """The place of a span of the text, None if Label Studio cannot mark it."""
 
 
-def places(content: TaskContent, control: ControlSchema) -> Places:
+def places(content: TaskContent, control: ControlSchema) -> RegionLocator:
     """The places in what the object tag of a control displays of a task."""
     value = content.displayed(control.source)
     tag = control.object_tag.tag if control.object_tag else _OBJECT_TAGS[control.tag]

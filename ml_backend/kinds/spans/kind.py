@@ -89,6 +89,10 @@ class SpansKind(Kind[SpansSchema]):
     def write_regions(self, value: LabelValue, control: SpansSchema, content: TaskContent) -> list[dict[str, Any]]:
         return regions.write_regions(value, control, content)
 
+    def displayable_part(self, value: LabelValue, control: SpansSchema, content: TaskContent) -> LabelValue:
+        """The spans that Label Studio can mark, each by itself."""
+        return regions.displayable_spans(value, control, content)
+
     def has_choice(self, control: SpansSchema, value: LabelValue, choices: Sequence[str]) -> bool:
         """Whether a span has one of the labels."""
         stored = dict(zip(control.labels, control.stored_labels, strict=True))

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ml_backend.core.types import PARTLY_READABLE, Label, LabelValue, TaskContent
-from ml_backend.kinds.spans.displayed import Places, places
+from ml_backend.kinds.spans.displayed import RegionLocator, places
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.values import Span
 
@@ -53,7 +53,7 @@ def read_label(regions: Sequence[Mapping[str, Any]], control: SpansSchema, conte
     return Label(spans, PARTLY[problems[0]] if problems else "")
 
 
-def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: Places) -> tuple[list[Span], str]:
+def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: RegionLocator) -> tuple[list[Span], str]:
     """The spans of a region, one for each of its labels; or none, and why they cannot be read."""
     value = region.get("value")
     if not isinstance(value, dict):
@@ -71,6 +71,18 @@ def _read_region(region: Mapping[str, Any], control: SpansSchema, displayed: Pla
     return [(*span, names.get(str(label), str(label))) for label in labels], ""
 
 
+def displayable_spans(value: LabelValue, control: SpansSchema, content: TaskContent) -> LabelValue:
+    """The spans that can be marked, with their probabilities if they have any."""
+    displayed = places(content, control)
+    return tuple(span for span in value if _place(displayed, control, *span[:3]) is not None)
+
+
+def _place(displayed: RegionLocator, control: SpansSchema, start: int, end: int, label: str) -> dict[str, Any] | None:
+    """The place of a span, None if it is not in the text, cannot be marked there, or has no label of the control."""
+    is_inside = 0 <= start < end <= len(displayed.text) and label in control.labels
+    return displayed.place(start, end) if is_inside else None
+
+
 def write_regions(value: LabelValue, control: SpansSchema, content: TaskContent) -> list[dict[str, Any]]:
     """The regions of spans, each with the probability, if it has one, as its score; [] if one of the spans cannot be
     marked. If a region may have several labels, it has those of all spans with its characters."""
@@ -82,9 +94,7 @@ def write_regions(value: LabelValue, control: SpansSchema, content: TaskContent)
         grouped.setdefault(key, []).append((start, end, label, *probability))
     regions = []
     for spans in grouped.values():
-        start, end, *_ = spans[0]
-        is_inside = 0 <= start < end <= len(displayed.text)
-        place = displayed.place(start, end) if is_inside else None
+        place = _place(displayed, control, *spans[0][:3])
         if place is None or any(label not in stored for _, _, label, *_ in spans):
             return []
         scores = [probability for _, _, _, *rest in spans for probability in rest]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from prediction_validation import validation_errors
 from span_tasks import OBJECT_TAGS, displayed_content, span_control
 
-from ml_backend.core.schema import DialogueField, InputSpec
-from ml_backend.core.types import MAX_TEXT_CHARACTERS, Label, read_record
+from ml_backend.core.schema import DialogueField, InputSpec, ProjectSchema
+from ml_backend.core.types import MAX_TEXT_CHARACTERS, Draft, Label, Prediction, read_record
 from ml_backend.kinds.spans.displayed import control_text, places
-from ml_backend.kinds.spans.regions import read_label, write_regions
+from ml_backend.kinds.spans.regions import displayable_spans, read_label, write_regions
 from ml_backend.kinds.spans.schema import SpansSchema
-from ml_backend.label_studio.serialization import content_of_task
+from ml_backend.label_studio.serialization import content_of_task, writable_predictions, write_result
 
 ANY = "ab &<>é😀ไשa\u0301 \r\n\t\\"
 any_text = st.text(ANY, min_size=1, max_size=30) | st.text(min_size=1, max_size=30)
@@ -62,6 +62,22 @@ def test_spans_that_are_written_are_read_again(
     regions = write_regions(value, control, content)
     assert read_label(regions, control, content).value == value
     assert len(regions) == (len({span[:2] for span in value}) if multiple else len(value))
+
+
+@given(task, offsets)
+def test_a_span_that_cannot_be_marked_drops_no_other_one(
+    task: tuple[str, Any], drawn: Sequence[tuple[int, int, str]]
+) -> None:
+    tag, displayed = task
+    control, content = span_control(tag), displayed_content(displayed)
+    value = tuple((start, start + length, label, 0.5) for start, length, label in drawn)
+    kept = tuple(span for span in value if write_regions((span,), control, content))
+    assert displayable_spans(value, control, content) == kept
+    drafts = {control.name: Draft(value, 0.5, "learner")}
+    schema = ProjectSchema(InputSpec(control.source), (control,))
+    [written] = writable_predictions([Prediction(1, 0.5, drafts)], schema, {1: content})
+    assert [draft.value for draft in written.drafts.values()] == ([kept] if kept or not value else [])
+    assert write_result(Prediction(1, 0.5, drafts), schema, content) == write_result(written, schema, content)
 
 
 @given(any_text, offsets)
