@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Tensors
+from ml_backend.core.arrays import Ints, Tensors
 from plugins.learners.crf.gazetteer import Gazetteer
 
 WORDS, WORD_COUNTS = "gazetteer.words", "gazetteer.word_counts"
@@ -46,6 +46,11 @@ def from_tensors(tensors: Tensors) -> Gazetteer:
     for number, (begin, end) in zip(numbers.tolist(), pairwise(np.cumsum([0, *counts]).tolist()), strict=True):
         counted_spans.setdefault(number, []).append(spans[begin:end])
     return Gazetteer(word_counts, rows, phrase_counts, phrase_rows, counted_spans)
+
+
+def counted_texts(tensors: Tensors) -> Ints:
+    """(c,) the numbers of the words of the texts that a stored gazetteer counts."""
+    return np.asarray(tensors[TEXTS][:, 0], np.int64)
 
 
 def _as_bytes(text: str) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,7 @@ that a head may start from that of the serving model, which has not seen the tex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rates, with_thresholds
+from plugins.learners.crf.gazetteer_tensors import counted_texts
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, Model, pack, unpack
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
@@ -67,8 +68,9 @@ class Crf:
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
         sample = _read_sample(train.pool_texts, labelled)
+        start = None if serving is None or _was_label_removed(serving, texts, train.priors) else serving
         fitted = fit_with_best_prior(
-            texts, train.control.labels, serving, sample.unlabelled, train.priors, train.prior_selection_weights
+            texts, train.control.labels, start, sample.unlabelled, train.priors, train.prior_selection_weights
         )
         fitted = with_repeat_rates(fitted, texts, train.draft_rule)
         predicted = predict_held_out(fitted.model, texts, fitted.counted, fitted.features)
@@ -159,6 +161,13 @@ def _held_out_rows(
         for row, prediction in zip(rows.tolist(), _rows(model, fold, texts.table.lengths[rows], *of_fold), strict=True):
             held_out[row] = prediction
     return object_rows(held_out)
+
+
+def _was_label_removed(serving: Model, texts: LabelledTexts, priors: Mapping[str, Tensors]) -> bool:
+    """Whether the serving model was fitted on a text that has no label any more: neither the parameters nor the choice
+    of a prior may go on from it. What a fit makes of a text with another label converges to the same."""
+    labelled = np.concatenate([texts.numbers, *(counted_texts(prior) for prior in priors.values())])
+    return not {*labelled.tolist()}.issuperset(serving.gazetteer.counted_spans)
 
 
 def _judge_serving(serving: Model, texts: LabelledTexts) -> Rows:

@@ -146,6 +146,17 @@ def test_the_precision_that_drafts_keep_is_measured_without_the_texts_that_repor
     assert (thresholds[0][1:] < thresholds[1][1:]).all()
 
 
+def test_nothing_is_left_of_a_label_that_was_removed() -> None:
+    """Neither in the parameters nor in the counts, although the serving model was fitted on it."""
+    texts, spans = make_texts(40)
+    serving = learner.fit(training_set([*texts, "Zorblatt"], [*spans, ((0, 8, "A", 1.0),)]), 0).tensors
+    assert b"zorblatt" in bytes(serving["gazetteer.words"])
+    after = learner.fit(training_set(texts, spans, earlier_tensors=serving), 0).tensors
+    expected = learner.fit(training_set(texts, spans), 0).tensors
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(after[name], tensor)
+
+
 def test_a_fit_from_the_serving_model_comes_to_that_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "COLD_ITERATIONS", 200)
     texts, spans = make_texts(40)
