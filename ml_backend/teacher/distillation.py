@@ -110,6 +110,20 @@ def usable_origin(store: Store, project_row: ProjectRow, control: ControlSchema)
     )
 
 
+def has_deleted_task(store: Store, project_row: ProjectRow, control: ControlSchema, pool: PoolContents) -> bool:
+    """Whether a control's prior was made of the teacher's label of a task that was deleted, or whose text has changed:
+    then the prior must be made anew, because it may contain words of the text. False if there is no prior that can be
+    read."""
+    row = project_row.distillations.get(control.name)
+    if row is None:
+        return False
+    try:
+        taught = _taught_keys(store.artifacts.read(row["file"], row["sha256"]))
+    except ArtifactError:
+        return False
+    return not np.isin(taught, _key_prefixes(pool.keys_of(np.arange(len(pool.tasks))))).all()
+
+
 @dataclass(frozen=True, slots=True)
 class DistillationInput:
     """The data for the next prior. The vectors of `pool`, which may take much memory, are read only by `distil`.
@@ -281,12 +295,18 @@ def load_priors(store: Store, project_row: ProjectRow, plugin: str, space: str, 
         tensors = store.artifacts.read(row["file"], row["sha256"])
     except ArtifactError:  # damaged, so that a new one will be made; or just replaced by another process
         return no_priors
-    taught = np.asarray(tensors.pop(TAUGHT_KEYS, no_priors.taught), np.uint64)  # earlier releases lack the tensor
+    taught = _taught_keys(tensors)
+    tensors.pop(TAUGHT_KEYS, None)
     priors: dict[str, Tensors] = {}
     for key, tensor in tensors.items():
         prior, _, name = key.rpartition(NAME_SEPARATOR)
         priors.setdefault(prior, {})[name] = tensor
     return Priors(priors, str(row["sha256"]), taught)
+
+
+def _taught_keys(tensors: Tensors) -> npt.NDArray[np.uint64]:
+    """The tensor `TAUGHT_KEYS` of an artifact; earlier releases lack it."""
+    return np.asarray(tensors.get(TAUGHT_KEYS, _key_prefixes(b"")), np.uint64)
 
 
 def _key_prefixes(keys: bytes) -> npt.NDArray[np.uint64]:

@@ -183,7 +183,10 @@ class TeacherRunner:
             of_control = snapshot.with_control(control)
             distillation_input = self._distillation_input(of_control, labels)
             origin = distillation.usable_origin(store, project_row, control)
-            if not distillation_input.origin.is_due(origin, idle=not questions):
+            if not (
+                distillation_input.origin.is_due(origin, idle=not questions)
+                or distillation.has_deleted_task(store, project_row, control, snapshot.pool)
+            ):
                 continue
             if self._clock.monotonic() >= not_before.get(control.name, 0.0):
                 self._distil(of_control, distillation_input)

@@ -315,6 +315,30 @@ def test_a_prior_of_teacher_labels_stays_when_the_project_has_no_teacher_any_mor
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 
+def test_a_prior_is_made_anew_without_the_label_of_a_task_that_was_deleted(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
+    teacher_harness.finish()
+    schema = read_schema(store.projects.ensure(5).label_config)
+
+    def taught_tasks() -> set[int]:
+        pool, row = teacher_harness.context.pool, store.projects.ensure(5)
+        priors = distillation.load_priors(store, row, "logistic", "fake", schema.controls[0])
+        return {*pool.tasks[priors.is_distilled(pool.keys_of(np.arange(len(pool.tasks))))].tolist()}
+
+    before = taught_tasks()
+    deleted = min(before)
+    teacher_harness.server.delete_task(deleted)
+    store.tasks.remove(5, [deleted])
+    teacher_harness.round()
+    number = (first_of(store.projects.ensure(5).distillations) or {})["number"]
+    teacher_harness.step()
+    assert taught_tasks() == before - {deleted}
+    assert (first_of(store.projects.ensure(5).distillations) or {})["number"] == number + 1
+    teacher_harness.step()
+    assert (first_of(store.projects.ensure(5).distillations) or {})["number"] == number + 1, "once"
+
+
 def fail_to_distil(learner: RecordingLearner) -> list[int]:
     """Makes each distillation fail. Returns a list that gets an item for each of them."""
     runs = []
