@@ -27,8 +27,8 @@ CALIBRATION_SPANS = 20.0
 @dataclass(frozen=True, slots=True)
 class PoolSample:
     """A random sample of the pool: the words of its texts without a label, None if there are none, and the labelled
-    texts (m,) that belong to it. A head says too much of texts that it was fitted on, so that these are judged by other
-    heads."""
+    texts (m,) that belong to it. A head is overconfident on texts that it was fitted on, so that other heads judge
+    these."""
 
     unlabelled: WordTable | None
     labelled: Ints

@@ -106,13 +106,15 @@ class CountedWords:
         copies  (n,) a number of each text from 0: labels are left out for the words of texts with the same number
                 alone. None if they are left out for all words
         """
-        found = self.occurrences
-        of_words, of_phrases = find_labels(found, texts, spans, self.types)
-        groups = np.zeros(len(found.lengths), np.int64) if copies is None else copies
-        phrase_counts = np.maximum(self.phrase_counts - _sums(of_phrases, groups[found.phrase_texts], found.phrases), 0)
+        occurrences = self.occurrences
+        of_words, of_phrases = find_labels(occurrences, texts, spans, self.types)
+        groups = np.zeros(len(occurrences.lengths), np.int64) if copies is None else copies
+        phrase_counts = np.maximum(
+            self.phrase_counts - _sums(of_phrases, groups[occurrences.phrase_texts], occurrences.phrases), 0
+        )
         # the texts of a prior are not counted for phrases that the prior does not have
         phrase_counts[:, -1] = phrase_counts.max(axis=1, initial=0)
-        word_counts = np.maximum(self.word_counts - _sums(of_words, groups[found.texts], found.words), 0)
+        word_counts = np.maximum(self.word_counts - _sums(of_words, groups[occurrences.texts], occurrences.words), 0)
         return replace(self, word_counts=word_counts, phrase_counts=phrase_counts)
 
     @property
@@ -138,13 +140,13 @@ class CountedWords:
 
     def _add_phrases(self, out: Floats) -> None:
         """Adds the columns of phrases, of the longest marked phrase that begins at each word."""
-        m, found = self.types, self.occurrences
+        m, occurrences = self.types, self.occurrences
         totals = self.phrase_counts[:, :m].sum(axis=1)
         marked = np.flatnonzero(totals > 0)
-        _, firsts = np.unique(found.begins[marked], return_index=True)
+        _, firsts = np.unique(occurrences.begins[marked], return_index=True)
         longest = marked[firsts]  # the longest phrase of a word comes first
         shares = (self.phrase_counts[longest, :m] / (totals[longest] + HALF_SEEN)[:, None]).astype(np.float32)
-        begins, ends = found.begins[longest], found.ends[longest]
+        begins, ends = occurrences.begins[longest], occurrences.ends[longest]
         n_inside = ends - begins - 1
         inside, of_inside = ranges(begins + 1, n_inside), np.repeat(shares, n_inside, axis=0)
         for block, words, of_words in ((1, begins, shares), (2, inside, of_inside), (3, ends - 1, shares)):
@@ -167,10 +169,10 @@ def count_texts(
         for begin, end, kind in of_text:
             if kind >= 0 and end - begin <= MAX_PHRASE_WORDS:
                 phrase_rows.setdefault(tuple(words[first + begin : first + end]), len(phrase_rows))
-    found = find_occurrences(rows, phrase_rows, words, lengths)
-    of_words, of_phrases = find_labels(found, np.arange(len(lengths)), spans, types)
-    word_counts = of_words.sums(found.words, len(rows))
-    phrase_counts = of_phrases.sums(found.phrases, len(phrase_rows))
+    occurrences = find_occurrences(rows, phrase_rows, words, lengths)
+    of_words, of_phrases = find_labels(occurrences, np.arange(len(lengths)), spans, types)
+    word_counts = of_words.sums(occurrences.words, len(rows))
+    phrase_counts = of_phrases.sums(occurrences.phrases, len(phrase_rows))
     return Gazetteer(word_counts, rows, phrase_counts, phrase_rows, counted_spans)
 
 

@@ -123,15 +123,15 @@ class Crf:
     def _judge_earlier(self, train: TrainingSet, earlier: Rows) -> Rows:
         """The held-out predictions of a fit on the targets that the serving learner was fitted on, for all rows. Rows
         without such a target are predicted by the head of all texts."""
-        known, new = np.flatnonzero(~are_missing(earlier)), np.flatnonzero(are_missing(earlier))
-        if not len(known):
+        fitted_rows, others = np.flatnonzero(~are_missing(earlier)), np.flatnonzero(are_missing(earlier))
+        if not len(fitted_rows):
             return missing_rows(earlier, len(earlier))
-        part = replace(train.take(known), targets=earlier[known], earlier=None, earlier_tensors=None)
+        part = replace(train.take(fitted_rows), targets=earlier[fitted_rows], earlier=None, earlier_tensors=None)
         fitted = self.fit(part, 0)
         predicted = missing_rows(earlier, len(earlier))
-        predicted[known] = fitted.held_out
-        if len(new):
-            predicted[new] = self.predict(fitted.tensors, train.vectors[new], train.texts_of(new))
+        predicted[fitted_rows] = fitted.held_out
+        if len(others):
+            predicted[others] = self.predict(fitted.tensors, train.vectors[others], train.texts_of(others))
         return predicted
 
 

@@ -1,4 +1,4 @@
-"""What the heads of a model say of texts: spans with their probabilities, and how sure the tags are."""
+"""Predicts the spans of texts with their probabilities, and how certain the tags are, by a head of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_PROBABILITY = 0.01
 
 @dataclass(frozen=True, slots=True)
 class PredictedSpans:
-    """What a head says of the spans of n texts.
+    """The predicted spans of n texts.
 
     candidates      (n,) the spans of each text with at least MIN_PROBABILITY, without those that overlap a more
                     probable one of their layer
@@ -33,13 +33,13 @@ class PredictedSpans:
     expected_spans: Doubles
 
     def take(self, rows: Ints) -> PredictedSpans:
-        """What is said of these texts alone."""
+        """The predictions for these texts alone."""
         return PredictedSpans([self.candidates[row] for row in rows], self.expected_spans[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class PredictedTags:
-    """How sure a head is of the tags of n texts.
+    """How certain the predicted tags of n texts are.
 
     entropies          (n,) the sums of the entropies of the words' tags, in nats
     log_probabilities  (n,) of the most probable tags
@@ -61,12 +61,12 @@ class ScoredLayer:
 
 
 def predict_spans(model: Model, table: WordTable, features: Floats, head: int) -> PredictedSpans:
-    """What a head says of the spans of n texts, whose words have these features (w, d)."""
+    """The spans that a head predicts for n texts, whose words have these features (w, d)."""
     return _spans(table, *_score(model, table, features, head))
 
 
 def predict(model: Model, table: WordTable, features: Floats, head: int) -> tuple[PredictedSpans, PredictedTags]:
-    """What a head says of n texts, whose words have these features (w, d)."""
+    """The spans and tags that a head predicts for n texts, whose words have these features (w, d)."""
     places, layers = _score(model, table, features, head)
     return _spans(table, places, layers), _tags(len(table.lengths), places, layers)
 

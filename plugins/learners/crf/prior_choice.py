@@ -39,7 +39,7 @@ def fit_with_best_prior(
     labels             of the control
     serving, sample    as in `training.fit_model`
     priors             the tensors of each prior, by name
-    selection_weights  (n,) of the texts in the choice of a prior, 0 for those that have no say
+    selection_weights  (n,) of the texts in the choice of a prior, 0 for those that do not count
     """
     unpacked = {name: unpack(tensors) for name, tensors in priors.items()}
     size = texts.table.vectors.shape[1]

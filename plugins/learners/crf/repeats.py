@@ -31,9 +31,9 @@ PRIOR_PLACES = 2.0
 def repeat_rate(counted: CountedWords, texts: Ints, spans: Sequence[Sequence[WordSpan]]) -> float:
     """r, see above, in some annotated texts (c,) with these spans (c,); 0.5 without any such place. The counts of a
     text do not have its labels."""
-    found = counted.occurrences
-    _, of_phrases = find_labels(found, texts, spans, counted.types)
-    labels = of_phrases.sums(np.arange(len(found.phrases)), len(found.phrases)) > 0
+    occurrences = counted.occurrences
+    _, of_phrases = find_labels(occurrences, texts, spans, counted.types)
+    labels = of_phrases.sums(np.arange(len(occurrences.phrases)), len(occurrences.phrases)) > 0
     is_place = counted.marked_elsewhere & labels[:, -1:]
     return float((is_place & labels[:, :-1]).sum() + 1) / float(is_place.sum() + 2)
 
@@ -47,15 +47,15 @@ def repeated_spans(
     rates    (n,) r of each text, or r of all; nothing is repeated where it is 0
     """
     candidates: list[list[Candidate]] = [[] for _ in table.lengths]
-    found, labels = counted.occurrences, model.labels
-    of_phrases = np.broadcast_to(rates, len(candidates))[found.phrase_texts]
+    occurrences, labels = counted.occurrences, model.labels
+    of_phrases = np.broadcast_to(rates, len(candidates))[occurrences.phrase_texts]
     places, types = np.nonzero(counted.marked_elsewhere & (of_phrases[:, None] > 0))
     counts, weights = counted.phrase_counts[places], PRIOR_PLACES * of_phrases[places]
     probabilities = (counts[np.arange(len(places)), types] + weights) / (counts[:, -1] + PRIOR_PLACES)
     for text, start, end, kind, probability in zip(
-        found.phrase_texts[places].tolist(),
-        table.starts[found.begins[places]].tolist(),
-        table.ends[found.ends[places] - 1].tolist(),
+        occurrences.phrase_texts[places].tolist(),
+        table.starts[occurrences.begins[places]].tolist(),
+        table.ends[occurrences.ends[places] - 1].tolist(),
         types.tolist(),
         probabilities.tolist(),
         strict=True,

@@ -51,14 +51,14 @@ def test_what_was_marked_once_is_drafted_wherever_it_occurs_if_the_setting_says_
     texts = [("it rains on day 1", ()), ("we met Zorblatt there", ("Zorblatt",)), *[("no one came", ())] * 6]
     others = ["then zorblatt said that Zorblatt left", "no one came"]
     assert drafted(texts, others, DraftRule(repeats=True))[0] == ["zorblatt", "Zorblatt"]
-    assert drafted(texts, others, DraftRule(repeats=False))[0] in ([], ["Zorblatt"])
+    assert "zorblatt" not in drafted(texts, others, DraftRule(repeats=False))[0]
 
 
 def test_a_phrase_that_is_mostly_not_marked_is_left_out() -> None:
     seen = [(f"the bank is closed on day {day}", ()) for day in range(12)]
     texts = [("the Bank of England is old", ("Bank",)), ("Zorblatt is old", ("Zorblatt",)), *seen]
     [words] = drafted(texts, ["Zorblatt went to the bank"], DraftRule(repeats=True))
-    assert "bank" not in words
+    assert words == ["Zorblatt"]
 
 
 def test_the_rate_counts_the_places_of_other_texts_that_are_marked_too() -> None:
@@ -72,8 +72,7 @@ def test_the_rate_counts_the_places_of_other_texts_that_are_marked_too() -> None
     assert gazetteer.phrase_counts[gazetteer.phrase_rows["ann",]].tolist() == [2, 3]
 
 
-@pytest.mark.parametrize("precision", [0.5, 0.9])
-def test_fewer_spans_are_drafted_for_a_higher_precision(precision: float) -> None:
+def test_names_that_are_often_other_words_are_not_drafted_for_a_high_precision() -> None:
     random = np.random.default_rng(0)
     names = ["Ann", "Bob", "Eve", "Rose", "Will"]
     texts: list[Marked] = []
@@ -83,9 +82,9 @@ def test_fewer_spans_are_drafted_for_a_higher_precision(precision: float) -> Non
         is_name = name not in ("Rose", "Will") or random.random() < 0.5
         texts.append((f"then {name} went on day {day}", (name,) if is_name else ()))
     others = [f"then {name} went on day {day}" for day, name in enumerate(names * 4)]
-    free = drafted(texts, others, DraftRule())
-    strict = drafted(texts, others, DraftRule(precision=precision))
-    assert sum(map(len, strict)) <= sum(map(len, free))
-    if precision > 0.8:
-        assert not {word for words in strict for word in words} & {"Rose", "Will"}
-    assert {word for words in strict for word in words} >= {"Ann", "Bob", "Eve"} or precision > 0.8
+    at_low, at_high = (
+        {word for words in drafted(texts, others, DraftRule(precision=precision)) for word in words}
+        for precision in (0.5, 0.9)
+    )
+    assert at_low == {*names}
+    assert at_high == {"Ann", "Bob", "Eve"}
