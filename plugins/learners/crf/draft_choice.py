@@ -12,7 +12,7 @@ from ml_backend.core.types import DraftRule
 from plugins.learners.crf.decoding import Candidate, best_threshold, precision_threshold
 from plugins.learners.crf.gazetteer import CountedWords
 from plugins.learners.crf.model import N_FOLDS, Model
-from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, part_of, predict, predict_spans
+from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict, predict_spans
 from plugins.learners.crf.repeats import add_repeats, repeat_rate, repeated_spans
 from plugins.learners.crf.tags import TIE
 from plugins.learners.crf.training import FittedModel, LabelledTexts, without_fold
@@ -47,18 +47,19 @@ def with_repeat_rates(fitted: FittedModel, texts: LabelledTexts, rule: DraftRule
 
 
 def predict_held_out(
-    model: Model, texts: LabelledTexts, counted: CountedWords, features: Floats
+    model: Model, texts: LabelledTexts, counted: CountedWords, scores: Sequence[Sequence[Floats]]
 ) -> list[tuple[PredictedSpans, PredictedTags]]:
     """The predictions of the labelled texts of each fold by the head that was not fitted on them, with repeated spans.
 
-    counted   the labelled words, without the counts of their own text
-    features  (w, d) of these words
+    counted  the labelled words, without the counts of their own text
+    scores   of the head of each fold and of each layer, (w, k) of the tags of these words
     """
     rates = np.array(model.repeat_rates, np.float64)[texts.folds]
     predicted, repeated = [], repeated_spans(model, texts.table, counted, rates)
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(texts.folds == fold)
-        spans, tags = predict(model, *part_of(texts.table, features, rows), fold)
+        table, words = texts.table.take(rows)
+        spans, tags = predict(model, table, [of_layer[words] for of_layer in scores[fold]], fold)
         predicted.append((add_repeats(model, spans, [repeated[row] for row in rows]), tags))
     return predicted
 
@@ -83,14 +84,14 @@ def _predict_sample(
     if sample.unlabelled is None:
         return [*([of_fold] for of_fold in held_out), [*held_out]]
     words, counted = sample.unlabelled, model.read(sample.unlabelled)
-    features = model.features(words, counted)
     labelled = [
         of_fold.take(np.flatnonzero(np.isin(np.flatnonzero(texts.folds == fold), sample.labelled)))
         for fold, of_fold in enumerate(held_out)
     ]
     by_head = []
+    scores = model.scores(words, counted, range(N_FOLDS + 1))
     for head, rate in enumerate(model.repeat_rates):
-        unlabelled = predict_spans(model, words, features, head)
+        unlabelled = predict_spans(model, words, scores[head], head)
         by_head.append([add_repeats(model, unlabelled, repeated_spans(model, words, counted, rate)), *labelled])
     return by_head
 

@@ -13,14 +13,16 @@ the scales).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.arrays import Floats, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 from plugins.learners.crf.chain import (
     Chain,
     Doubles,
+    Numbers,
     blank_chain,
     count_steps,
     first_tags,
@@ -28,6 +30,8 @@ from plugins.learners.crf.chain import (
     step_expectations,
     sum_over_paths,
 )
+from plugins.learners.crf.features import Features, joint_gradients, joint_scores, joint_squares
+from plugins.learners.crf.lbfgs import Limits, minimize
 from plugins.learners.crf.places import Places
 
 PENALTY = 100.0
@@ -36,8 +40,6 @@ STEP_PENALTY = 1.0
 """Of the scores of steps."""
 PRIOR_PENALTIES = (300.0, 10.0, 10.0)
 """Of the distance from a prior: of the weights, the bias and the scores of steps. Chosen on wnut17's train rows."""
-TOLERANCE = 1e-5
-"""Relative change of the loss below which the fit ends."""
 VARIANCE_SHARE = 0.1
 """Estimate of p (1 - p), for the probability p of a tag of a word in a fitted field, as a share of its value before the
 fit, where p is the frequency of the tag."""
@@ -51,84 +53,123 @@ class Field:
     bias: Floats
     chain: Chain
 
-    def scores(self, features: Floats) -> Floats:
-        """(w, k) the scores of the tags of words with features (w, d)."""
-        return np.asarray(features @ self.weights + self.bias, np.float32)
+    def scores(self, features: Features) -> Floats:
+        """(w, k) the scores of the tags of words."""
+        return features.scores(self.weights) + self.bias
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedWords:
     """Words that a field is fitted on, in the order of `places`.
 
-    features  (w, d) float32
-    allowed   (w, k) bool: the tags that the labels allow
-    weights   (w,) the weight of the text of each word
+    words    (w,) the words, as rows of the features
+    allowed  (w, k) bool: the tags that the labels allow
+    weights  (w,) the weight of the text of each word
     """
 
     places: Places
-    features: Floats
+    words: Ints
     allowed: Mask
     weights: Floats
 
 
-def blank_field(words: TaggedWords) -> Field:
-    """The field in which the features of words count for nothing, and each tag is as probable as it is frequent."""
-    d, k = words.features.shape[1], words.allowed.shape[1]
-    return Field(np.zeros((d, k), np.float32), np.log(_frequencies(words)).astype(np.float32), blank_chain(k // 2))
+def blank_field(words: TaggedWords, size: int) -> Field:
+    """The field in which the features of words count for nothing, and each tag is as probable as it is frequent. size:
+    d, the number of features"""
+    k = words.allowed.shape[1]
+    return Field(np.zeros((size, k), np.float32), np.log(_frequencies(words)).astype(np.float32), blank_chain(k // 2))
 
 
-def fit(words: TaggedWords, start: Field, max_iterations: int, prior: Field | None = None) -> Field:
-    """The field with the least loss, from `start`, drawn to the prior if there is one."""
-    if not len(words.places.order):
-        return start
-    from scipy.optimize import minimize
-
-    d, k = start.weights.shape
-    features, allowed = words.features, words.allowed
-    is_known = bool((allowed.sum(axis=1) == 1).all())
-    known_words = np.asarray(allowed * words.weights[:, None], np.float32)
-    known_steps = count_steps(words.places, allowed.astype(np.float32), known_words, known_words)
-    scales = _scales(words)
-    first = _parameters(start)
-    sizes = (d * k, k, len(first) - d * k - k)
-    penalties = np.repeat((PENALTY, 0.0, STEP_PENALTY) if prior is None else PRIOR_PENALTIES, sizes)
-    centre = np.zeros(len(first)) if prior is None else _parameters(prior)
-
-    def unpack(scaled: Doubles) -> Field:
-        weights, bias, steps = np.split(scaled * scales, [d * k, d * k + k])
-        return Field(weights.reshape(d, k).astype(np.float32), bias.astype(np.float32), Chain.of(steps))
-
-    def loss(scaled: Doubles) -> tuple[float, Doubles]:
-        field = unpack(scaled)
-        scores, steps = field.scores(features), field.chain.values
-        value, of_words, of_steps = _expected(scores, words, field.chain)
-        if is_known:
-            value -= float((scores * known_words).sum(dtype=np.float64) + steps @ known_steps)
-            of_words, of_steps = of_words - known_words, of_steps - known_steps
-        else:
-            allowed_value, allowed_words, allowed_steps = _expected(scores, words, field.chain, allowed)
-            value -= allowed_value
-            of_words, of_steps = of_words - allowed_words, of_steps - allowed_steps
-        distance = scaled * scales - centre
-        gradient = [
-            (features.T @ of_words.astype(np.float32)).astype(np.float64).ravel(),
-            of_words.sum(axis=0, dtype=np.float64),
-            of_steps,
-        ]
-        value += 0.5 * float(penalties @ np.square(distance))
-        return value, (np.concatenate(gradient) + penalties * distance) * scales
-
-    options = {"maxiter": max_iterations, "ftol": TOLERANCE}
-    return unpack(minimize(loss, first / scales, jac=True, method="L-BFGS-B", options=options).x)
+def fit(
+    features: Sequence[Features],
+    heads: Sequence[TaggedWords],
+    starts: Sequence[Field],
+    limits: Limits,
+    prior: Field | None = None,
+) -> list[Field]:
+    """For each head the field with the least loss on its words, from its start, drawn to the prior if there is one. The
+    heads share the products with the dense part of their features, which is the same."""
+    losses = Losses(features, heads, starts, prior)
+    return losses.fields(minimize(losses, losses.parameters(starts), limits))
 
 
-def text_losses(words: TaggedWords, field: Field) -> Doubles:
-    """(n,) the negative logarithm of the probability of the allowed tags of each text, in the order of `places`."""
+def text_losses(words: TaggedWords, scores: Floats, chain: Chain) -> Doubles:
+    """(n,) the negative logarithm of the probability of the allowed tags of each text, in the order of `places`.
+    scores: (w, k) of the words, in this order"""
     if not words.places.n_texts:
         return np.zeros(0)
-    scores = field.scores(words.features)
-    sums, allowed = (sum_over_paths(scores, words.places, field.chain, mask) for mask in (None, words.allowed))
+    sums, allowed = (sum_over_paths(scores, words.places, chain, mask) for mask in (None, words.allowed))
     return np.asarray(sums.log_partition - allowed.log_partition)
+
+
+class Losses:
+    """The losses of h heads, each with p scaled parameters."""
+
+    def __init__(
+        self, features: Sequence[Features], heads: Sequence[TaggedWords], starts: Sequence[Field], prior: Field | None
+    ) -> None:
+        self._features, self._heads = features, [_Head(words) for words in heads]
+        self._d, self._k = starts[0].weights.shape
+        self._scales = _scales(features, heads)
+        sizes = (self._d * self._k, self._k, len(starts[0].chain.values))
+        self._penalties = np.repeat((PENALTY, 0.0, STEP_PENALTY) if prior is None else PRIOR_PENALTIES, sizes)
+        self._centre = np.zeros(sum(sizes)) if prior is None else _parameters(prior)
+
+    def parameters(self, fields: Sequence[Field]) -> Doubles:
+        """(h, p) of a field for each head."""
+        return np.stack([*map(_parameters, fields)]) / self._scales
+
+    def fields(self, parameters: Doubles) -> list[Field]:
+        """The inverse of `parameters`."""
+        d, k = self._d, self._k
+        parts = (np.split(row, [d * k, d * k + k]) for row in parameters * self._scales)
+        return [
+            Field(weights.reshape(d, k).astype(np.float32), bias.astype(np.float32), Chain.of(steps))
+            for weights, bias, steps in parts
+        ]
+
+    def __call__(self, parameters: Doubles) -> tuple[Doubles, Doubles]:
+        """The losses (h,) and their gradients (h, p)."""
+        fields = self.fields(parameters)
+        scores = joint_scores(self._features, [field.weights for field in fields])
+        losses = [head.loss(*pair) for head, pair in zip(self._heads, zip(scores, fields, strict=True), strict=True)]
+        values, of_scores, of_steps = zip(*losses, strict=True)
+        gradients = [
+            np.concatenate([weights.ravel(), words.sum(axis=0, dtype=np.float64), steps])
+            for weights, words, steps in zip(
+                joint_gradients(self._features, of_scores), of_scores, of_steps, strict=True
+            )
+        ]
+        distances = parameters * self._scales - self._centre
+        penalties = 0.5 * np.square(distances) @ self._penalties
+        return np.array(values) + penalties, (np.stack(gradients) + self._penalties * distances) * self._scales
+
+
+class _Head:
+    """The loss of one head apart from the penalties."""
+
+    def __init__(self, tagged: TaggedWords) -> None:
+        self.tagged = tagged
+        self._is_known = bool((tagged.allowed.sum(axis=1) == 1).all())
+        self._words = np.asarray(tagged.allowed * tagged.weights[:, None], np.float32)
+        self._steps = count_steps(tagged.places, tagged.allowed.astype(np.float32), self._words, self._words)
+
+    def loss(self, scores: Floats, field: Field) -> tuple[float, Floats, Doubles]:
+        """The loss, and its derivatives by the scores of all words (w, k) and of the steps (4 m + 3,). scores: without
+        the bias"""
+        words, chain = self.tagged.words, field.chain
+        of_all = np.zeros_like(scores)
+        if not len(words):
+            return 0.0, of_all, self._steps
+        in_order = scores[words] + field.bias
+        value, of_words, of_steps = _expected(in_order, self.tagged, chain)
+        if self._is_known:
+            value -= float((in_order * self._words).sum(dtype=np.float64) + chain.values @ self._steps)
+            of_all[words] = of_words - self._words
+            return value, of_all, of_steps - self._steps
+        allowed, allowed_words, allowed_steps = _expected(in_order, self.tagged, chain, self.tagged.allowed)
+        of_all[words] = of_words - allowed_words
+        return value - allowed, of_all, of_steps - allowed_steps
 
 
 def _parameters(field: Field) -> Doubles:
@@ -138,7 +179,7 @@ def _parameters(field: Field) -> Doubles:
 
 def _expected(
     scores: Floats, words: TaggedWords, chain: Chain, allowed: Mask | None = None
-) -> tuple[float, Doubles, Doubles]:
+) -> tuple[float, Numbers, Doubles]:
     """The weighted sum of the logarithms of the partition functions, and its derivatives by the scores of the words (w,
     k) and of the steps (4 m + 3,)."""
     sums = sum_over_paths(scores, words.places, chain, allowed)
@@ -153,12 +194,21 @@ def _frequencies(words: TaggedWords) -> Doubles:
     return np.asarray(counts / counts.sum(), np.float64)
 
 
-def _scales(words: TaggedWords) -> Doubles:
-    """One number for each parameter: one over the square root of an estimate of the second derivative of the loss."""
+def _scales(features: Sequence[Features], heads: Sequence[TaggedWords]) -> Doubles:
+    """(h, p) one number for each parameter: one over the square root of an estimate of the second derivative of the
+    loss."""
+    weights = np.zeros((len(heads), len(features[0].dense)), np.float32)
+    for of_head, head in zip(weights, heads, strict=True):
+        of_head[head.words] = head.weights
+    squares = joint_squares(features, [*weights])
+    return np.stack([_curvatures(head, of_head) ** -0.5 for head, of_head in zip(heads, squares, strict=True)])
+
+
+def _curvatures(words: TaggedWords, squares: Floats) -> Doubles:
+    """(p,) estimates of the second derivatives. squares: (d,) the weighted sums of the squares of the features"""
     frequencies, places = _frequencies(words), words.places
     m = len(frequencies) // 2
     variances = VARIANCE_SHARE * frequencies * (1 - frequencies)
-    squares = np.einsum("wd,wd,w->d", words.features, words.features, words.weights)
     n_words, n_texts = words.weights.sum(), words.weights[: places.n_texts].sum()
     of_first, of_inside = frequencies[first_tags(m)], frequencies[inside_tags(m)]
     steps = [
@@ -172,4 +222,4 @@ def _scales(words: TaggedWords) -> Doubles:
         n_words * variances + STEP_PENALTY,
         VARIANCE_SHARE * np.concatenate(steps) + STEP_PENALTY,
     ]
-    return np.asarray(np.concatenate(curvatures) ** -0.5, np.float64)
+    return np.asarray(np.concatenate(curvatures), np.float64)

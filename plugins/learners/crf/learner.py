@@ -28,7 +28,7 @@ from ml_backend.core.arrays import (
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rates, with_thresholds
 from plugins.learners.crf.gazetteer_tensors import counted_texts
-from plugins.learners.crf.model import ALL_TEXTS, HEADER, Model, pack, unpack
+from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
@@ -73,7 +73,8 @@ class Crf:
             texts, train.control.labels, start, sample.unlabelled, train.priors, train.prior_selection_weights
         )
         fitted = with_repeat_rates(fitted, texts, train.draft_rule)
-        predicted = predict_held_out(fitted.model, texts, fitted.counted, fitted.features)
+        scores = fitted.model.scores_of(fitted.features, range(N_FOLDS))
+        predicted = predict_held_out(fitted.model, texts, fitted.counted, scores)
         model = with_thresholds(fitted.model, texts, [spans for spans, _ in predicted], sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
@@ -115,7 +116,8 @@ class Crf:
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
             counted = model.read(table)
-            spans, tags = predict(model, table, model.features(table, counted), ALL_TEXTS)
+            [scores] = model.scores(table, counted, [ALL_TEXTS])
+            spans, tags = predict(model, table, scores, ALL_TEXTS)
             spans = add_repeats(model, spans, repeated_spans(model, table, counted, model.repeat_rates[ALL_TEXTS]))
             predicted += _rows(model, ALL_TEXTS, table.lengths, spans, tags)
         return object_rows(predicted)
@@ -173,7 +175,7 @@ def _was_label_removed(serving: Model, texts: LabelledTexts, priors: Mapping[str
 def _judge_serving(serving: Model, texts: LabelledTexts) -> Rows:
     """(n,) the prediction of each text by the head of the serving model that was not fitted on it."""
     counted = serving.read(texts.table, leaves_out_copies=True)
-    predicted = predict_held_out(serving, texts, counted, serving.features(texts.table, counted))
+    predicted = predict_held_out(serving, texts, counted, serving.scores(texts.table, counted, range(N_FOLDS)))
     return _held_out_rows(serving, texts, predicted)
 
 

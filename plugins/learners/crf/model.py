@@ -7,19 +7,24 @@ the fold are judged, and one that was fitted on all texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Tensors
 from plugins.learners.crf import gazetteer_tensors
 from plugins.learners.crf.chain import Chain, Doubles
+from plugins.learners.crf.features import Features, as_sparse
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import CountedWords, Gazetteer
 from plugins.learners.crf.tags import Layers
 from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable, content_numbers
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 N_FOLDS = 3
 ALL_TEXTS = N_FOLDS
@@ -80,14 +85,40 @@ class Model:
         left_out = content_numbers(table) if leaves_out_copies else None
         return self.gazetteer.read(table.words, table.lengths, left_out)
 
-    def features(self, table: WordTable, counted: CountedWords) -> Floats:
-        """(w, d) the features of words with their counts."""
-        return np.hstack([self.of_words(table), gazetteer_features(counted)])
+    def features(self, table: WordTable, counted: CountedWords) -> Features:
+        """The features of words with their counts."""
+        return Features(self.of_words(table), gazetteer_features(counted))
+
+    def scores(self, table: WordTable, counted: CountedWords, heads: Sequence[int]) -> list[list[Floats]]:
+        """For each of some heads and each layer, the scores (w, k) of the tags of words with their counts. They follow
+        from the features, which are not made."""
+        phrases = gazetteer_features(counted)
+
+        def products(weights: Floats) -> Floats:
+            of_words, of_phrases = np.split(weights, [len(weights) - phrases.shape[1]])
+            return np.asarray(self.of_words.scores(table, of_words) + phrases @ of_phrases)
+
+        return self._scores(products, heads)
+
+    def scores_of(self, features: Features, heads: Sequence[int]) -> list[list[Floats]]:
+        """The scores of words whose features have been made, as in `scores`."""
+        return self._scores(features.scores, heads)
+
+    def _scores(self, products: Callable[[Floats], Floats], heads: Sequence[int]) -> list[list[Floats]]:
+        """The scores, from the products of the features with the weights (d, t) of all layers of the heads."""
+        fields, n_layers = [of_layer for head in heads for of_layer in self.fields[head]], len(self.layers)
+        if not fields:
+            return [[] for _ in heads]
+        scores = products(np.hstack([of_layer.weights for of_layer in fields]))
+        scores += np.concatenate([of_layer.bias for of_layer in fields])
+        ends = np.cumsum([len(of_layer.bias) for of_layer in fields])[:-1].tolist()
+        by_layer = np.split(scores, ends, axis=1)
+        return [by_layer[first : first + n_layers] for first in range(0, len(by_layer), n_layers)]
 
 
-def gazetteer_features(counted: CountedWords) -> Floats:
+def gazetteer_features(counted: CountedWords) -> csr_array:
     """(w, 4 m + 1) the features that follow from the counts of words: the last ones of `Model.features`."""
-    return GAZETTEER_SCALE * counted.features()
+    return as_sparse(np.asarray(GAZETTEER_SCALE * counted.features(), np.float32))
 
 
 def pack(model: Model) -> Tensors:

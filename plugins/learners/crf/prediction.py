@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
 from plugins.learners.crf.chain import Doubles, Sums, first_tags, sum_over_paths
-from plugins.learners.crf.decoding import Candidate, without_overlaps
+from plugins.learners.crf.decoding import Candidate
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.marginals import best_log_probabilities, span_marginals
 from plugins.learners.crf.model import Model
@@ -60,28 +60,24 @@ class ScoredLayer:
     sums: Sums
 
 
-def predict_spans(model: Model, table: WordTable, features: Floats, head: int) -> PredictedSpans:
-    """The spans that a head predicts for n texts, whose words have these features (w, d)."""
-    return _spans(table, *_score(model, table, features, head))
+def predict_spans(model: Model, table: WordTable, scores: Sequence[Floats], head: int) -> PredictedSpans:
+    """The spans that a head predicts for n texts. scores: for each layer (w, k) of the tags of the words"""
+    return _spans(table, *_score(model, table, scores, head))
 
 
-def predict(model: Model, table: WordTable, features: Floats, head: int) -> tuple[PredictedSpans, PredictedTags]:
-    """The spans and tags that a head predicts for n texts, whose words have these features (w, d)."""
-    places, layers = _score(model, table, features, head)
+def predict(
+    model: Model, table: WordTable, scores: Sequence[Floats], head: int
+) -> tuple[PredictedSpans, PredictedTags]:
+    """The spans and tags that a head predicts for n texts. scores: as in `predict_spans`"""
+    places, layers = _score(model, table, scores, head)
     return _spans(table, places, layers), _tags(len(table.lengths), places, layers)
 
 
-def part_of(table: WordTable, features: Floats, rows: Ints) -> tuple[WordTable, Floats]:
-    """The words of some texts (m,), ascending, and the features of these words."""
-    part, words = table.take(rows)
-    return part, features[words]
-
-
-def _score(model: Model, table: WordTable, features: Floats, head: int) -> tuple[Places, list[ScoredLayer]]:
+def _score(model: Model, table: WordTable, scores: Sequence[Floats], head: int) -> tuple[Places, list[ScoredLayer]]:
     places, layers = sort_by_place(table.lengths), []
-    for labels, field in zip(model.layers, model.fields[head], strict=True):
-        scores = field.scores(features)[places.order]
-        layers.append(ScoredLayer(labels, field, scores, sum_over_paths(scores, places, field.chain)))
+    for labels, field, of_words in zip(model.layers, model.fields[head], scores, strict=True):
+        in_order = of_words[places.order]
+        layers.append(ScoredLayer(labels, field, in_order, sum_over_paths(in_order, places, field.chain)))
     return places, layers
 
 
@@ -93,18 +89,18 @@ def _spans(table: WordTable, places: Places, layers: Sequence[ScoredLayer]) -> P
         begins = layer.sums.tag_marginals[:, first_tags(len(layer.labels))].sum(axis=1)
         expected += np.bincount(places.texts, begins, n)
         spans = span_marginals(layer.sums, layer.field.chain, MIN_PROBABILITY)
-        of_layer: dict[int, list[Candidate]] = {}
-        for text, start, end, kind, p in zip(
-            places.texts[spans.first].tolist(),
-            table.starts[places.order[spans.first]].tolist(),
-            table.ends[places.order[spans.last]].tolist(),
-            spans.types.tolist(),
-            spans.probabilities.tolist(),
-            strict=True,
-        ):
-            of_layer.setdefault(text, []).append((start, end, layer.labels[kind], round(p, 4)))
-        for text, of_text in of_layer.items():
-            candidates[text] += without_overlaps(of_text)
+        first, last = places.order[spans.first], places.order[spans.last]
+        starts, ends = table.starts[first], table.ends[last]
+        probabilities = np.round(spans.probabilities.astype(np.float64), 4)
+        # the order of `without_overlaps`, for all texts at once
+        by_label = np.argsort(np.argsort(layer.labels))[spans.types]
+        in_order = np.lexsort((by_label, ends, starts, -probabilities))
+        columns = (places.texts[spans.first], first, last, starts, ends, spans.types, probabilities)
+        is_taken = bytearray(len(table.starts))
+        for text, begin, end, *span, kind, p in zip(*(column[in_order].tolist() for column in columns), strict=True):
+            if is_taken.find(1, begin, end + 1) < 0:
+                is_taken[begin : end + 1] = bytes([1]) * (end + 1 - begin)
+                candidates[text].append((*span, layer.labels[kind], p))
     return PredictedSpans(candidates, expected)
 
 
@@ -113,7 +109,7 @@ def _tags(n: int, places: Places, layers: Sequence[ScoredLayer]) -> PredictedTag
     by_length = places.texts[: places.n_texts]
     for layer in layers:
         marginals = layer.sums.tag_marginals
-        of_words = -(marginals * np.log(np.maximum(marginals, 1e-300))).sum(axis=1)
+        of_words = -(marginals * np.log(np.maximum(marginals, np.finfo(marginals.dtype).tiny))).sum(axis=1)
         entropies += np.bincount(places.texts, of_words, n)
         log_probabilities[by_length] += best_log_probabilities(layer.scores, layer.sums, layer.field.chain)
     return PredictedTags(entropies, log_probabilities)

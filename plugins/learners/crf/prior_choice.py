@@ -17,8 +17,8 @@ from plugins.learners.crf.chain import Doubles
 from plugins.learners.crf.fit import text_losses
 from plugins.learners.crf.model import N_FOLDS, Model, PriorChoice, unpack
 from plugins.learners.crf.prior import digest
-from plugins.learners.crf.tags import Layers, find_layers
-from plugins.learners.crf.training import FittedModel, LabelledTexts, allowed_words, fit_model
+from plugins.learners.crf.tags import Layers, allowed_tags, find_layers
+from plugins.learners.crf.training import FittedModel, LabelledTexts, fit_model, tagged_words
 from plugins.learners.crf.word_table import WordTable
 from plugins.learners.priors import NO_PRIOR, best_guess
 
@@ -91,9 +91,12 @@ def _choose(
 
 def _held_out_losses(fitted: FittedModel, texts: LabelledTexts, layers: Layers) -> Doubles:
     """(n,) the loss of each text by the head of its fold, summed over the layers."""
-    words, losses = allowed_words(texts, fitted.features, layers), np.zeros(len(texts.targets))
-    for fold in range(N_FOLDS):
-        rows = np.flatnonzero(texts.folds == fold)
-        for tagged, field in zip(words.of_texts(rows), fitted.model.fields[fold], strict=True):
-            losses[rows[tagged.places.texts[: tagged.places.n_texts]]] += text_losses(tagged, field)
+    losses = np.zeros(len(texts.targets))
+    for number, layer in enumerate(layers):
+        allowed = allowed_tags(texts.targets, texts.table, layer)
+        for fold in range(N_FOLDS):
+            rows, field = np.flatnonzero(texts.folds == fold), fitted.model.fields[fold][number]
+            words = tagged_words(texts, allowed, rows)
+            of_texts = rows[words.places.texts[: words.places.n_texts]]
+            losses[of_texts] += text_losses(words, field.scores(fitted.features.take(words.words)), field.chain)
     return losses

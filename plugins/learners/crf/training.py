@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
-from plugins.learners.crf.fit import Field, TaggedWords, blank_field, fit
+from plugins.learners.crf.features import Features
+from plugins.learners.crf.fit import TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import CountedWords, count_texts, joined
+from plugins.learners.crf.lbfgs import Limits
 from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, gazetteer_features
 from plugins.learners.crf.occurrences import WordSpan
 from plugins.learners.crf.places import sort_by_place
@@ -18,8 +20,9 @@ from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
 from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable, content_numbers
 
-COLD_ITERATIONS, WARM_ITERATIONS = 20, 3
-"""Iterations of a fit that starts from nothing, and from the serving model."""
+COLD_LIMITS, WARM_LIMITS = Limits(22, 1e-5), Limits(5, 3e-3)
+"""Of a fit that starts from nothing, and from the serving model. A refit with one more text ends after 3 or 4
+evaluations, one with many more texts goes on."""
 COLD_GROWTH = 2.0
 """The fit starts from nothing when the number of words has grown by this factor since it last did."""
 MAX_FITTED_TEXTS = 2000
@@ -47,42 +50,24 @@ class LabelledTexts:
         return self.numbers % N_FOLDS
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedWords:
-    """The words of labelled texts with their features (w, d) and, for each layer, the tags (w, k) that the labels
-    allow."""
-
-    texts: LabelledTexts
-    features: Floats
-    allowed: Sequence[Mask]
-
-    def of_texts(self, rows: Ints, counts: Floats | None = None) -> list[TaggedWords]:
-        """For each layer, the words of some of the texts (m,), ascending. counts: features (w, 4 m + 1) that replace
-        those of the gazetteer"""
-        table = self.texts.table
-        places = sort_by_place(table.lengths[rows])
-        words = np.flatnonzero(np.isin(table.texts, rows))[places.order]
-        features, weights = self.features[words], self.texts.weights[rows][places.texts]
-        if counts is not None:
-            features[:, -counts.shape[1] :] = counts[words]
-        return [TaggedWords(places, features, of_layer[words], weights) for of_layer in self.allowed]
-
-
-def allowed_words(texts: LabelledTexts, features: Floats, layers: Layers) -> AllowedWords:
-    """The words of labelled texts with the tags of these layers."""
-    return AllowedWords(texts, features, [allowed_tags(texts.targets, texts.table, layer) for layer in layers])
+def tagged_words(texts: LabelledTexts, allowed: Mask, rows: Ints) -> TaggedWords:
+    """The words of some of the texts (m,), ascending. allowed: (w, k) the tags of all words that the labels allow"""
+    table = texts.table
+    places = sort_by_place(table.lengths[rows])
+    words = np.flatnonzero(np.isin(table.texts, rows))[places.order]
+    return TaggedWords(places, words, allowed[words], texts.weights[rows][places.texts])
 
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
     """A model with what it has read of the n labelled texts: their spans (n,) in words, see `spans_of_words`; their
-    words with the counts of all texts but a text itself and its copies; and the features (w, d) of the words with these
+    words with the counts of all texts but a text itself and its copies; and the features of the words with these
     counts."""
 
     model: Model
     spans: Sequence[Sequence[WordSpan]]
     counted: CountedWords
-    features: Floats
+    features: Features
 
 
 def fit_model(
@@ -115,13 +100,26 @@ def fit_model(
         model = replace(start, gazetteer=gazetteer, fields=())
     counted, priors = model.read(table, leaves_out_copies=True), converted_fields(prior, layers) if prior else None
     features = model.features(table, counted)
-    words, is_fitted = allowed_words(texts, features, layers), _fitted_texts(texts)
-    fields = []
-    for head in heads:
-        of_head = None if head == ALL_TEXTS else gazetteer_features(without_fold(counted, texts, spans, head))
-        tagged = words.of_texts(np.flatnonzero(is_fitted & (texts.folds != head)), of_head)
-        fields.append(_fit_fields(tagged, start.fields[head] if start else None, priors))
-    return FittedModel(replace(model, fields=fields), spans, counted, features)
+    of_heads = [
+        features
+        if head == ALL_TEXTS
+        else Features(features.dense, gazetteer_features(without_fold(counted, texts, spans, head)))
+        for head in heads
+    ]
+    (fitted, of_fitted), fields = _fitted_texts(texts, of_heads), []
+    for number, layer in enumerate(layers):
+        allowed = allowed_tags(fitted.targets, fitted.table, layer)
+        words = [tagged_words(fitted, allowed, np.flatnonzero(fitted.folds != head)) for head in heads]
+        prior_field = priors[number] if priors else None
+        starts = (
+            [start.fields[head][number] for head in heads]
+            if start
+            else [prior_field or blank_field(of_head, features.size) for of_head in words]
+        )
+        limits = WARM_LIMITS if start else COLD_LIMITS
+        fields.append(fit(of_fitted, words, starts, limits, prior_field))
+    by_head = [[*of_head] for of_head in zip(*fields, strict=True)] or [[] for _ in heads]
+    return FittedModel(replace(model, fields=by_head), spans, counted, features)
 
 
 def without_fold(
@@ -139,25 +137,14 @@ def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | N
     return serving if len(table.starts) < COLD_GROWTH * serving.cold_words else None
 
 
-def _fitted_texts(texts: LabelledTexts) -> Mask:
-    """(n,) the texts that the fields are fitted on: all, or of very many the first by a number that depends on the text
-    alone."""
-    n = len(texts.targets)
-    if n <= MAX_FITTED_TEXTS:
-        return np.ones(n, np.bool_)
-    is_fitted = np.zeros(n, np.bool_)
+def _fitted_texts(texts: LabelledTexts, features: Sequence[Features]) -> tuple[LabelledTexts, Sequence[Features]]:
+    """The texts that the fields are fitted on, and the features of their words for each head: all, or of very many
+    texts the first by a number that depends on the text alone."""
+    if len(texts.targets) <= MAX_FITTED_TEXTS:
+        return texts, features
     # the folds are the remainders of the same number
-    is_fitted[np.argsort(texts.numbers // N_FOLDS, kind="stable")[:MAX_FITTED_TEXTS]] = True
-    return is_fitted
-
-
-def _fit_fields(
-    words: Sequence[TaggedWords], start: Sequence[Field] | None, priors: Sequence[Field] | None
-) -> list[Field]:
-    """The field of each layer, fitted on its words, from `start` or from its prior."""
-    iterations, fields = COLD_ITERATIONS if start is None else WARM_ITERATIONS, []
-    for layer, tagged in enumerate(words):
-        prior = priors[layer] if priors else None
-        first = start[layer] if start else prior or blank_field(tagged)
-        fields.append(fit(tagged, first, iterations, prior))
-    return fields
+    rows = np.sort(np.argsort(texts.numbers // N_FOLDS, kind="stable")[:MAX_FITTED_TEXTS])
+    table, words = texts.table.take(rows)
+    fitted = LabelledTexts(table, texts.targets[rows], texts.weights[rows], texts.numbers[rows])
+    dense = features[0].dense[words]
+    return fitted, [Features(dense, of_head.sparse[words]) for of_head in features]

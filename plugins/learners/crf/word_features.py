@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.core.arrays import Floats
-from plugins.learners.crf.word_shapes import COLUMNS, neighbours, word_shapes
+from plugins.learners.crf.word_shapes import COLUMNS, neighbours, of_next, of_previous, shape_bits, word_shapes
 from plugins.learners.crf.word_table import WordTable
 
 OWN_COMPONENTS, NEIGHBOUR_COMPONENTS = 256, 64
@@ -22,6 +22,8 @@ NEIGHBOUR_SCALE = 0.35
 """Factor of the features of neighbours, against those of the word itself."""
 MAX_COVARIANCE_WORDS = 5000
 """Words from which the principal components are computed."""
+MAX_PROJECTED_WEIGHTS = 100
+"""Weights of each feature up to which it is faster to project weights than words."""
 MIN_DEVIATION = 1e-6
 """Standard deviation below which a feature is not scaled."""
 
@@ -61,13 +63,40 @@ class WordFeatures:
 
     def __call__(self, table: WordTable) -> Floats:
         """(w, d) the features of words."""
-        vectors = table.vectors
-        if vectors.shape[1] != self.vector_size:  # another encoder's vectors mean nothing here
-            vectors = np.tile(self.mean[: self.vector_size], (len(table.starts), 1))
-        mean, scale = self.mean[: self.vector_size], self.scale[: self.vector_size]
-        projection = self.components / scale[:, None]
-        own = np.asarray(vectors @ projection - mean @ projection, np.float32)
+        own = self._products(table, self._projection)
         shapes = word_shapes(table.shapes, table.lengths)
-        shapes = (shapes - self.mean[self.vector_size :]) / self.scale[self.vector_size :]
+        shapes -= self.mean[self.vector_size :]
+        shapes /= self.scale[self.vector_size :]
         nearby = neighbours(NEIGHBOUR_SCALE * own[:, :NEIGHBOUR_COMPONENTS], table.lengths)
         return np.hstack([own, shapes, *nearby])
+
+    def scores(self, table: WordTable, weights: Floats) -> Floats:
+        """(w, t) the product of the features and weights (d, t). As the features are linear in the vectors and shapes,
+        it is faster to project few weights than many words."""
+        if weights.shape[1] > MAX_PROJECTED_WEIGHTS:
+            return np.asarray(self(table) @ weights)
+        projection, e = self._projection, self.vector_size
+        nearby = NEIGHBOUR_SCALE * projection[:, :NEIGHBOUR_COMPONENTS]
+        own, shapes, before, after = np.split(
+            weights, np.cumsum([projection.shape[1], COLUMNS, nearby.shape[1]]).tolist()
+        )
+        shapes = shapes / self.scale[e:, None]
+        products = self._products(table, np.hstack([projection @ own, nearby @ before, nearby @ after]))
+        products += shape_bits(table.shapes) @ np.hstack(np.split(shapes, 3))
+        own, before, after = np.split(products, 3, axis=1)
+        of_neighbours = of_previous(before, table.lengths) + of_next(after, table.lengths)
+        return np.asarray(own + of_neighbours - self.mean[e:] @ shapes)
+
+    @property
+    def _projection(self) -> Floats:
+        """(e, r) from vectors to the features of the word itself, apart from their mean."""
+        return self.components / self.scale[: self.vector_size, None]
+
+    def _products(self, table: WordTable, projection: Floats) -> Floats:
+        """(w, t) of the vectors, less their mean, and a projection (e, t)."""
+        mean = self.mean[: self.vector_size] @ projection
+        if table.vectors.shape[1] != self.vector_size:  # another encoder's vectors mean nothing here
+            return np.zeros((len(table.starts), len(mean)), np.float32)
+        products = np.asarray(table.vectors @ projection, np.float32)
+        products -= mean
+        return products

@@ -62,21 +62,37 @@ def _chunk_shape(chunk: str) -> tuple[bool, ...]:
     )  # fmt: skip
 
 
+def shape_bits(numbers: Ints) -> Floats:
+    """(w, SHAPES) the features of words by themselves. numbers: (w,) their shapes, from `shape_numbers`"""
+    return ((numbers[:, None] >> np.arange(SHAPES)) & 1).astype(np.float32)
+
+
 def word_shapes(numbers: Ints, lengths: Ints) -> Floats:
     """(w, COLUMNS) the features of the words of n texts, one after another.
 
     numbers  (w,) their shapes, from `shape_numbers`
     lengths  (n,) words of each text
     """
-    shapes = ((numbers[:, None] >> np.arange(SHAPES)) & 1).astype(np.float32)
+    shapes = shape_bits(numbers)
     return np.hstack([shapes, *neighbours(shapes, lengths)])
 
 
 def neighbours(values: Floats, lengths: Ints) -> tuple[Floats, Floats]:
     """The values (w, d) of the word before and of the word after each word of n texts; 0 where there is none."""
-    starts = (np.cumsum(lengths) - lengths)[lengths > 0]
-    before, after = np.zeros_like(values), np.zeros_like(values)
-    before[1:], after[:-1] = values[:-1], values[1:]
-    before[starts] = 0.0
-    after[np.append(starts[1:], len(values))[: len(starts)] - 1] = 0.0
-    return before, after
+    return of_previous(values, lengths), of_next(values, lengths)
+
+
+def of_previous(values: Floats, lengths: Ints) -> Floats:
+    """The values (w, d) of the word before each word of n texts, 0 for first words."""
+    previous = np.zeros_like(values)
+    previous[1:] = values[:-1]
+    previous[(np.cumsum(lengths) - lengths)[lengths > 0]] = 0.0
+    return previous
+
+
+def of_next(values: Floats, lengths: Ints) -> Floats:
+    """The values (w, d) of the word after each word of n texts, 0 for last words."""
+    following = np.zeros_like(values)
+    following[:-1] = values[1:]
+    following[np.cumsum(lengths)[lengths > 0] - 1] = 0.0
+    return following

@@ -18,8 +18,9 @@ from ml_backend.core.texts import Texts, WordVectors, texts_at
 from ml_backend.core.types import DraftRule
 from plugins.learners.crf import training
 from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_thresholds
+from plugins.learners.crf.lbfgs import Limits
 from plugins.learners.crf.learner import Crf
-from plugins.learners.crf.model import pack, unpack
+from plugins.learners.crf.model import N_FOLDS, pack, unpack
 from plugins.learners.crf.training import LabelledTexts
 from plugins.learners.crf.word_table import read_words
 
@@ -75,6 +76,13 @@ def test_names_are_found_in_new_texts() -> None:
     expected = [{span[:3] for span in of_text} for of_text in new_spans]
     assert sum(a == b for a, b in zip(drafts(predict(fit.tensors, new_texts)), expected, strict=True)) >= 27
     assert sum(a == {s[:3] for s in b} for a, b in zip(drafts(fit.held_out), spans, strict=True)) >= 50
+
+
+def test_of_many_texts_a_part_is_fitted_and_all_are_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MAX_FITTED_TEXTS", 60)
+    texts, spans = make_texts(90)
+    fit = learner.fit(training_set(texts, spans), 0)
+    assert sum(a == {s[:3] for s in b} for a, b in zip(drafts(fit.held_out), spans, strict=True)) >= 75
 
 
 def test_a_fit_is_deterministic() -> None:
@@ -137,7 +145,8 @@ def test_the_precision_that_drafts_keep_is_measured_without_the_texts_that_repor
         [((), 0) if fold == 0 else target for fold, target in zip(labelled.folds, train.targets, strict=True)]
     )
     counted = model.read(table, leaves_out_copies=True)
-    held_out = [spans for spans, _ in predict_held_out(model, labelled, counted, model.features(table, counted))]
+    scores = model.scores(table, counted, range(N_FOLDS))
+    held_out = [spans for spans, _ in predict_held_out(model, labelled, counted, scores)]
     thresholds = [
         with_thresholds(model, of_targets, held_out, PoolSample(None, np.arange(0)), DraftRule(0.8)).thresholds
         for of_targets in (labelled, replace(labelled, targets=unmarked))
@@ -158,7 +167,7 @@ def test_nothing_is_left_of_a_label_that_was_removed() -> None:
 
 
 def test_a_fit_from_the_serving_model_comes_to_that_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "COLD_ITERATIONS", 200)
+    monkeypatch.setattr(training, "COLD_LIMITS", Limits(200, 1e-5))
     texts, spans = make_texts(40)
     serving = learner.fit(training_set(texts[:39], spans[:39]), 0).tensors
     # standardised as the serving model is

@@ -18,6 +18,7 @@ from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.scoring import expected_errors
 from plugins.learners.crf import prior_choice
 from plugins.learners.crf.chain import Chain
+from plugins.learners.crf.features import Features, as_sparse
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import Gazetteer, count_texts, empty_gazetteer, joined
 from plugins.learners.crf.learner import Crf
@@ -200,8 +201,10 @@ def test_a_converted_prior_gives_words_the_same_scores(seed: int, labels: list[s
     values, seen = random.normal(size=(5, 7)), np.ones((5, 1))
     shares, of_new = random.random((5, PHRASE_BLOCKS, 3)), random.random((5, PHRASE_BLOCKS, m))
     of_new[:, :, :3] = shares[:, :, places]
-    old_scores = old.scores(np.hstack([values, shares.reshape(5, -1), seen]).astype(np.float32))
-    scores = field.scores(np.hstack([values, of_new.reshape(5, -1), seen]).astype(np.float32))
+    of_words = values.astype(np.float32)
+    old_phrases, phrases = (np.hstack([s.reshape(5, -1), seen]).astype(np.float32) for s in (shares, of_new))
+    old_scores = old.scores(Features(of_words, as_sparse(old_phrases)))
+    scores = field.scores(Features(of_words, as_sparse(phrases)))
     expected = old_scores[:, [0, *(1 + places), *(4 + places)]]
     np.testing.assert_allclose(scores[:, [0, 1, 2, 3, 1 + m, 2 + m, 3 + m]], expected, rtol=1e-4, atol=1e-4)
     if extra:

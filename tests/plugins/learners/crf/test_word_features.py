@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from fake_word_encoder import WORD_DIM, FakeWordEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.texts import texts_at
+from plugins.learners.crf import word_features
 from plugins.learners.crf.word_features import NEIGHBOUR_SCALE, WordFeatures
 from plugins.learners.crf.word_shapes import COLUMNS
 from plugins.learners.crf.word_table import WordTable, read_words
@@ -53,6 +55,17 @@ def test_a_word_has_the_components_of_its_neighbours_in_its_text(texts: list[str
             np.testing.assert_allclose(before[row], NEIGHBOUR_SCALE * expected_before, atol=1e-5)
             np.testing.assert_allclose(after[row], NEIGHBOUR_SCALE * expected_after, atol=1e-5)
         start += n
+
+
+@pytest.mark.parametrize("max_projected", [0, 100])
+@given(texts=text_lists)
+def test_scores_are_the_products_of_features_and_weights(max_projected: int, texts: list[str]) -> None:
+    of_words, table = fitted(), table_of(*texts)
+    features = of_words(table)
+    weights = np.random.default_rng(1).normal(size=(features.shape[1], 3)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_features, "MAX_PROJECTED_WEIGHTS", max_projected)
+        np.testing.assert_allclose(of_words.scores(table, weights), features @ weights, atol=1e-3)
 
 
 def test_without_words_there_are_features_of_no_words() -> None:
