@@ -30,7 +30,7 @@ def span_marginals(sums: Sums, chain: Chain, floor: float) -> SpanMarginals:
     """All spans whose probability is at least `floor`. A span ends where the next word does not continue it, or with
     the text."""
     m = len(chain.longer)
-    scaled = (sums.emissions / sums.scale[:, None])[:, inside_tags(m)]
+    scaled = sums.scaled[:, inside_tags(m)]
     forward, backward = sums.forward[:, first_tags(m)], sums.backward[:, first_tags(m)]
     starts, types = np.nonzero(forward * backward >= floor)
     ends, path, longer = starts, forward[starts, types], np.exp(chain.longer)

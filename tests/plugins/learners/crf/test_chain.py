@@ -137,6 +137,20 @@ def test_only_allowed_tags_count() -> None:
     assert sums.tag_marginals[1].tolist() == pytest.approx([0, 1, 0, 0, 0])
 
 
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_sums_of_single_precision_are_those_of_double_precision(scale: float) -> None:
+    random = np.random.default_rng(2)
+    chain, places = random_chain(random), sort_by_place(random.integers(0, 60, 40))
+    scores = (random.normal(size=(len(places.order), K)) * scale).astype(np.float32)
+    weights = np.ones(len(scores))
+    single, double = (sum_over_paths(values, places, chain) for values in (scores, scores.astype(np.float64)))
+    assert single.forward.dtype == (np.float32 if scale == 1 else np.float64)
+    np.testing.assert_allclose(single.tag_marginals, double.tag_marginals, atol=1e-5)
+    np.testing.assert_allclose(single.log_partition, double.log_partition, rtol=1e-5)
+    steps, expected = (step_expectations(sums, chain, weights) for sums in (single, double))
+    np.testing.assert_allclose(steps, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_long_texts_with_large_scores_stay_finite() -> None:
     random = np.random.default_rng(1)
     chain, places = random_chain(random), sort_by_place(np.array([3000, 1]))
