@@ -17,6 +17,7 @@ from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Tensors, TrainingSet
 from ml_backend.core.ports import TextLearner
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.kinds.lookup import kind_of
+from ml_backend.kinds.spans.scoring import STRICT_F1
 from ml_backend.loop.query_selection import select_queries
 from ml_backend.model.training_sample import MAX_POOL_TEXTS
 from ml_backend.pool.pool_snapshot import MAX_CLUSTERS
@@ -70,7 +71,7 @@ class Bench:
         predicted = self.learner.predict(fit.tensors, test.vectors, test.read(every_row))
         metrics = kind_of(control).simulation_metrics(control, predicted, test.targets)
         words, spans = self.span_set.train.count(rows)
-        for metric, value in {F1: metrics[F1], WORDS: words, SPANS: spans, SECONDS: seconds}.items():
+        for metric, value in {F1: metrics[STRICT_F1], WORDS: words, SPANS: spans, SECONDS: seconds}.items():
             yield Measurement(strategy, seed, len(rows), metric, "", value, control.name)
 
 
