@@ -54,7 +54,7 @@ def report(
     control: Control = "",
     data_dir: DataDir = None,
 ) -> None:
-    """Show the learner's errors: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
+    """Show the learner's errors: confused labels or wrong spans, its worst labels, clusters and groups, examples."""
     from dataclasses import asdict
 
     from ml_backend.core.exceptions import ApprenticeError
@@ -95,7 +95,7 @@ def evolve(
         bool, typer.Option("--train-directly", help="teach the learner without asking the annotators")
     ] = False,
     from_pool: Annotated[
-        bool, typer.Option("--from-pool", help="label tasks of the weak slices instead of writing texts")
+        bool, typer.Option("--from-pool", help="let it label tasks near the errors instead of writing texts")
     ] = False,
     control: Control = "",
     label_studio_url: LabelStudioUrl = None,
@@ -104,8 +104,8 @@ def evolve(
 ) -> None:
     """Let the teacher write texts like those that the learner gets wrong, and import them as tasks with drafts.
 
-    The texts become tasks within the quota synthetic_share, at most --per-round a round. The teacher's label is the
-    draft of each. After an interruption, the same command continues, and asks no question twice.
+    The texts become tasks within the quota synthetic_share, at most --per-round a round. The teacher's label, or its
+    spans, are the draft of each. After an interruption, the same command continues, and asks no question twice.
     """
     from ml_backend.core import registry
     from ml_backend.core.exceptions import RepliesAwaitedError
@@ -161,7 +161,8 @@ def teach(
 ) -> None:
     """Write the teacher's questions to a batch file (OpenAI's Batch format, JSON lines), or read the replies.
 
-    A question for labels is about all controls of a task, so that a file is about all controls of the project.
+    A question for the labels or spans of a task is about all controls, so that a file is about all controls of the
+    project.
 
     The cost is computed from teacher_input_price and teacher_output_price: set the prices of a batch, which are often
     half of the others. An import can be repeated: no reply is stored or counted twice.

@@ -37,6 +37,11 @@ def object_rows(values: Sequence[Any]) -> Rows:
     return rows
 
 
+def as_tuples(value: Any) -> Any:
+    """An object of some rows as it was before it was stored as JSON, which has lists in place of tuples."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
+
+
 def missing_rows(like: Rows, n: int) -> Rows:
     """n missing rows, of the type and the other axes of `like` (m, ...)."""
     return np.full((n, *like.shape[1:]), None if like.dtype == object else np.nan, like.dtype)
@@ -73,12 +78,14 @@ def are_equal(rows: Rows) -> bool:
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
     """Rows that the teacher has labelled: vectors (m, d), soft targets (m, ...), weights (m,) >= 0, and their texts for
-    learners that read them. Phrases that describe labels have no texts."""
+    learners that read them. Phrases that describe labels have no texts. `is_generated` (m,): the texts that the teacher
+    has written itself; None if it has written none"""
 
     vectors: Floats
     targets: Rows
     weights: Floats
     texts: Texts | None = None
+    is_generated: Mask | None = None
 
 
 FieldScores = Mapping[str, float | Mapping[str, float]]

@@ -424,6 +424,14 @@ class Kind(ABC, Generic[Schema]):
         the teacher has read the beginning (`core.teacher_types.MAX_TEXT_LENGTH`)"""
         return self.as_targets(control, [])
 
+    def reply_problem(self, control: Schema, reply: Any, text: str, refusal: float) -> str:
+        """A reason of `kinds.reply_problems` if a text that a teacher wrote is not used with its label, "" if it is.
+
+        reply    to the text, in the form of one of `read_replies`
+        refusal  the probability of the refusal that the question offered, 0 if it offered none
+        """
+        return ""
+
     def reliability(self, control: Schema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:
         """Estimates how far the annotators follow a teacher, from its predictions for n tasks and their targets.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml_backend.kinds.reply_problems import REFUSED, UNSURE, UNUSABLE
 from ml_backend.rendering import parts_text
 from ml_backend.storage import Spending
 from ml_backend.teacher.evolution.analysis_prompt import error_analysis_lines, quoted_text, slice_lines, summary_lines
@@ -10,10 +11,7 @@ from ml_backend.teacher.evolution.generated_texts import (
     EASY,
     HARD,
     POOL,
-    REFUSED,
     TAUGHT,
-    UNSURE,
-    UNUSABLE,
     WRONG_LENGTH,
     EvolutionRound,
 )
@@ -53,14 +51,15 @@ def round_lines(round_: EvolutionRound, spending: Spending, control_option: str 
     dropped = ", ".join(f"{n} {reason}" for reason, n in round_.dropped.items()) or "none"
     if round_.way == POOL:
         right, n = round_.score(POOL)
-        out = [f"{n} tasks of the pool labelled, dropped: {dropped}; the learner predicted the same for {right}"]
+        same = f"the learner predicted the same for {right}{_metrics(round_)}"
+        out = [f"{n} tasks of the pool labelled, dropped: {dropped}; {same}"]
     else:
         use = f"{round_.used} are used for training directly" if round_.way == TAUGHT else f"{round_.used} became tasks"
         (hard, hard_total), (easy, easy_total) = round_.score(HARD), round_.score(EASY)
         out = [
             f"{round_.written} texts written, {len(round_.texts)} kept, dropped: {dropped}; {use}",
             f"before it was trained on them, the learner had {hard} of {hard_total} hard texts and {easy} of "
-            f"{easy_total} easy texts right",
+            f"{easy_total} easy texts right{_metrics(round_)}",
         ]
     out += [f"{reason}, such as {quoted_text(text)}" for reason, text in round_.examples.items() if text.strip()]
     if not round_.texts:
@@ -68,6 +67,13 @@ def round_lines(round_: EvolutionRound, spending: Spending, control_option: str 
     tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
     out.append(f"{spending.calls} calls, {tokens}, cost {spending.cost:g}")
     return [f"Round {round_.number}", *(f"  {line}" for line in [*round_.weaknesses.splitlines(), *out])]
+
+
+def _metrics(round_: EvolutionRound) -> str:
+    """The main metric for the texts of each kind, if values have parts."""
+    names = {HARD: "the hard texts", EASY: "the easy texts", POOL: "these tasks"}
+    values = " and ".join(f"{value:.2f} for {names[kind]}" for kind, value in round_.metrics.items())
+    return f" ({round_.metric} {values})" if values else ""
 
 
 def _reason_for_nothing(round_: EvolutionRound, control_option: str) -> str:

@@ -12,6 +12,7 @@ from ml_backend.kinds.parts import PartAgreement, PartCounts
 from ml_backend.rendering.formatting import MAX_LISTED_ITEMS, and_more
 from ml_backend.teacher.evolution.analysis_prompt import source_text
 from ml_backend.teacher.evolution.part_analysis import ErrorGroup, PartAnalysis, QuotedPart
+from ml_backend.teacher.evolution.part_prompt import by_frequency, label_lines, precision_and_recall
 
 MAX_GROUPS = 5
 """Groups of errors that are listed, of each kind of error."""
@@ -30,7 +31,7 @@ def status_lines(parts: Mapping[str, Any], part: str, accuracy: Estimate | None)
     source = source_text(Estimate(0.0, 0.0, 0.0, parts["tasks"], parts["source"], parts["details"]))
     is_same = accuracy is not None and (accuracy.source, accuracy.n) == (parts["source"], parts["tasks"])
     errors = ", ".join(f"{count} {name}" for name, count in parts["errors"].items())
-    listed = [f"{label}: {_precision_and_recall(counts)}" for label, counts in by_frequency(labels)]
+    listed = [f"{label}: {precision_and_recall(counts)}" for label, counts in by_frequency(labels)]
     about = "" if is_same else f" ({format_count(parts['tasks'], 'task')}, {source})"
     yield f"{part}s", f"{_right_and_wrong(_total(labels), part)}{f': {errors}' if errors else ''}{about}"
     yield "by label", "; ".join(listed[:MAX_LISTED_ITEMS]) + and_more(listed)
@@ -42,11 +43,8 @@ def report_lines(analysis: PartAnalysis, n_tasks: int) -> Iterator[str]:
     part, total = analysis.part, _total(analysis.labels)
     if analysis.labels:
         tasks = "the task" if n_tasks == 1 else f"all {n_tasks} tasks"
-        yield f"in {tasks}, {_right_and_wrong(total, part)} ({_precision_and_recall(total)})"
-        yield "Labels, the most frequent first:"
-    for label, counts in by_frequency(analysis.labels):
-        numbers = f"{counts.annotated} annotated and {counts.drafted} drafted {part}s"
-        yield f"  {label}: F1 {counts.f1:.2f}, {_precision_and_recall(counts)}, {numbers}"
+        yield f"in {tasks}, {_right_and_wrong(total, part)} ({precision_and_recall(total)})"
+    yield from label_lines(analysis)
     if not analysis.errors:
         yield f"No {part} is wrong."
     totals = Counter[str]()
@@ -80,11 +78,6 @@ def agreement_sentence(agreement: PartAgreement, part: str) -> str:
     )
 
 
-def by_frequency(labels: Mapping[str, PartCounts]) -> list[tuple[str, PartCounts]]:
-    """The labels with their counts, the most frequently annotated ones first."""
-    return sorted(labels.items(), key=lambda item: (-item[1].annotated, -item[1].drafted, item[0]))
-
-
 def _group_lines(error: ErrorGroup) -> Iterator[str]:
     yield f"  {error.group}: {format_count(error.count, 'time')}"
     for example in error.examples:
@@ -111,9 +104,3 @@ def _right_and_wrong(total: PartCounts, part: str) -> str:
         f"{total.right} of {total.annotated} annotated {part}s are drafted right, and {wrong} of {total.drafted} "
         f"drafted {part}s are wrong"
     )
-
-
-def _precision_and_recall(counts: PartCounts) -> str:
-    precision = "never drafted" if counts.precision is None else f"precision {counts.precision:.2f}"
-    recall = "never annotated" if counts.recall is None else f"recall {counts.recall:.2f}"
-    return f"{precision}, {recall}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ TEXT_KEYS = {"text", "texts", "examples", "records", "hard", "easy"}
 """Keys under which documents hold texts."""
 LABEL_KEYS = {"labels", "label", "label_fields", "shares", "reply", "choices", "instead"}
 """Keys under which documents hold names of labels, which may be equal to texts."""
+EXAMPLES, TEXT, MARKED_KEYS = "examples", "text", ("annotated", "drafted")
+"""The key under which documents hold few-shot examples, pairs of a text and a reply that may quote the text; and the
+keys of quotes in which parts of the text beside them, under the key TEXT, are marked."""
 ELLIPSIS = "…"
 """The end of a text that was shortened."""
 Quoting = Literal["anywhere", "in prose", "nowhere"]
@@ -51,16 +54,20 @@ class DeletedTexts:
         return {name: value for name, value in cleaned.items() if value != document[name]}
 
     def without(self, value: Any, name: str, quoting: Quoting) -> Any:
-        """Returns a JSON value without the texts. A string that is one of the texts becomes "".
+        """Returns a JSON value without the texts. A string that is one of the texts becomes "", and so do the quotes
+        beside it in which its parts are marked; a reply to it in a few-shot example becomes "{}".
 
         name  the key or the column of the value; lists pass it on to their items
         """
         if name in LABEL_KEYS:
             return value
         if isinstance(value, dict):
-            return {key: self.without(inner, str(key), quoting) for key, inner in value.items()}
+            cleaned = {key: self.without(inner, str(key), quoting) for key, inner in value.items()}
+            is_erased = bool(value.get(TEXT)) and not cleaned[TEXT]
+            return cleaned | dict.fromkeys(value.keys() & MARKED_KEYS, "") if is_erased else cleaned
         if isinstance(value, list | tuple):
-            return [self.without(inner, name, quoting) for inner in value]
+            items = [self.without(inner, name, quoting) for inner in value]
+            return ["", "{}"] if name == EXAMPLES and _is_example_of_erased(value, items) else items
         if not isinstance(value, str) or not value:
             return value
         if (name in TEXT_KEYS or len(value) >= MIN_CHARACTERS_UNQUOTED) and self._is_deleted(value):
@@ -110,6 +117,12 @@ class DeletedTexts:
             if start >= end:
                 end = start + length
                 yield start, end
+
+
+def _is_example_of_erased(before: Sequence[Any], after: Sequence[Any]) -> bool:
+    """Returns whether a list is a text that was removed and the JSON of a reply to it."""
+    is_pair = len(after) == 2 and all(isinstance(item, str) for item in after)
+    return is_pair and bool(before[0]) and not after[0] and after[1].startswith("{")
 
 
 def _json_escaped(text: str) -> tuple[str, str]:

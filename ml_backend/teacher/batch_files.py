@@ -21,7 +21,7 @@ from ml_backend.storage.files import write_atomically
 from ml_backend.teacher.candidates import remaining_labels
 from ml_backend.teacher.client import Budget, TeacherClient, has_no_reply, missing_model_problem
 from ml_backend.teacher.descriptions import label_descriptions
-from ml_backend.teacher.evolution.steps import REFUSAL
+from ml_backend.teacher.evolution.labelled_texts import REFUSAL
 from ml_backend.teacher.prompts import LabelPrompt
 
 

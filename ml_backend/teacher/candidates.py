@@ -19,7 +19,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import LabelValue
 from ml_backend.kinds.lookup import kind_of
-from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.pool_predictions import with_predictions
 from ml_backend.model.training_sample import MAX_COMPARED_TEXTS, MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
@@ -196,7 +196,8 @@ def labelled_examples(
 ) -> list[list[LabelledExample]]:
     """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, from the
     training data of `models`; none without a model. Tasks of the audit sample are left out, because they must not
-    influence a draft."""
+    influence a draft. If values have parts, one of the examples has none, so that a teacher sees that there may be
+    none."""
     no_examples: list[list[LabelledExample]] = [[] for _ in vectors]
     if not len(vectors) or not models:
         return no_examples
@@ -210,11 +211,22 @@ def labelled_examples(
     if not len(tasks) or not pool.encoded[rows].all():
         return no_examples
     candidate_vectors = np.asarray(pool.vectors_at(rows))
-    errors = [
-        models[control.name].errors(tasks, control) for control in loaded.schema.controls if control.name in models
+    asked = [control for control in loaded.schema.controls if control.name in models]
+    # where values have parts, a high error says more of the learner than of the annotators: it misses most parts
+    error_rates = np.fmax.reduce(
+        [
+            np.full(len(tasks), np.nan, np.float32),
+            *(models[control.name].errors(tasks, control) for control in asked if not kind_of(control).part_name),
+        ]
+    )
+    without_parts = [
+        tasks_without_parts(models[control.name].snapshot) for control in asked if kind_of(control).part_name
     ]
-    error_rates = np.fmax.reduce(errors)
-    chosen = [few_shot_selection.choose_examples(vector, candidate_vectors, error_rates) for vector in vectors]
+    is_wanted = np.isin(tasks, np.concatenate(without_parts)) if without_parts else None
+    chosen = [
+        few_shot_selection.choose_examples(vector, candidate_vectors, error_rates, is_wanted=is_wanted)
+        for vector in vectors
+    ]
     used = np.unique(np.concatenate(chosen))
     values_of_task: dict[int, dict[str, LabelValue]] = {int(task): {} for task in tasks[used]}
     for name, model in models.items():
@@ -222,6 +234,12 @@ def labelled_examples(
             values_of_task[task][name] = value
     texts = dict(zip(used.tolist(), store.tasks.texts(project, tasks[used].tolist()), strict=True))
     return [[(texts[row], values_of_task[int(tasks[row])]) for row in selection.tolist()] for selection in chosen]
+
+
+def tasks_without_parts(snapshot: TrainingSnapshot) -> Ints:
+    """(m,) the tasks of a snapshot in which the annotators have marked nothing."""
+    values = kind_of(snapshot.control).target_values(snapshot.control, snapshot.targets)
+    return np.asarray(snapshot.tasks[np.array([not value for value in values], np.bool_)])
 
 
 def _is_certain(model: FittedModel) -> Mask:

@@ -181,8 +181,9 @@ def collect_distillation_input(
     pseudo_labels = PseudoLabels(
         vectors=np.concatenate([pool.vectors_at(rows[is_distilled]), generated.vectors]),
         targets=np.concatenate([of_tasks, generated.targets]),
-        weights=np.ones(len(of_tasks) + len(generated.targets), np.float32),
+        weights=np.concatenate([np.ones(len(of_tasks), np.float32), generated.weights]),
         texts=texts if generated.texts is None else join_texts(texts, generated.texts),
+        is_generated=np.arange(len(of_tasks) + len(generated.targets)) >= len(of_tasks),
     )
     if len(pseudo_labels.targets) < MIN_TEACHER_LABELS:
         pseudo_labels, keys = _empty_like(pseudo_labels), b""

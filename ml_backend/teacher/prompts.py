@@ -93,7 +93,8 @@ def label_question(prompt: LabelPrompt, key: bytes, text: str, teacher: str) -> 
 
 
 def _label_instructions(formats: Mapping[str, ReplyFormat], refusal: str) -> str:
-    may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
+    is_offered = refusal and any(refusal in reply.labels for reply in formats.values())
+    may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if is_offered else ""
     if len(formats) == 1:
         [only] = formats.values()
         return f"You label texts. Say {only.decision}, in JSON.{may_refuse}\n\n{only.details}"

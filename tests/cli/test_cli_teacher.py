@@ -29,7 +29,7 @@ from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.questions import Questions
 from ml_backend.teacher import prompts
 from ml_backend.teacher.descriptions import description_prompts
-from ml_backend.teacher.evolution.steps import REFUSAL
+from ml_backend.teacher.evolution.labelled_texts import REFUSAL
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "batch:small"

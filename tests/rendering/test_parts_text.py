@@ -46,8 +46,8 @@ def test_status_says_nothing_of_parts_before_there_are_any() -> None:
 
 def test_the_report_has_the_most_frequent_kinds_of_errors_first_and_counts_groups_that_it_does_not_list() -> None:
     quoted = QuotedPart(7, "in <Place>Rome</Place>", "<Place>in Rome</Place>", 0.81)
-    groups = [ErrorGroup("missed", f"label {n}", 2, ()) for n in range(MAX_GROUPS + 2)]
-    lines = [*report_lines(analysis(ErrorGroup("wrong boundary", "Place, too long", 3, (quoted,)), *groups), 25)]
+    groups = [ErrorGroup("missed", f"label {n}", 2, (), ()) for n in range(MAX_GROUPS + 2)]
+    lines = [*report_lines(analysis(ErrorGroup("wrong boundary", "Place, too long", 3, (quoted,), (7,)), *groups), 25)]
     assert lines.index("Missed, 14 spans:") < lines.index("Wrong boundary, 3 spans:")
     assert "  and 4 more" in lines and "  label 0: 2 times" in lines
     assert lines[-1] == '    task 7: "in <Place>Rome</Place>"; the learner: "<Place>in Rome</Place>", 81% sure'

@@ -93,6 +93,9 @@ def test_a_string_is_searched_again_after_a_quote_was_cut(value: str, left: str)
     [
         ({"text": SHORT, "label": SHORT}, {"text": "", "label": SHORT}),
         ({"examples": [[SHORT, "x"], ["y", SHORT]]}, {"examples": [["", "x"], ["y", ""]]}),
+        ({"examples": [[SHORT, '{"spans": ["a"]}'], ["y", "{}"]]}, {"examples": [["", "{}"], ["y", "{}"]]}),
+        ({"text": SECRET, "annotated": "<A>Mrs.</A>"}, {"text": "", "annotated": ""}),
+        ({"text": "other", "drafted": "<A>other</A>"}, {"text": "other", "drafted": "<A>other</A>"}),
         ({"labels": [SHORT, "b"], "n": 1, "none": None}, {"labels": [SHORT, "b"], "n": 1, "none": None}),
         ({"said": f'it took "{SHORT}" for it'}, {"said": "it took  for it"}),
         ({"said": f"what {SHORT} is"}, {"said": f"what {SHORT} is"}),

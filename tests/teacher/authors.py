@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from fake_label_studio import WORDS, FakeLabelStudio
+from scripted_span_teacher import ScriptedSpanTeacher
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.storage import Store
-from ml_backend.teacher.evolution import generated_texts, steps
+from ml_backend.teacher.evolution import generated_texts, labelled_texts
 from ml_backend.teacher.evolution.generated_texts import EvolutionRound
 
 TEXT_TAG = '<View><Text name="text" value="$text"/>'
@@ -52,9 +53,75 @@ class Author(ScriptedTeacher):
                 self.asked.append(question)
                 shares = np.full(len(question.fields[0].labels), 0.1, np.float32)
                 shares[-1] = 0.7
-                yield Answer(question.id, {"label": steps.REFUSAL}, {"label": shares}, (call,))
+                yield Answer(question.id, {"label": labelled_texts.REFUSAL}, {"label": shares}, (call,))
             else:
                 yield from super().answer([question])
+
+
+NEW_NAMES = ("Gil", "Hedy", "Ivo", "Jana", "Kurt", "Lena")
+NEW_PLACES = ("Quito", "Riga", "Sofia", "Turin", "Tokyo", "Vilna")
+
+
+class SpanAuthor(ScriptedSpanTeacher):
+    """Writes sentences with names and places that no task has, every third one without any, another set every round;
+    `calls` are answered before it goes away. `extra`: texts that it also writes as hard ones. `refuses`: a word whose
+    texts are ambiguous to it. `misquotes`: a word that it marks with letters that are not in the text. `swaps`: whether
+    it takes names for places and places for names."""
+
+    def __init__(self, calls: int = 10**6) -> None:
+        super().__init__()
+        self.calls = calls
+        self.extra: list[str] = []
+        self.refuses, self.misquotes, self.swaps = "", "", False
+        self.failing: set[str] = set()
+
+    def _answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        for question in questions:
+            if len(self.asked) >= self.calls:
+                raise TeacherUnavailableError("it went away")
+            if question.purpose == "label" and question.purpose not in self.failing:
+                yield from super()._answers([question])
+                continue
+            self.asked.append(question)
+            if question.purpose in self.failing:
+                yield question, Answer(question.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+                continue
+            content: dict[str, Any] = {
+                "summary": "It misses places.",
+                "patterns": [{"labels": ["Place"], "weakness": "after a verb", "advice": "more verbs"}],
+            }
+            if question.purpose == "write":
+                n = 6 * sum(asked.purpose == "write" for asked in self.asked)
+                content = {
+                    "hard": [*self.extra, *(new_sentence(i) for i in range(n, n + 6))],
+                    "easy": [new_sentence(i) for i in range(n + 50, n + 56)],
+                }
+            yield question, Answer(question.id, content, None, (Call("m", 0.1, 100, 10, "answered"),))
+
+    def reply(self, text: str) -> dict[str, Any]:
+        spans = super().reply(text)["spans"]
+        for words, label in ((NEW_NAMES, "Person"), (NEW_PLACES, "Place")):
+            spans += [
+                {"text": word, "label": label, "occurrence": 1, "before": "", "p": self.sure}
+                for word in words
+                if word in text.split()
+            ]
+        for span in spans:
+            if self.swaps:
+                span["label"] = "Place" if span["label"] == "Person" else "Person"
+            if span["text"] == self.misquotes:
+                span["text"] = "elsewhere"
+        return {"spans": spans, "ambiguous": self.refuses != "" and self.refuses in text.split()}
+
+
+def new_sentence(n: int) -> str:
+    """As long as those of the tasks, like none of them."""
+    name, place = NEW_NAMES[n % 6], NEW_PLACES[(n // 6) % 6]
+    return (
+        f"{name} drove to {place} in May {n}",
+        f"at noon {n} it had been quiet",
+        f"{place} had much snow {n} times",
+    )[n % 3]
 
 
 def text_of(i: int, salt: int) -> str:

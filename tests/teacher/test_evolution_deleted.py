@@ -6,33 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-import sqlalchemy as sa
 from authors import Author, rounds_of
+from erased_texts import erase, tables_with
 from fake_label_studio import FakeLabelStudio
 
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.storage import Store
-from ml_backend.storage.quote_erasure import ErasureLimits, QuoteEraser
-from ml_backend.storage.schema import metadata
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
-
-
-def tables_with(store: Store, text: str) -> set[str]:
-    """Those of a row that has the text where texts stand, or in quotes; the text alone may be part of others."""
-    with store.database.read() as connection:
-        return {
-            table.name
-            for table in metadata.tables.values()
-            for row in connection.execute(sa.select(table))
-            if f'"{text}"' in repr(tuple(row)).replace("\\", "").replace("'", '"')
-        }
-
-
-def erase(store: Store) -> None:
-    eraser = QuoteEraser(store.database, ErasureLimits(step_seconds=600.0, keep_seconds=0.0))
-    while eraser.step(5):
-        pass
 
 
 @pytest.fixture

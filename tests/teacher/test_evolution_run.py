@@ -19,7 +19,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.evolution import steps
+from ml_backend.teacher.evolution import labelled_texts, steps
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, GeneratedText
 
@@ -127,7 +127,7 @@ def test_a_reply_about_all_controls_is_read_for_the_evolved_control() -> None:
     asked = prompts.label_question(prompts.LabelPrompt(controls), b"key", "a text", "t")
     given = {"label": np.array([0.9, 0.1], np.float32), "mood": np.array([0.1, 0.9], np.float32)}
     replies = [(GeneratedText("a text", POOL), Answer(asked.id, {"label": "fruit", "mood": "metal"}, given), asked)]
-    kept = [steps.labelled(control, replies)[0][0].label for control in controls]
+    kept = [labelled_texts.labelled(control, replies)[0][0].label for control in controls]
     assert kept == [("fruit",), ("metal",)]
 
 

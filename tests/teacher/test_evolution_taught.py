@@ -20,13 +20,14 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ChoicesSchema, ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, LabelField
+from ml_backend.kinds import reply_problems
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.evolution_text import report_lines, round_lines
 from ml_backend.rendering.status_text import status_lines
 from ml_backend.storage import Spending, Store
 from ml_backend.teacher import distillation, prompts, teacher_labels
-from ml_backend.teacher.evolution import analysis_prompt, generated_texts, steps
+from ml_backend.teacher.evolution import analysis_prompt, generated_texts, labelled_texts, steps
 from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, GeneratedText
@@ -131,7 +132,7 @@ def test_unusable_texts_are_dropped_and_reported_with_the_reason(
     assert dict(round_.dropped) == {
         generated_texts.EMPTY: 2, generated_texts.WRONG_LENGTH: 1, generated_texts.DUPLICATE_OF_TASK: 1,
         generated_texts.DUPLICATE_OF_TEXT: 1,
-        generated_texts.REFUSED: unclear,
+        reply_problems.REFUSED: unclear,
     }  # fmt: skip
     assert len(round_.texts) == 17 - 5 - unclear
 
@@ -140,7 +141,7 @@ def test_a_round_whose_labels_are_all_refused_advises_cues_of_the_control(
     evolving: Callable[..., EvolutionRun],
 ) -> None:
     (round_,) = evolving(TAUGHT).run(1)
-    refused = replace(round_, texts=(), dropped={generated_texts.REFUSED: 3})
+    refused = replace(round_, texts=(), dropped={reply_problems.REFUSED: 3})
     output = "\n".join(round_lines(refused, Spending(), " --control mood"))
     assert "say in `apprentice cues --control mood --edit` what the labels mean" in output
 
@@ -150,7 +151,7 @@ def test_texts_with_an_unsure_label_are_dropped_and_a_round_that_keeps_none_name
 ) -> None:
     teacher.sure = 0.55
     (round_,) = evolving(TAUGHT).run(1)
-    assert not round_.texts and dict(round_.dropped) == {generated_texts.UNSURE: 12} and round_.used == 0
+    assert not round_.texts and dict(round_.dropped) == {reply_problems.UNSURE: 12} and round_.used == 0
     output = "\n".join(round_lines(round_, Spending()))
     assert "nothing is kept, most of it for: unsure label." in output
     assert "set teacher_probabilities to stated or samples in the project's extra params" in output
@@ -247,22 +248,24 @@ def test_with_several_choices_a_text_without_labels_is_refused_and_each_decision
 ) -> None:
     asked = [
         prompts.label_question(
-            prompts.LabelPrompt([multiple.controls[0]], refusal=steps.REFUSAL), b"key", "a text", "t"
+            prompts.LabelPrompt([multiple.controls[0]], refusal=labelled_texts.REFUSAL), b"key", "a text", "t"
         )
     ] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, {"label": np.array(row, np.float32)}) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
-    kept, dropped = steps.labelled(as_choices(multiple.controls[0]), list(zip(texts, answers, asked, strict=True)))
+    replies = list(zip(texts, answers, asked, strict=True))
+    kept, dropped = labelled_texts.labelled(as_choices(multiple.controls[0]), replies)
     assert [(text.text, text.label) for text in kept] == [("0", ("fruit",))]
-    assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]
+    assert dropped == [(reply_problems.REFUSED, "1"), (reply_problems.UNSURE, "2"), (reply_problems.REFUSED, "3")]
 
 
 def labels_given(control: ChoicesSchema, *shares: float) -> tuple[str, ...]:
     """The labels that a text gets from the teacher's probabilities."""
-    asked = prompts.label_question(prompts.LabelPrompt([control], refusal=steps.REFUSAL), b"key", "a text", "t")
+    prompt = prompts.LabelPrompt([control], refusal=labelled_texts.REFUSAL)
+    asked = prompts.label_question(prompt, b"key", "a text", "t")
     answer = Answer("q", {"label": []}, {"label": np.array([*shares, 0.0], np.float32)})
-    kept, _ = steps.labelled(control, [(GeneratedText("a text", POOL), answer, asked)])
+    kept, _ = labelled_texts.labelled(control, [(GeneratedText("a text", POOL), answer, asked)])
     return kept[0].label
 
 
@@ -286,6 +289,7 @@ def test_a_prediction_for_a_text_is_decided_as_a_draft_is(
             return np.tile(np.array([0.4, 0.3, 0.3], np.float32), (len(vectors), 1))
 
     context = replace(load_project_context(settings, store, 5), control=stars)
-    texts = [GeneratedText("an apple", HARD, ("2",)), GeneratedText("a pear", HARD, ("1",))]
-    examined = steps.examined(context, cast(FittedModel, Rater()), texts)
-    assert [(text.said, text.right) for text in examined] == [(("2",), True), (("2",), False)]
+    texts = (GeneratedText("an apple", HARD, ("2",)), GeneratedText("a pear", HARD, ("1",)))
+    round_ = generated_texts.EvolutionRound(1, CONTROL, TAUGHT, "t", 2, "", texts=texts)
+    examined = labelled_texts.examined(context, cast(FittedModel, Rater()), round_)
+    assert [(text.said, text.right) for text in examined.texts] == [(("2",), True), (("2",), False)]

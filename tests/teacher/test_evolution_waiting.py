@@ -16,10 +16,10 @@ from ml_backend.cli import teacher as commands
 from ml_backend.core.exceptions import ApprenticeError, RepliesAwaitedError, StoreError, UnreachableError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import Settings
+from ml_backend.kinds import reply_problems
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions import description_prompts
-from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
 from ml_backend.teacher.project_context import ProjectContext, load_project_context
@@ -34,7 +34,7 @@ def test_a_step_without_a_usable_reply_ends_the_round_without_an_error(
     assert (round_.written, round_.texts, round_.used, round_.done) == (0, (), 0, True)
     teacher.failing = {"label"}
     (round_,) = evolving().run(1)
-    assert (round_.number, dict(round_.dropped), round_.done) == (2, {generated_texts.UNUSABLE: 12}, True)
+    assert (round_.number, dict(round_.dropped), round_.done) == (2, {reply_problems.UNUSABLE: 12}, True)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])

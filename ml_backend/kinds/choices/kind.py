@@ -16,7 +16,7 @@ from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Mask, Tensors, are_missing
 from ml_backend.core.ports import Drafter, Learner
 from ml_backend.core.schema import MAX_LABELS, ChoicesSchema
-from ml_backend.core.texts import Texts
+from ml_backend.core.texts import Texts, texts_at
 from ml_backend.core.types import (
     LABEL_PATH_SEPARATOR,
     Annotation,
@@ -302,6 +302,10 @@ class ChoicesKind(Kind[ChoicesSchema]):
 
     def read_replies(self, control: ChoicesSchema, replies: Floats, texts: Texts) -> Floats:
         return teacher_replies.normalized(replies, control)
+
+    def reply_problem(self, control: ChoicesSchema, reply: Floats, text: str, refusal: float) -> str:
+        [draft] = self.drafts(control, self.read_replies(control, reply[None], texts_at([text])))
+        return teacher_replies.reply_problem(control, reply, draft[0] if draft else (), refusal)
 
     def reliability(self, control: ChoicesSchema, predicted: Floats, targets: Floats, *, is_trusted: bool) -> Doubles:
         """The confusion matrix of the teacher and the annotators, see `confusion_model`."""

@@ -9,12 +9,16 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.schema import ChoicesSchema
+from ml_backend.core.types import LabelValue
 from ml_backend.kinds.base import ReplyFormat
 from ml_backend.kinds.label_list import listed_labels
+from ml_backend.kinds.reply_problems import REFUSED, UNSURE
 
 TOKENS_PER_LABEL, TOKENS_PER_FIELD = 24, 20
 """Maximum number of tokens of a label in a reply, and of a property in addition to its labels."""
 MAX_EXPECTED_LABELS = 10  # in a reply with several
+MIN_LABEL_CONFIDENCE = 0.6
+"""Least probability of the teacher's label for a text that it wrote; with several choices, of each label's decision."""
 
 
 def reply_format(control: ChoicesSchema, descriptions: Mapping[str, str], refusal: str) -> ReplyFormat:
@@ -31,6 +35,18 @@ def reply_format(control: ChoicesSchema, descriptions: Mapping[str, str], refusa
         labels=labels,
         multiple=control.multiple,
     )
+
+
+def reply_problem(control: ChoicesSchema, probabilities: Floats, labels: LabelValue, refusal: float) -> str:
+    """See `Kind.reply_problem`. probabilities: (c,) as the teacher gives them; labels: the draft that follows from
+    them"""
+    if refusal >= (0.5 if control.multiple else probabilities.max()) or not labels:
+        return REFUSED
+    if control.multiple:  # the least certain of the decisions
+        confidence = np.maximum(probabilities, 1 - probabilities).min()
+    else:
+        confidence = max(probabilities[control.labels.index(label)] for label in labels)
+    return UNSURE if confidence < MIN_LABEL_CONFIDENCE else ""
 
 
 def normalized(probabilities: Floats, control: ChoicesSchema) -> Floats:

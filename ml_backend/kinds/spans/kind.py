@@ -269,6 +269,9 @@ class SpansKind(Kind[SpansSchema]):
     def read_replies(self, control: SpansSchema, replies: Rows, texts: Texts) -> Rows:
         return teacher_replies.read_replies(control, replies, texts)
 
+    def reply_problem(self, control: SpansSchema, reply: Any, text: str, refusal: float) -> str:
+        return teacher_replies.reply_problem(control, reply, text)
+
     def reliability(self, control: SpansSchema, predicted: Rows, targets: Rows, *, is_trusted: bool) -> Doubles:
         return teacher_reliability.reliability(control, predicted, targets, is_trusted)
 

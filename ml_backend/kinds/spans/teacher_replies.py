@@ -17,6 +17,7 @@ from ml_backend.core.texts import Texts
 from ml_backend.core.types import LabelValue
 from ml_backend.kinds.base import ReplyFormat
 from ml_backend.kinds.label_list import listed_labels
+from ml_backend.kinds.reply_problems import REFUSED, UNUSABLE
 from ml_backend.kinds.spans.reply_alignment import SpanFinder
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.values import Predicted, Span
@@ -77,6 +78,16 @@ def read_replies(control: SpansSchema, replies: Rows, texts: Texts) -> Rows:
     another form is a missing row; `is_partly_known` says whether the text may have spans that the prediction lacks."""
     read = texts(np.arange(len(replies)))
     return object_rows([_predicted(control, reply, text) for reply, text in zip(replies, read, strict=True)])
+
+
+def reply_problem(control: SpansSchema, reply: Any, text: str) -> str:
+    """See `Kind.reply_problem`. A reply of whose spans some are not found is used: the text is then partly known."""
+    predicted = _predicted(control, reply, text)
+    if predicted is None:
+        return UNUSABLE
+    if reply.get("ambiguous"):
+        return REFUSED
+    return UNUSABLE if is_partly_known(predicted) and not predicted[0] else ""
 
 
 def is_partly_known(predicted: Predicted) -> bool:

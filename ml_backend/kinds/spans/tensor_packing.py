@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.arrays import Rows, object_rows
+from ml_backend.core.arrays import Rows, as_tuples, object_rows
 
 
 def pack(rows: Rows) -> npt.NDArray[np.uint8]:
@@ -18,8 +17,4 @@ def pack(rows: Rows) -> npt.NDArray[np.uint8]:
 
 def unpack(tensor: npt.NDArray[np.generic]) -> Rows:
     """The inverse of `pack`."""
-    return object_rows([_as_tuples(row) for row in json.loads(tensor.tobytes().decode("utf-8", "surrogatepass"))])
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+    return object_rows([as_tuples(row) for row in json.loads(tensor.tobytes().decode("utf-8", "surrogatepass"))])

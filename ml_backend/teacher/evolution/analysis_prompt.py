@@ -9,6 +9,7 @@ from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, Grou
 from ml_backend.kinds.base import ACCURACY
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
+from ml_backend.teacher.evolution.part_prompt import part_lines
 
 MAX_LISTED = 10
 """Pairs, labels, clusters and groups that are listed, of each kind; the output as JSON has all of them."""
@@ -21,8 +22,23 @@ MAX_QUOTE_LENGTH = 160  # characters of a text in a line
 
 def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
+    if analysis.parts:
+        return [*summary_lines(analysis), *part_lines(analysis.parts), *slice_lines(analysis)]
     metrics = [f"{name} {value:.3f}" for name, value in analysis.metrics.items()]
     return [*summary_lines(analysis), *metrics, *_confusion_lines(analysis), *slice_lines(analysis)]
+
+
+def mistakes_by_name(analysis: ErrorAnalysis) -> dict[str, tuple[int, ...]]:
+    """The ids of the tasks of each kind of mistake, by its name, the most frequent kinds first."""
+    if analysis.parts:
+        errors = analysis.parts.errors[:MAX_LISTED]
+        return {f"{error.name}: {error.group} ({error.count})": error.tasks for error in errors}
+    pairs = analysis.pairs[:MAX_LISTED]
+    named = {f"{pair.label} taken for {pair.instead} ({pair.count})": pair.tasks for pair in pairs}
+    if analysis.single:
+        name = f"{len(analysis.single)} mistakes that were made once"
+        named[name] = tuple(mistake.task for mistake in analysis.single)
+    return named
 
 
 def summary_lines(analysis: ErrorAnalysis) -> list[str]:

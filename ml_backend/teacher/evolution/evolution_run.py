@@ -24,19 +24,20 @@ import numpy as np
 from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.formatting import format_count
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskContent, storable_text
 from ml_backend.kinds.aggregation import AggregatedLabels, aggregate_annotations
+from ml_backend.kinds.lookup import fit_properties, kind_of
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.model.training_sample import pool_texts
 from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import TeacherClient
 from ml_backend.teacher.distillation import DistillationInput
-from ml_backend.teacher.evolution import analysis_prompt, generated_texts, steps
+from ml_backend.teacher.evolution import analysis_prompt, generated_texts, labelled_texts, steps
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, analyse_errors, load_serving_learner
-from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS, EvolutionRound, GeneratedText
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS, TAUGHT, EvolutionRound, GeneratedText
 from ml_backend.teacher.evolution.text_filter import filter_texts
 from ml_backend.teacher.project_context import ProjectContext
 from ml_backend.teacher.teacher_labels import load_teacher_labels
@@ -64,7 +65,7 @@ class EvolutionRun:
         send: CreateTasks,
         learner: FittedModel | None = None,
     ) -> None:
-        self._control = require_choices(context)
+        require_evolvable(context)
         self._context = context
         self._teacher_client = teacher_client
         self._way = way
@@ -190,9 +191,7 @@ class EvolutionRun:
 
         Raises NoWeaknessError if the learner has made no mistake.
         """
-        context, pairs = self._context, analysis.pairs[: analysis_prompt.MAX_LISTED]
-        single = [mistake.task for mistake in analysis.single]
-        mistakes = [*(pair.tasks for pair in pairs), *([single] if single else [])]
+        context, mistakes = self._context, analysis_prompt.mistakes_by_name(analysis)
         if not mistakes:
             raise NoWeaknessError(
                 "The learner has made no mistake, so no tasks are near a mistake: label more tasks first"
@@ -200,13 +199,11 @@ class EvolutionRun:
 
         def choose() -> QuestionsWithKeys:
             excluded = np.concatenate([self._aggregated_labels().annotated_or_skipped, self._audited()])
-            return steps.from_pool(context, mistakes, current, excluded)
+            return steps.from_pool(context, list(mistakes.values()), current, excluded)
 
         current, answers = self._ask(current, "label", choose)
         texts = {question.id: GeneratedText(question.text, POOL) for question, _ in answers}
-        weaknesses = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
-        weaknesses += [f"{len(analysis.single)} mistakes that were made once"] if analysis.single else []
-        current = replace(current, weaknesses="; ".join(weaknesses))
+        current = replace(current, weaknesses="; ".join(mistakes))
         current = self._examine(current, learner, texts, answers)
         return replace(current, used=len(current.texts))
 
@@ -229,9 +226,25 @@ class EvolutionRun:
             for question, answer in answers
             if text_of_question[question.id].text
         ]
-        kept, dropped = steps.labelled(self._control, replies)
-        examined = steps.examined(self._context, learner, kept)
-        return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
+        control = self._context.control
+        kept, dropped = labelled_texts.labelled(control, replies)
+        if kind_of(control).part_name and current.way != POOL:
+            share = steps.share_without_parts(learner.snapshot, self._context.pool)
+            kept, surplus = labelled_texts.without_surplus(control, kept, share)
+            dropped += surplus
+        if kind_of(control).part_name and current.way == TAUGHT:
+            kept, annotated = labelled_texts.with_new_parts(control, kept, self._annotated_parts())
+            dropped += annotated
+        current = replace(current, texts=tuple(kept), labelled=True, properties=fit_properties(control))
+        return self._save(labelled_texts.examined(self._context, learner, current).with_dropped(dropped))
+
+    def _annotated_parts(self) -> set[str]:
+        """The parts that annotators have marked anywhere, as `labelled_texts.quoted_parts`."""
+        context, labels = self._context, self._aggregated_labels()
+        values = kind_of(context.control).target_values(context.control, labels.targets)
+        texts = context.store.tasks.texts(context.project_row.id, labels.tasks.tolist())
+        parts = (labelled_texts.quoted_parts(context.control, *pair) for pair in zip(values, texts, strict=True))
+        return set().union(*parts)
 
     def _ask(
         self, current: EvolutionRound, step: str, make_questions: Callable[[], QuestionsWithKeys]
@@ -288,6 +301,7 @@ class EvolutionRun:
         )
         texts = context.pool.texts(snapshot.tasks)
         train = snapshot.training_set(vectors, texts, priors, context.pool.is_not_generated(snapshot.tasks))
+        train = replace(train, pool_texts=pool_texts(context.pool))
         refitted, _ = fitted_model.fit_model(snapshot, train, None, learner.number)
         return refitted or learner
 
@@ -318,22 +332,28 @@ class EvolutionRun:
         return np.array(self._context.store.versions.audited(self._context.project_row.id), np.int64)
 
 
-def require_choices(context: ProjectContext) -> ChoicesSchema:
-    """The control of the context. Raises ApprenticeError if its annotations are no choices."""
-    control = context.control
-    if not isinstance(control, ChoicesSchema):
+def require_evolvable(context: ProjectContext) -> None:
+    """Raises ApprenticeError if the annotations of the control are neither labels nor parts of texts, or if a teacher
+    is not asked about them."""
+    control, of_kind = context.control, kind_of(context.control)
+    if of_kind.reply_format(control) is None or not (of_kind.replies_with_labels or of_kind.part_name):
         raise ApprenticeError(
-            f"The control {control.name!r} of project {context.project_row.id} is a <{control.tag}>: only choices can "
-            "be evolved. Name another one with --control"
+            f"The control {control.name!r} of project {context.project_row.id} is a <{control.tag}>: only labels of "
+            "texts and marked parts of texts can be evolved. Name another control with --control"
         )
-    return control
 
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
-    """Raises ApprenticeError if the teacher would have to write records, pairs, dialogues or lists: it can only write
-    texts."""
-    input_spec = context.schema.input
-    names = {"records": input_spec.is_record, "pairs of texts": input_spec.pair, "dialogues": input_spec.dialogues}
+    """Raises ApprenticeError if the teacher would have to write records, pairs, dialogues, lists, or the HTML in which
+    parts are marked: it can only write texts."""
+    input_spec, tag = context.schema.input, context.control.object_tag
+    marks_html = kind_of(context.control).locates_regions and tag is not None and tag.tag == "HyperText"
+    names = {
+        "records": input_spec.is_record,
+        "pairs of texts": input_spec.pair,
+        "dialogues": input_spec.dialogues,
+        "HTML in which parts are marked": marks_html,
+    }
     content = next((name for name, is_content in names.items() if is_content), "lists" if input_spec.lists else "")
     if way != POOL and content:
         raise ApprenticeError(

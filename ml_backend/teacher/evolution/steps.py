@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from ml_backend.core.schema import ChoicesSchema
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import Label, LabelValue
 from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
@@ -22,43 +20,35 @@ from ml_backend.teacher.descriptions.label_descriptions import descriptions
 from ml_backend.teacher.evolution import analysis_prompt, evolution_prompts
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
-from ml_backend.teacher.evolution.generated_texts import (
-    EASY,
-    HARD,
-    POOL,
-    REFUSED,
-    UNSURE,
-    UNUSABLE,
-    DroppedText,
-    EvolutionRound,
-    GeneratedText,
-    read_texts,
-    text_vectors,
-)
+from ml_backend.teacher.evolution.evolution_prompts import ShownDrafts, diagnosis_question, shown_answer, shown_draft
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, EvolutionRound, GeneratedText, text_vectors
+from ml_backend.teacher.evolution.labelled_texts import REFUSAL
+from ml_backend.teacher.evolution.part_analysis import QuotedDraft
 from ml_backend.teacher.project_context import ProjectContext
-from ml_backend.teacher.teacher_labels import shares
 
-MIN_LABEL_CONFIDENCE = 0.6
-"""Least probability of the teacher's label for a text that it wrote; with several choices, of each label's decision."""
-REFUSAL = "none of them, or ambiguous"
 MAX_QUOTED_MISTAKES = 30  # in the question for a diagnosis
-EXAMPLE_COUNT = 8  # texts of the project in the question for texts
+EXAMPLE_COUNT = 8  # texts of the project in the question for texts, with labels if possible
+UNLABELLED_EXAMPLE_COUNT = 5  # the same if values have parts, which are not marked in them
 FEEDBACK_TEXTS, LATEST_FEEDBACK_TEXTS = 2, 6
 """Texts of each kind in the feedback: of every earlier round, and of the latest round."""
 
 
 def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
     """The question for a diagnosis of the learner's mistakes in round `number`."""
-    wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
-    right = [(example.text, " + ".join(example.label)) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
-    return evolution_prompts.diagnosis_question(
-        "\n".join(analysis_prompt.error_analysis_lines(analysis)), wrong, right, teacher, number
-    )
+    figures, parts = "\n".join(analysis_prompt.error_analysis_lines(analysis)), analysis.parts
+    if parts:
+        wrong, right = ([shown_draft(draft) for draft in drafts] for drafts in (parts.wrong, parts.right))
+        return diagnosis_question(ShownDrafts(parts.part, figures, wrong, right), teacher, number)
+    wrong = [shown_answer(mistake, is_wrong=True) for mistake in _mistakes(analysis)]
+    right = [shown_answer(example, is_wrong=False) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
+    return diagnosis_question(ShownDrafts("", figures, wrong, right), teacher, number)
 
 
 def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:
     """The ids of the annotated tasks that the question for a diagnosis quotes with their labels."""
-    quoted = [*_mistakes(analysis), *analysis.right[: analysis_prompt.MAX_LISTED]]
+    quoted: list[QuotedAnswer | QuotedDraft] = [*_mistakes(analysis), *analysis.right[: analysis_prompt.MAX_LISTED]]
+    if analysis.parts:
+        quoted = [*analysis.parts.wrong, *analysis.parts.right]
     return tuple(dict.fromkeys(answer.task for answer in quoted))
 
 
@@ -86,16 +76,27 @@ def write(
     """The question for texts, and the ids of the annotated tasks that the question quotes with their labels: none of
     the tasks in `unquoted`."""
     rng = np.random.default_rng([context.project_row.id, current.number])
-    labels_of_task = _sample_by_label(learner.snapshot, context.pool, unquoted, rng)
+    part = kind_of(context.control).part_name
+    labels_of_task = {} if part else _sample_by_label(learner.snapshot, context.pool, unquoted, rng)
     is_other = ~context.pool.synthetic & ~np.isin(context.pool.tasks, [*unquoted, *labels_of_task])
-    others = rng.permutation(context.pool.tasks[is_other])[: EXAMPLE_COUNT - len(labels_of_task)]
+    n_examples = UNLABELLED_EXAMPLE_COUNT if part else EXAMPLE_COUNT
+    others = rng.permutation(context.pool.tasks[is_other])[: n_examples - len(labels_of_task)]
     tasks = [*labels_of_task, *others.tolist()]
     labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
     examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
-    brief = evolution_prompts.WritingBrief(current.weaknesses, examples, feedback(rounds), current.n)
+    empty_share = share_without_parts(learner.snapshot, context.pool) if part else 0.0
+    brief = evolution_prompts.WritingBrief(
+        current.weaknesses, examples, feedback(rounds), current.n, part=part, empty_share=empty_share
+    )
     names = descriptions(context.label_descriptions, context.control)
     question = evolution_prompts.writing_question(context.control, brief, names, current.teacher, current.number)
     return question, tuple(labels_of_task)
+
+
+def share_without_parts(snapshot: TrainingSnapshot, pool: ProjectPool) -> float:
+    """The share of the annotated tasks in which nothing is marked, without tasks that a teacher wrote."""
+    tasks = snapshot.tasks[pool.is_not_generated(snapshot.tasks)]
+    return float(np.isin(tasks, candidates.tasks_without_parts(snapshot)).mean()) if len(tasks) else 0.0
 
 
 def _sample_by_label(
@@ -129,7 +130,7 @@ def feedback(rounds: Sequence[EvolutionRound]) -> str:
         shown = LATEST_FEEDBACK_TEXTS if round_ is rounds[-1] else FEEDBACK_TEXTS
         lines.append(
             f"Round {round_.number}: it got {hard} of {hard_total} hard texts right and {easy} of {easy_total} easy "
-            "ones."
+            f"ones{_metrics(round_)}."
         )
         for kind in (HARD, EASY):
             texts = sorted((text for text in round_.texts if text.kind == kind), key=lambda text: text.right)
@@ -137,7 +138,17 @@ def feedback(rounds: Sequence[EvolutionRound]) -> str:
     return "\n".join(lines)
 
 
+def _metrics(round_: EvolutionRound) -> str:
+    """The main metric of the texts of each kind, if values have parts."""
+    values = " and ".join(f"{value:.2f} on the {kind} ones" for kind, value in round_.metrics.items())
+    return f"; its {round_.metric} is {values}" if values else ""
+
+
 def _outcome(text: GeneratedText) -> str:
+    if text.errors:  # without what is marked, which would be left of a text that is deleted
+        return f"{analysis_prompt.quoted_text(text.text)} wrong: {'; '.join(text.errors)}"
+    if text.predicted is not None:
+        return f"{analysis_prompt.quoted_text(text.text)} right"
     label, predicted = analysis_prompt.label_names(text.label), analysis_prompt.label_names(text.said)
     outcome = f"right: {label}" if text.right else f"wrong: it is {label}, not {predicted}"
     return f"{analysis_prompt.quoted_text(text.text)} {outcome}"
@@ -170,54 +181,6 @@ def label(
     ]
 
 
-def labelled(
-    control: ChoicesSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
-) -> tuple[list[GeneratedText], list[DroppedText]]:
-    """The texts with the teacher's labels, and the dropped texts. Drops a text that the teacher wrote if the teacher
-    refuses to label it, or gives its label a probability below MIN_LABEL_CONFIDENCE."""
-    dropped: list[DroppedText] = []
-    kept: list[GeneratedText] = []
-    for text, answer, question in replies:
-        if answer.content is None or answer.shares is None:
-            dropped.append(DroppedText(UNUSABLE, text.text))
-            continue
-        # an earlier release asked about all controls for texts of the pool, and about one without its name
-        field = next((field for field in question.fields if field.name == control.name), question.fields[0])
-        probability_of = dict(zip(field.labels, answer.shares[field.name].tolist(), strict=True))
-        refusal = probability_of.pop(REFUSAL, 0.0)
-        [draft] = kind_of(control).drafts(control, shares(control, [text.text], [probability_of]))
-        labels = draft[0] if draft else ()
-        refusal_threshold = 0.5 if control.multiple else max(probability_of.values())
-        if text.kind != POOL and (refusal >= refusal_threshold or not labels):
-            dropped.append(DroppedText(REFUSED, text.text))
-        elif draft is None or (  # both sides of a comparison are equally probable
-            text.kind != POOL and _lowest_confidence(control, probability_of, labels) < MIN_LABEL_CONFIDENCE
-        ):
-            dropped.append(DroppedText(UNSURE, text.text))
-        else:
-            rounded = {name: round(probability, 6) for name, probability in probability_of.items()}
-            kept.append(replace(text, label=labels, shares=rounded))
-    return kept, dropped
-
-
-def examined(
-    context: ProjectContext, learner: FittedModel, texts: Sequence[GeneratedText]
-) -> tuple[GeneratedText, ...]:
-    """The labelled texts with the learner's predictions, and with whether these are correct."""
-    if not texts:
-        return ()
-    control, of_kind = context.control, kind_of(context.control)
-    vectors = text_vectors(context.store, context.encoder, context.project_row.id, texts)
-    of_texts = read_texts(context.store, context.encoder, context.project_row.id, texts)
-    predicted = learner.predict(control, vectors, of_texts)
-    targets = of_kind.as_targets(control, [of_kind.aggregate(control, [Label(text.label)]) for text in texts])
-    is_right = of_kind.scores(control, predicted, targets) == 1.0
-    return tuple(
-        replace(text, said=draft[0] if draft else (), right=bool(right))
-        for text, draft, right in zip(texts, of_kind.drafts(control, predicted), is_right, strict=True)
-    )
-
-
 def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText]:
     """At most n texts, hard and easy ones in turn, those first that the learner predicts wrongly."""
     by_kind = [
@@ -238,7 +201,8 @@ def from_pool(
     """
     store, pool, project = context.store, context.pool, context.project_row.id
     is_free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, excluded)
-    labelled_rows, _ = pool.rows_with(store.questions.cached_replies(project, current.teacher).keys)
+    replies = store.questions.cached_replies(project, current.teacher, context.control)
+    labelled_rows, _ = pool.rows_with(replies.keys)
     is_free[labelled_rows] = False
     rows = np.flatnonzero(is_free)
     mistake_vectors = [pool.encoded_vectors(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
@@ -258,10 +222,3 @@ def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
         chosen[next(row for row in orders[kind] if row not in chosen)] = None
         allotted[kind] += 1
     return list(chosen)
-
-
-def _lowest_confidence(control: ChoicesSchema, probability_of: Mapping[str, float], labels: LabelValue) -> float:
-    """The teacher's confidence in its labels; with several choices, in the least certain of its decisions."""
-    if control.multiple:
-        return min(max(probability, 1 - probability) for probability in probability_of.values())
-    return max(probability_of[label] for label in labels)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.types import content_key
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.teacher.evolution.confusions import DUPLICATE_SIMILARITY
 from ml_backend.teacher.evolution.generated_texts import (
     DUPLICATE_OF_TASK,
@@ -24,9 +25,11 @@ from ml_backend.teacher.project_context import ProjectContext
 
 LENGTH_SAMPLE_SIZE = 2000
 """Number of the project's texts whose lengths are measured."""
-LENGTH_TOLERANCE = 1.5
-"""Factor by which a text may be shorter than the 1st percentile, or longer than the 99th, of the lengths of the
-project's texts."""
+LENGTH_PERCENTILES, LENGTH_TOLERANCE = (1, 99), 1.5
+"""The percentiles of the lengths of the project's texts, and the factor by which a text may be shorter than the first
+one, or longer than the second one."""
+LENGTH_PERCENTILES_OF_MARKED_TEXTS = (5, 95)
+"""The percentiles, without a tolerance, where parts of texts are marked: the number of parts grows with the length."""
 
 
 def filter_texts(
@@ -67,7 +70,10 @@ def allowed_lengths(context: ProjectContext) -> tuple[float, float]:
     sample = np.random.default_rng(0).permutation(task_ids)[:LENGTH_SAMPLE_SIZE]
     texts = context.store.tasks.texts(context.project_row.id, sample.tolist())
     lengths = [len(text) for text in texts if text.strip()]
-    low, high = np.percentile(lengths or [0], [1, 99])
+    if kind_of(context.control).part_name:
+        low, high = np.percentile(lengths or [0], LENGTH_PERCENTILES_OF_MARKED_TEXTS)
+        return float(low), float(high)
+    low, high = np.percentile(lengths or [0], LENGTH_PERCENTILES)
     return float(low) / LENGTH_TOLERANCE, float(high) * LENGTH_TOLERANCE
 
 

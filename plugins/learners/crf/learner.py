@@ -96,15 +96,18 @@ class Crf:
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         """The priors "labels" and "labels and words", fitted on the texts with the teacher's labels; none if these have
-        no span. The names of labels give no prior: they detect nothing (measured)."""
+        no span. The words of texts that the teacher has written are not counted: it has made up the names in them. The
+        names of labels give no prior: they detect nothing (measured)."""
         labels = data.labels
         layers = find_layers(labels.targets, data.control.labels)
         if labels.texts is None or not layers:
             return {}
         rows = np.arange(len(labels.targets))
-        texts = LabelledTexts.of(read_words(labels.texts, rows), labels.targets, labels.weights)
+        is_counted = None if labels.is_generated is None or not labels.is_generated.any() else ~labels.is_generated
+        texts = LabelledTexts.of(read_words(labels.texts, rows), labels.targets, labels.weights, is_counted)
         model = fit_model(texts, layers, sample=_read_all(data.pool_texts), heads=[ALL_TEXTS]).model
-        return {PRIOR: pack(without_words(model)), PRIOR_WITH_WORDS: pack(model)}
+        with_words = {PRIOR_WITH_WORDS: pack(model)} if is_counted is None or is_counted.any() else {}
+        return {PRIOR: pack(without_words(model)), **with_words}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
         """(n,) objects: the drafted spans; further, less probable ones; and three measures of uncertainty, as the kind

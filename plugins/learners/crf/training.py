@@ -13,7 +13,7 @@ from plugins.learners.crf.fit import TaggedWords, blank_field, fit
 from plugins.learners.crf.gazetteer import CountedWords, count_texts, joined
 from plugins.learners.crf.lbfgs import Limits
 from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, gazetteer_features
-from plugins.learners.crf.occurrences import WordSpan
+from plugins.learners.crf.occurrences import UNKNOWN, WordSpan
 from plugins.learners.crf.places import sort_by_place
 from plugins.learners.crf.prior import converted_fields, places_of
 from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
@@ -32,17 +32,18 @@ MAX_FITTED_TEXTS = 2000
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
     """The n texts that a model is fitted on: their words, targets and weights (n,), and the numbers (n,) of their
-    contents, see `content_numbers`."""
+    contents, see `content_numbers`. `is_counted` (n,): the texts whose words the gazetteer counts; None for all"""
 
     table: WordTable
     targets: Rows
     weights: Floats
     numbers: Ints
+    is_counted: Mask | None = None
 
     @classmethod
-    def of(cls, table: WordTable, targets: Rows, weights: Floats) -> LabelledTexts:
+    def of(cls, table: WordTable, targets: Rows, weights: Floats, is_counted: Mask | None = None) -> LabelledTexts:
         """The texts with these words."""
-        return cls(table, targets, weights, content_numbers(table))
+        return cls(table, targets, weights, content_numbers(table), is_counted)
 
     @property
     def folds(self) -> Ints:
@@ -89,7 +90,8 @@ def fit_model(
     table = texts.table
     labels = [label for layer in layers for label in layer]
     spans = spans_of_words(texts.targets, table, labels)
-    gazetteer = count_texts(len(labels), table.words, table.lengths, spans, texts.numbers)
+    counted_spans = _counted_spans(texts, spans)
+    gazetteer = count_texts(len(labels), table.words, table.lengths, counted_spans, texts.numbers)
     if prior:
         gazetteer = joined(gazetteer, prior.gazetteer, places_of(labels, prior.labels))
     start = _start(serving, layers, table)
@@ -103,7 +105,7 @@ def fit_model(
     of_heads = [
         features
         if head == ALL_TEXTS
-        else Features(features.dense, gazetteer_features(without_fold(counted, texts, spans, head)))
+        else Features(features.dense, gazetteer_features(without_fold(counted, texts, counted_spans, head)))
         for head in heads
     ]
     (fitted, of_fitted), fields = _fitted_texts(texts, of_heads), []
@@ -128,6 +130,17 @@ def without_fold(
     """The words of labelled texts with counts that lack the labels of a fold. spans: (n,) of the texts"""
     rows = np.flatnonzero(texts.folds == fold)
     return counted.without(rows, [spans[row] for row in rows])
+
+
+def _counted_spans(texts: LabelledTexts, spans: Sequence[Sequence[WordSpan]]) -> Sequence[Sequence[WordSpan]]:
+    """The spans (n,) by which the words of each text are counted. All words of a text that is not counted are in a span
+    of the type UNKNOWN. spans: (n,) of the texts"""
+    if texts.is_counted is None:
+        return spans
+    return [
+        of_text if is_counted else [(0, length, UNKNOWN)]
+        for of_text, is_counted, length in zip(spans, texts.is_counted, texts.table.lengths.tolist(), strict=True)
+    ]
 
 
 def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | None:
