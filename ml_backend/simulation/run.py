@@ -272,10 +272,6 @@ class Simulator:
         """The teacher with its cached answers, after a message with the maximum number of questions. Raises
         ApprenticeError if an arm does not exist or the budget has too few rounds."""
         config, max_rounds = self._config, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
-        if self._plan.schema.input.reads_words:
-            raise ApprenticeError(
-                "The arms of a teacher are for labels of whole texts, and the labelling configuration has spans"
-            )
         if self._plan.schema.input.is_record or self._plan.schema.input.pair:
             content = "records" if self._plan.schema.input.is_record else "pairs of texts"
             raise ApprenticeError(f"The tasks are {content}, and the arms of a teacher are for texts")

@@ -23,6 +23,7 @@ from ml_backend.core.types import Annotation, Label, TaskContent, content_key
 from ml_backend.kinds.aggregation import aggregate_annotations
 from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.pool import feature_space
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
 from ml_backend.simulation.run_directory import PROTOCOL, prepare_folder
@@ -108,9 +109,10 @@ def _store_project(
     store.projects.set_label_config(PROJECT_ID, label_config)
     keys = [content_key(text) for text in pool.texts]
     store.tasks.put(PROJECT_ID, (TaskContent(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
-    cache = store.vectors(PROJECT_ID, registry.encoder(settings.encoder).name)
-    rows = list({key: row for row, key in enumerate(keys)}.values())
-    cache.add([keys[row] for row in rows], pool.vectors[rows])
+    encoder = feature_space.project_encoder(settings, store.projects.require(PROJECT_ID))
+    rows = np.array(list({key: row for row, key in enumerate(keys)}.values()), np.int64)
+    words = None if pool.words is None else pool.words([pool.texts[row] for row in rows])
+    store.vectors(PROJECT_ID, encoder.name).add([keys[row] for row in rows], pool.vectors[rows], words)
     return load_project_context(settings, store, PROJECT_ID, control)
 
 
@@ -155,6 +157,11 @@ class SimulatedTeacher:
         priors = distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
         return {self._context.control.name: priors}
 
+    @property
+    def store(self) -> Store:
+        """The store of the temporary project, whose number is `PROJECT_ID`."""
+        return self._context.store
+
     def spent(self) -> Mapping[str, float]:
         """Calls, tokens and cost of this run, including those of cached answers."""
         spending = self._teacher.spent()
@@ -183,7 +190,7 @@ class SimulatedTeacher:
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
-            answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
+            answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher, context.control).keys)
             tasks = candidates.tasks_to_distil(
                 store,
                 context,

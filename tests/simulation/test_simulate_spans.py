@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from fake_word_encoder import FakeWordEncoder
 from plugin_overrides import OverridePlugins
+from scripted_teacher import ScriptedTeacher
 from simulations import FewClusters, NearestMeanLearner, SimulationFolder
 
 from ml_backend.core import registry
 from ml_backend.core.arrays import TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.words import count_words, word_offsets
 from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_config import read_schema
@@ -113,6 +116,44 @@ def values(folder: SimulationFolder, metric: str) -> dict[tuple[str, int, int], 
         for row in folder.numbers()
         if row.metric == metric and not row.group
     }
+
+
+class Writer(ScriptedTeacher):
+    """Writes and marks sentences about names and places."""
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for question in questions:
+            self.asked.append(question)
+            content: dict[str, Any] = {"summary": "weak", "patterns": []}
+            if question.purpose == "write":
+                content = {
+                    "hard": ["Dan flew to Oslo in week 7"],
+                    "easy": ["in Rome, week 8, it snowed all day"],
+                }
+            if question.purpose == "label":
+                words = {word: label for label, names in (("Person", NAMES), ("Place", PLACES)) for word in names}
+                spans = [
+                    {"text": word, "label": label, "occurrence": 1, "before": "", "p": 1.0}
+                    for word, label in words.items()
+                    if word in question.text
+                ]
+                content = {"ner": {"spans": spans, "ambiguous": False}}
+            yield Answer(question.id, content, None, (Call("m", 0.1, 100, 10, "answered"),))
+
+
+@pytest.mark.parametrize("arm", ["evolve", "weak-slices", "teach"])
+def test_a_teacher_is_asked_about_spans(
+    simulation: SimulationFolder, override_plugins: OverridePlugins, arm: str
+) -> None:
+    writer = Writer()
+    override_plugins({"teacher.openai": lambda _options: writer})
+    simulation.settings.teacher_url = "http://127.0.0.1:9/v1"
+    simulation.settings.defaults = ProjectSettings(teacher="openai", teacher_budget=0.0, teacher_daily_budget=0.0)
+    simulation.run(strategies=["entropy"], budget=24, batch=8, seeds=1, arms=[arm], rounds=1, per_round=2)
+    calls = [row.value for row in simulation.numbers() if row.metric == "teacher_calls"]
+    assert calls[-1] == len(writer.asked) > 0
+    assert {question.purpose for question in writer.asked} >= {"label"}
+    assert any(name == f"entropy + {arm} (1 x 2)" for name, _ in simulation.runs())
 
 
 @pytest.mark.parametrize("tag", CONFIGS)
