@@ -93,6 +93,7 @@ bench-tables: setup ## measures the loop on records, with a real Label Studio
 bench-spans: setup ## measures how well and how fast spans are learnt (an hour)
 	.venv/bin/python -m benchmarks.spans --save
 	.venv/bin/python -m benchmarks.span_teacher --save
+	.venv/bin/python -m benchmarks.span_evolving --save
 	.venv/bin/python -m benchmarks.span_loop --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready ## measures the time and memory of the query strategies
