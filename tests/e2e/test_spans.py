@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from prediction_validation import validation_errors
-from running_backend import Backend, Project
+from running_backend import Backend, Project, until
+from scripted_server import Reply, Request, choice, completion, serving
 
-from ml_backend.core.types import LabelValue
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import SYNTHETIC_FIELD, LabelValue
 from ml_backend.kinds.spans.displayed import control_text
 from ml_backend.kinds.spans.schema import SpansSchema
 from ml_backend.kinds.spans.scoring import STRICT_F1
@@ -114,3 +117,68 @@ def test_spans_and_choices_share_a_prediction_and_the_queue(admin: LabelStudioCl
     assert {name: control.labelled for name, control in version.controls.items()} == {"topic": 16, "spans": 16}
     regions = [{region["from_name"] for region in row["result"]} for row in project.predictions(version.name)]
     assert {"topic", "spans"} in regions
+
+
+WRITTEN = {
+    "hard": ["Ines was on the way to Lagos by tram 61.", "Ines met more than 62 old people."],
+    "easy": ["The 63 streets of Lagos were empty."],
+}
+
+
+def written_and_labelled(request: Request, _: int) -> Reply:
+    """A teacher that writes `WRITTEN`, and marks the names and places of any text."""
+    names = request.body["response_format"]["json_schema"]["schema"]["properties"].keys()
+    if "summary" in names:
+        return Reply(completion(choice({"summary": "It misses names.", "patterns": []})))
+    if "hard" in names:
+        return Reply(completion(choice(WRITTEN)))
+    if "spans" not in names:
+        return Reply(completion(choice({"labels": []})))
+    label_of = {**dict.fromkeys((*NAMES, "Ines"), "Person"), **dict.fromkeys((*PLACES, "Lagos"), "Place")}
+    text = request.body["messages"][-1]["content"]
+    spans = [
+        {"text": word, "label": label, "occurrence": 1, "before": "", "p": 0.9}
+        for word, label in label_of.items()
+        if word in text
+    ]
+    return Reply(completion(choice({"spans": {"spans": spans, "ambiguous": False}})))
+
+
+@pytest.mark.timeout(580)
+def test_written_texts_become_marked_tasks_with_the_teachers_regions_as_the_draft(
+    admin: LabelStudioClient, make_backend: Callable[..., Backend]
+) -> None:
+    options = ProjectSettings(
+        queue_size=60, teacher="openai", teacher_model="scripted", teacher_ahead=0, teacher_labels=0, audit_share=0.0,
+        synthetic_share=0.25,
+    )  # fmt: skip
+    with serving(written_and_labelled) as server:
+        backend = make_backend(defaults=options, teacher_url=server.url)
+        project = SpanProject.of_sentences(admin, "Labels", 40)
+        backend.connect(project)
+        backend.wait_for_queue(project)
+        for _ in range(12):
+            served = project.next()
+            assert served is not None, "nothing is served"
+            project.label(served)
+        backend.wait_for_queue(project, labelled=12)
+        evolved = backend.cli("evolve", "--project", str(project.number), "--rounds", "1", "--per-round", "3")
+        assert evolved.returncode == 0, evolved.stderr
+        assert "3 texts written, 3 kept" in evolved.stdout and "strict F1" in evolved.stdout
+        made = {task["id"]: task["data"] for task in project.tasks() if SYNTHETIC_FIELD in task["data"]}
+        assert {data["shown"]: data[SYNTHETIC_FIELD] for data in made.values()} == {
+            text: kind for kind, texts in WRITTEN.items() for text in texts
+        }
+
+        def drafts() -> dict[int, list[dict[str, Any]]]:
+            published = backend.published(project)
+            rows = project.predictions(published) if published else []
+            of_made = {row["task"]: row["result"] for row in rows if row["task"] in made}
+            return of_made if len(of_made) == len(made) and all(of_made.values()) else {}
+
+        for task, result in until(drafts, "a draft of each written text").items():
+            regions = {(region["value"]["text"], *region["value"]["labels"]) for region in result}
+            text = made[task]["shown"]
+            assert regions == {pair for pair in (("Ines", "Person"), ("Lagos", "place")) if pair[0] in text}
+            assert all(text[v["start"] : v["end"]] == v["text"] for v in (region["value"] for region in result))
+            assert not validation_errors(project.seen()["label_config"], result)
