@@ -14,6 +14,9 @@ from ml_backend.core.types import content_key
 from ml_backend.pool.checked_encoder import encode_usable, finite_vectors
 from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import Vectors
+from ml_backend.storage.vectors import VectorReader
+
+MAX_REMEMBERED_WORDS = 50_000  # encoded again and again otherwise; about 40 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,21 @@ def texts_in_space(encoder: Encoder, cache: Vectors, texts: Sequence[str]) -> Te
 
 @dataclass(frozen=True)
 class WordReader:
-    """Reads the words of texts from memory or from the vector cache. Other texts are encoded.
+    """Reads the words of texts from memory or from the vector cache. Other texts are encoded, and the last ones of them
+    are remembered.
 
     unwritten  words that are not in the cache yet, by content key
     """
 
     encoder: WordSpaceEncoder
-    cache: Vectors
+    cache: VectorReader
     unwritten: Mapping[bytes, WordVectors] = field(default_factory=dict)
+    _remembered: dict[bytes, WordVectors] = field(default_factory=dict)
+
+    def snapshot(self) -> WordReader:
+        """A reader of the words that are in memory or in the cache now, for another thread. Takes a time that does not
+        depend on the size of the cache."""
+        return WordReader(self.encoder, self.cache.snapshot(), dict(self.unwritten))
 
     def __call__(self, texts: Sequence[str]) -> list[WordVectors]:
         """(n,) the words of each text."""
@@ -61,10 +71,19 @@ class WordReader:
         positions = self.cache.find(keys)
         cached = np.flatnonzero(positions >= 0)
         words |= zip([keys[row] for row in cached], self.cache.read_words(positions[cached]), strict=True)
+        words |= {key: self._remembered[key] for key in keys if key in self._remembered and key not in words}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in words}
         if missing:
-            words |= zip(missing, encode_texts(self.encoder, list(missing.values())).words or (), strict=True)
+            words |= self._encode(missing)
         return [words[key] for key in keys]
+
+    def _encode(self, texts: Mapping[bytes, str]) -> dict[bytes, WordVectors]:
+        """The words of texts by content key, which are encoded and remembered."""
+        words = dict(zip(texts, encode_texts(self.encoder, list(texts.values())).words or (), strict=True))
+        if sum(map(len, self._remembered.values())) >= MAX_REMEMBERED_WORDS:
+            self._remembered.clear()
+        self._remembered.update(words)
+        return words
 
     def count(self, keys: Sequence[bytes]) -> int:
         """The number of words in the texts with these content keys, without texts that are not encoded yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.core.texts import Texts
 from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.row_view import view_rows
-from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import Store
 
 ENCODED = "encoded"
@@ -38,13 +36,17 @@ class PoolView:
 
 class PoolContents:
     """The tasks of one project with their vectors. Row i of every array is about `tasks[i]`. Nothing that this class
-    offers changes the pool."""
+    offers changes the pool.
+
+    words  reads the words of texts; None in a feature space without vectors of words
+    """
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
         """The contents of a pool without tasks."""
         self._store = store
         self._project = project
         self._encoder = encoder
+        self.words: WordReader | None = None
         self._revision = -1
         self._tasks: Ints = np.empty(0, np.int64)
         self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # content keys (bytes)
@@ -152,13 +154,6 @@ class PoolContents:
         texts, words = self._store.tasks.texts_of(self._project, tasks), self.words
         return texts if words is None else words.add_words(texts)
 
-    @cached_property
-    def words(self) -> WordReader | None:
-        """Reads the words of texts; None in a feature space without vectors of words."""
-        if not isinstance(self._encoder, WordSpaceEncoder):
-            return None
-        return WordReader(self._encoder, self._store.vectors(self._project, self.space))
-
     def count_words(self, rows: Ints) -> int | None:
         """The number of words in the texts of encoded rows, None in a feature space without vectors of words."""
         return None if (words := self.words) is None else words.count([self._keys[row] for row in rows])
@@ -208,3 +203,4 @@ class PoolSnapshot(PoolContents):
         self._synthetic, self._without_text = pool._synthetic, pool._without_text
         self._matrix, self._slots = pool._matrix, pool._slots
         self._clusters, self._groups = dict(pool._clusters), dict(pool._groups)
+        self.words = pool.words and pool.words.snapshot()

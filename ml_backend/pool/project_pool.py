@@ -71,6 +71,9 @@ class ProjectPool(PoolContents):
         self._is_quick = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
         self.at_once = MAX_ENCODED_PER_ROUND_QUICK if self._is_quick else MAX_ENCODED_PER_ROUND
         self._cache = store.vectors(project, encoder.name)
+        self._cache_changes = self._cache.changes
+        if isinstance(encoder, WordSpaceEncoder):
+            self.words = WordReader(encoder, self._cache, self._unwritten_words)
         self._n_used_slots = 0
         self._word_counts: Ints = np.empty(0, np.int64)  # (n,) of the rows, -1 where the words are not counted yet
         self._nearest = NearestLabelled(0)
@@ -88,12 +91,6 @@ class ProjectPool(PoolContents):
             self.flush()
             self._start(self._store, self._project, encoder)
 
-    @property
-    def words(self) -> WordReader | None:
-        if not isinstance(self._encoder, WordSpaceEncoder):
-            return None
-        return WordReader(self._encoder, self._cache, self._unwritten_words)
-
     def refresh(self, revision: int) -> None:
         """Reads the changes of the task list up to this revision, and the vectors that are on disk."""
         has_changed = revision != self._revision
@@ -103,7 +100,11 @@ class ProjectPool(PoolContents):
             self._update_unusable(is_new_space=self._revision < 0)
             self._groups = {}
             self._revision = revision
-        if not self._cache.refresh() and not has_changed:
+        self._cache.refresh()
+        if self._cache.changes != self._cache_changes:
+            self._cache_changes = self._cache.changes
+            self._forget_lost_vectors()
+        elif not has_changed:
             return
         missing = np.flatnonzero(self.missing)  # another worker may have encoded some of these rows
         positions = self._cache.find([self._keys[row] for row in missing])
@@ -111,6 +112,13 @@ class ProjectPool(PoolContents):
         if len(cached):
             self._matrix[self._slots[cached]] = self._cache.read(positions[positions >= 0])
             self.encoded[cached] = True
+
+    def _forget_lost_vectors(self) -> None:
+        """Makes rows missing whose vectors another process has removed from the disk because they were damaged: words
+        are read from there."""
+        rows = np.flatnonzero(self.encoded)
+        is_written = self._cache.find([self._keys[row] for row in rows]) >= 0
+        self.encoded[rows] = is_written | [self._keys[row] in self._unwritten for row in rows]
 
     def _update_unusable(self, is_new_space: bool) -> None:
         """Reads the unusable rows from the store. Removes the entries of rows whose text has changed, because the new
@@ -245,7 +253,8 @@ class ProjectPool(PoolContents):
         if self._unwritten:
             words = [self._unwritten_words[key] for key in self._unwritten] if self._unwritten_words else None
             self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())), words)
-            self._unwritten, self._unwritten_words = {}, {}
+            self._unwritten.clear()
+            self._unwritten_words.clear()
 
     def view(self, free: Mask, with_learner: bool) -> PoolView:
         """The rows that the next queue is drawn from: the encoded rows, or all usable rows with their sketches as long

@@ -1,8 +1,6 @@
-"""The vector cache of one feature space: fp16 shards on disk, indexed by content key.
+"""The vector cache of one feature space: fp16 shards on disk, indexed by content key (see `vector_shards`).
 
-A shard consists of two files, `<name>.vectors.npy` (n, d) float16 and `<name>.keys.npy` (n, 16) uint8. In a feature
-space with vectors of words, it has two more (see `word_shards`). The keys are written last; a shard without keys is
-incomplete and is ignored. Shards are never changed, and any process may add one.
+Shards are never changed, and any process may add one.
 
 As in a log-structured merge tree (O'Neil et al., 1996), `FANOUT` shards of one size tier are merged into one of a
 higher tier: each vector is copied once in each tier, and each of the log(n) tiers has at most `FANOUT` shards. One
@@ -14,13 +12,11 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import StoreError
@@ -28,6 +24,18 @@ from ml_backend.core.texts import Halves, WordVectors
 from ml_backend.core.types import CONTENT_KEY_BYTES
 from ml_backend.storage import word_shards
 from ml_backend.storage.files import TEMPORARY, folder_lock, remove_old, write_atomically
+from ml_backend.storage.vector_shards import (
+    FILES,
+    KEYS,
+    VECTORS,
+    Keys,
+    Shard,
+    map_vectors,
+    open_shard,
+    remove_shard,
+    shard_file,
+    shard_names,
+)
 from ml_backend.storage.word_shards import ShardWords
 
 FANOUT = 8
@@ -35,63 +43,20 @@ ROWS_PER_COPY = 8192  # in memory while shards are merged
 CLOCK_TICK_SECONDS = 1.0  # two changes of a folder within so long may leave the same modification time
 MAX_LISTINGS = 5  # of the folder, while another process removes merged shards
 
-FILES = ("keys", "vectors", word_shards.WORDS, word_shards.BOUNDS)
-"""The files of a shard. The last two are there only in a feature space with vectors of words."""
 
-Keys = npt.NDArray[np.bytes_]
+class VectorReader:
+    """Reads the vectors of some shards, which stay the same. Any thread may use it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The `keys` (n,) in ascending order, the row (n,) of each key's vector, the memory-mapped `vectors` (n, d), and
-    the words of the texts, None in a feature space without vectors of words."""
-
-    keys: Keys
-    rows: Ints
-    vectors: npt.NDArray[np.float16]
-    words: ShardWords | None = None
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-
-class Vectors:
-    """The vectors of one project in one encoder's feature space.
-
-    keys_handled  number of keys that were read, sorted or copied so far, as a measure of the cache's cost
-    """
-
-    def __init__(self, folder: Path, fanout: int = FANOUT) -> None:
-        self._folder = folder
-        self._fanout = fanout
-        self._shards: dict[str, Shard] = {}  # the largest first
-        self._modified_ns: int | None = None  # modification time of the folder at the last listing
-        self.keys_handled = 0
-        self._remove_leftovers()
-        self.refresh()
+    def __init__(self, shards: Mapping[str, Shard]) -> None:
+        self._shards = shards  # by name, the largest first
 
     def __len__(self) -> int:
         """The number of vectors. A vector that two processes added at once counts twice until its shards are merged."""
         return sum(map(len, self._shards.values()))
 
-    def refresh(self) -> bool:
-        """Reads the shards that other processes have written, and returns whether the shards have changed.
-
-        Ignores a damaged shard, so that its texts are encoded again.
-        """
-        names = set(self._shards)
-        for _ in range(MAX_LISTINGS):
-            modified_ns = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
-            if modified_ns == self._modified_ns:
-                break
-            self._modified_ns = modified_ns if time.time() - modified_ns / 1e9 > CLOCK_TICK_SECONDS else None
-            listed = {path.name.removesuffix(".keys.npy") for path in self._folder.glob("*.keys.npy")}
-            new = {name: self._open(name) for name in sorted(listed - set(self._shards))}
-            kept = {name: shard for name, shard in self._shards.items() if name in listed}
-            self._set_shards(kept | {name: shard for name, shard in new.items() if shard is not None})
-            if all(shard is not None or self._file(name, "keys").exists() for name, shard in new.items()):
-                break
-        return set(self._shards) != names
+    def snapshot(self) -> VectorReader:
+        """Returns a reader of the vectors that there are now. Takes constant time."""
+        return VectorReader(self._shards)
 
     def find(self, keys: Sequence[bytes]) -> Ints:
         """Returns the positions (n,) int64 of the keys' vectors, -1 for a key without a vector. Positions are valid
@@ -123,13 +88,58 @@ class Vectors:
 
     def read_words(self, positions: Ints) -> list[WordVectors]:
         """Returns the words of the texts (n,) at positions that `find` returned, in a feature space with vectors of
-        words."""
-        return [word_shards.unpack(rows) for rows in self._word_rows(positions)]
+        words. Raises StoreError if a file has been cut off since it was opened."""
+        return [word_shards.unpack(words.rows(text)) for words, text in self._places_of_words(positions)]
 
     def count_words(self, positions: Ints) -> int:
         """Returns the number of words in the texts (n,) at positions that `find` returned, 0 in a feature space without
         vectors of words."""
-        return sum(len(rows) for rows in self._word_rows(positions))
+        return sum(words.count(text) for words, text in self._places_of_words(positions))
+
+    def _places_of_words(self, positions: Ints) -> Iterator[tuple[ShardWords, int]]:
+        """Yields the words of the shard, and the number of the text in it, for each text at positions (n,)."""
+        shards = list(self._shards.values())
+        offsets = np.cumsum([0, *map(len, shards)])
+        numbers = np.searchsorted(offsets, positions, side="right") - 1
+        for number, position in zip(numbers.tolist(), positions.tolist(), strict=True):
+            shard = shards[number]
+            if shard.words is not None:
+                yield shard.words, int(shard.rows[position - offsets[number]])
+
+
+class Vectors(VectorReader):
+    """The vectors of one project in one encoder's feature space.
+
+    changes       number of times that other processes' changes of the shards were read
+    keys_handled  number of keys that were read, sorted or copied so far, as a measure of the cache's cost
+    """
+
+    def __init__(self, folder: Path, fanout: int = FANOUT) -> None:
+        super().__init__({})
+        self._folder = folder
+        self._fanout = fanout
+        self._modified_ns: int | None = None  # modification time of the folder at the last listing
+        self.changes = self.keys_handled = 0
+        self._remove_leftovers()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads the shards that other processes have written. Removes a damaged shard, so that its texts are encoded
+        again."""
+        names = set(self._shards)
+        for _ in range(MAX_LISTINGS):
+            modified_ns = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
+            if modified_ns == self._modified_ns:
+                break
+            self._modified_ns = modified_ns if time.time() - modified_ns / 1e9 > CLOCK_TICK_SECONDS else None
+            listed = shard_names(self._folder)
+            new = {name: open_shard(self._folder, name) for name in sorted(listed - set(self._shards))}
+            self.keys_handled += sum(len(shard) for shard in new.values() if shard is not None)
+            kept = {name: shard for name, shard in self._shards.items() if name in listed}
+            self._set_shards(kept | {name: shard for name, shard in new.items() if shard is not None})
+            if all(shard is not None or self._file(name, KEYS).exists() for name, shard in new.items()):
+                break
+        self.changes += set(self._shards) != names
 
     def add(self, keys: Sequence[bytes], vectors: Floats, words: Sequence[WordVectors] | None = None) -> None:
         """Writes the vectors that are not in the cache as one shard, with the words of the texts in a feature space
@@ -142,8 +152,9 @@ class Vectors:
             return
         new_vectors = vectors[rows[is_new]].astype(np.float16)
         word_rows = None if words is None else [word_shards.pack(words[row]) for row in rows[is_new]]
+        written_words = None if word_rows is None else ([*map(len, word_rows)], word_rows)
         self._write(
-            unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()), word_rows
+            unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()), written_words
         )
         while self._full_tier():
             try:
@@ -162,7 +173,7 @@ class Vectors:
         return next((names for _, names in sorted(tiers.items()) if len(names) >= self._fanout), [])
 
     def _merge(self, names: Sequence[str]) -> None:
-        """Merges several shards into one. A reader that maps an old one can use it until its next refresh."""
+        """Merges several shards into one. A reader that has opened an old one can use it until its next refresh."""
         if not names:
             return
         offsets = dict(zip(self._shards, np.cumsum([0, *map(len, self._shards.values())]).tolist(), strict=False))
@@ -175,35 +186,27 @@ class Vectors:
                 file.write(self.read(positions[start : start + ROWS_PER_COPY]).astype(np.float16).tobytes())
 
         dimension = self._shards[names[0]].vectors.shape[1]
-        has_words = self._shards[names[0]].words is not None
-        self._write(keys, dimension, copy, [*self._word_rows(positions)] if has_words else None)
+        words = None
+        if self._shards[names[0]].words is not None:
+            lengths = [words.count(text) for words, text in self._places_of_words(positions)]
+            words = lengths, (words.rows(text) for words, text in self._places_of_words(positions))
+        self._write(keys, dimension, copy, words)
         for name in names:
-            for kind in FILES:
-                self._file(name, kind).unlink(missing_ok=True)
+            remove_shard(self._folder, name)
         self._set_shards({name: shard for name, shard in self._shards.items() if name not in names})
-
-    def _word_rows(self, positions: Ints) -> Iterator[Halves]:
-        """Yields the rows of the texts at positions (n,) in the tables of words."""
-        shards = list(self._shards.values())
-        offsets = np.cumsum([0, *map(len, shards)])
-        numbers = np.searchsorted(offsets, positions, side="right") - 1
-        for number, position in zip(numbers.tolist(), positions.tolist(), strict=True):
-            shard = shards[number]
-            if shard.words is not None:
-                yield shard.words.rows(int(shard.rows[position - offsets[number]]))
 
     def _write(
         self,
         keys: Keys,
         dimension: int,
         write: Callable[[IO[bytes]], object],
-        word_rows: Sequence[Halves] | None = None,
+        words: tuple[Sequence[int], Iterable[Halves]] | None = None,
     ) -> None:
         """Writes one shard.
 
-        keys       (n,) in ascending order
-        write      writes their vectors (n, d) float16 to a file
-        word_rows  (n,) their rows in the table of words, None without words
+        keys   (n,) in ascending order
+        write  writes their vectors (n, d) float16 to a file
+        words  the number of words of each text (n,), and its rows in the table of words; None without words
         """
         name = uuid.uuid4().hex[:12]
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(keys), dimension)}
@@ -213,35 +216,19 @@ class Vectors:
             write(file)
 
         raw = keys.view(np.uint8).reshape(len(keys), CONTENT_KEY_BYTES)
-        write_atomically(self._file(name, "vectors"), with_header)
-        if word_rows is not None:
-            word_shards.write(self._folder, name, word_rows)
+        write_atomically(self._file(name, VECTORS), with_header)
+        if words is not None:
+            word_shards.write(self._folder, name, *words)
         # once the keys are there, another process may merge and remove the shard
-        mapped, words = self._map_vectors(name), word_shards.open_words(self._folder, name)
-        write_atomically(self._file(name, "keys"), lambda file: np.save(file, raw))
-        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), mapped, words)})
-
-    def _open(self, name: str) -> Shard | None:
-        """Opens a shard that another process has written; None if it is damaged or was removed."""
-        try:
-            vectors, words = self._map_vectors(name), word_shards.open_words(self._folder, name)
-            raw = np.load(self._file(name, "keys"), allow_pickle=False).view(f"S{CONTENT_KEY_BYTES}").ravel()
-        except (OSError, ValueError, EOFError):
-            return None
-        self.keys_handled += len(raw)
-        if len(raw) != len(vectors) or not len(raw):
-            return None
-        rows = np.argsort(raw, kind="stable")  # takes linear time if the keys are in order
-        return Shard(raw[rows], rows, vectors, words)
+        mapped, opened = map_vectors(self._folder, name), word_shards.open_words(self._folder, name, len(keys))
+        write_atomically(self._file(name, KEYS), lambda file: np.save(file, raw))
+        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), mapped, opened)})
 
     def _set_shards(self, shards: dict[str, Shard]) -> None:
         self._shards = dict(sorted(shards.items(), key=lambda item: -len(item[1])))
 
-    def _map_vectors(self, name: str) -> npt.NDArray[np.float16]:
-        return np.asarray(np.load(self._file(name, "vectors"), mmap_mode="r", allow_pickle=False))
-
     def _file(self, name: str, kind: str) -> Path:
-        return self._folder / f"{name}.{kind}.npy"
+        return shard_file(self._folder, name, kind)
 
     def _remove_leftovers(self) -> None:
         """Removes old files that a killed process left behind."""
@@ -249,6 +236,6 @@ class Vectors:
             path
             for kind in FILES
             for path in self._folder.glob(f"*.{kind}.npy")
-            if not self._file(path.name.removesuffix(f".{kind}.npy"), "keys").exists()
+            if not self._file(path.name.removesuffix(f".{kind}.npy"), KEYS).exists()
         )
         remove_old([*self._folder.glob(f"{TEMPORARY}*"), *without_keys])

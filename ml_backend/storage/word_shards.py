@@ -7,34 +7,59 @@ character behind it. The file `<name>.bounds.npy` (n + 1,) int64 says which rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from ml_backend.core.arrays import Ints
+from ml_backend.core.exceptions import StoreError
 from ml_backend.core.texts import Halves, WordVectors
 from ml_backend.storage.files import write_atomically
 
 WORDS, BOUNDS = "words", "bounds"
 MAX_CHARACTERS = 2**16  # of a text whose words are stored; later words are left out
 OFFSETS = 2  # numbers of a row of the table that are no part of the vector
+HALF_BYTES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ShardWords:
-    """The words of the n texts of a shard: text i has the rows bounds[i] to bounds[i + 1] of the memory-mapped
-    table."""
+    """The words of the n texts of a shard: text i has the rows bounds[i] to bounds[i + 1] of the table.
+
+    Rows are read from the file. If the file were mapped, each page that was ever read would count as memory of the
+    process, and the table of a large pool has gigabytes.
+
+    bounds   (n + 1,)
+    columns  numbers in a row of the table
+    file     descriptor of the open file, which stays readable after another process has removed the file
+    start    place of the first row in the file, in bytes
+    """
 
     bounds: Ints
-    table: Halves
+    columns: int
+    file: int
+    start: int
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self.file)
+
+    def count(self, text: int) -> int:
+        """The number of words of a text."""
+        return int(self.bounds[text + 1] - self.bounds[text])
 
     def rows(self, text: int) -> Halves:
-        """The rows of the table that belong to a text."""
-        return self.table[self.bounds[text] : self.bounds[text + 1]]
+        """The rows of the table that belong to a text. Raises StoreError if the file has become shorter."""
+        row_bytes = self.columns * HALF_BYTES
+        n_bytes = self.count(text) * row_bytes
+        data = os.pread(self.file, n_bytes, self.start + int(self.bounds[text]) * row_bytes)
+        if len(data) < n_bytes:
+            raise StoreError("A file with the vectors of words has been cut off: restart the backend to encode anew")
+        return np.frombuffer(data, "<f2").reshape(-1, self.columns)
 
 
 def unpack(rows: Halves) -> WordVectors:
@@ -50,26 +75,31 @@ def pack(words: WordVectors) -> Halves:
     return np.hstack([words.vectors[:n_stored].astype(np.float16), offsets.view(np.float16)])
 
 
-def write(folder: Path, name: str, texts: Sequence[Halves]) -> None:
-    """Writes the rows of n texts. Raises StoreError."""
-    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    header = {"descr": "<f2", "fortran_order": False, "shape": (int(bounds[-1]), texts[0].shape[1])}
+def write(folder: Path, name: str, lengths: Sequence[int], texts: Iterable[Halves]) -> None:
+    """Writes the rows of n texts, at least one. `lengths`: of each text, in words. Raises StoreError."""
+    bounds = np.cumsum([0, *lengths], dtype=np.int64)
 
     def write_table(file: IO[bytes]) -> None:
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
-        for rows in texts:  # one by one, because they may be mapped from files that are larger than the memory
+        for text, rows in enumerate(texts):  # one by one, because together they may be larger than the memory
+            if text == 0:
+                header = {"descr": "<f2", "fortran_order": False, "shape": (int(bounds[-1]), rows.shape[1])}
+                np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
             file.write(rows.tobytes())
 
     write_atomically(folder / f"{name}.{WORDS}.npy", write_table)
     write_atomically(folder / f"{name}.{BOUNDS}.npy", lambda file: np.save(file, bounds))
 
 
-def open_words(folder: Path, name: str) -> ShardWords | None:
-    """The words of a shard, None if it has none. Raises OSError or ValueError if a file is damaged."""
-    if not (folder / f"{name}.{WORDS}.npy").exists():
+def open_words(folder: Path, name: str, n: int) -> ShardWords | None:
+    """The words of a shard of n texts, None if it has none. Raises OSError, EOFError or ValueError if a file is
+    damaged."""
+    table_path, bounds_path = folder / f"{name}.{WORDS}.npy", folder / f"{name}.{BOUNDS}.npy"
+    if not table_path.exists() and not bounds_path.exists():
         return None
-    table: npt.NDArray[np.float16] = np.load(folder / f"{name}.{WORDS}.npy", mmap_mode="r", allow_pickle=False)
-    words = ShardWords(np.load(folder / f"{name}.{BOUNDS}.npy", allow_pickle=False), np.asarray(table))
-    if words.bounds[-1] != len(words.table):
+    bounds: Ints = np.load(bounds_path, allow_pickle=False)
+    table = np.load(table_path, mmap_mode="r", allow_pickle=False)  # compares the size of the file with its header
+    if table.dtype != np.dtype("<f2") or table.ndim != 2 or table.shape[1] < OFFSETS:
+        raise ValueError("the table of the words has another form")
+    if bounds.shape != (n + 1,) or bounds[0] != 0 or bounds[-1] != len(table) or (np.diff(bounds) < 0).any():
         raise ValueError("the bounds of the texts are not those of the table")
-    return words
+    return ShardWords(bounds, table.shape[1], os.open(table_path, os.O_RDONLY), table.offset)
