@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
+import os
 import platform
 import random
 import signal
@@ -54,6 +55,7 @@ from ml_backend.storage import Store
 EVENTS_A_SECOND = 50
 EVENT_SECONDS = 20
 FLOOR_REPEATS = 5
+TICKS = os.sysconf("SC_CLK_TCK")  # units of the processor's time, in a second
 
 
 @dataclass
@@ -341,6 +343,15 @@ def memory(table: Table, supervisor: int, size: int, goals: tuple[str, str] = ("
         now, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
         goal = goals[role == "worker"]
         table.add(f"memory of the {role} process, now / peak", size, f"{now:.0f} / {peak:.0f} MB", goal)
+
+
+def processor_seconds(supervisor: int) -> float:
+    """The time that the workers have used of a processor so far."""
+    workers = [child for child in _children(supervisor) if "worker" in Path(f"/proc/{child}/cmdline").read_text()]
+    ticks = [
+        int(n) for child in workers for n in Path(f"/proc/{child}/stat").read_text().rsplit(") ")[1].split()[11:13]
+    ]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def _pairs(texts: list[str], labels: list[str]) -> Iterator[tuple[str, str]]:

@@ -48,14 +48,17 @@ class SpanTexts:
         return self._encoded[0]
 
     @property
+    def words(self) -> list[WordVectors]:
+        return self._encoded[1]
+
+    @property
     def targets(self) -> Rows:
         """(n,) the targets: all spans are known, and one annotator has marked them."""
         return object_rows([(tuple((*span, 1.0) for span in spans), 0) for spans in self.spans])
 
     def read(self, rows: Ints) -> Texts:
         """Some of the texts, as a learner reads them."""
-        words = self._encoded[1]
-        return texts_at([self.texts[row] for row in rows], [words[row] for row in rows])
+        return texts_at([self.texts[row] for row in rows], [self.words[row] for row in rows])
 
     def count(self, rows: Ints) -> tuple[int, int]:
         """The number of words and of spans in some of the texts."""

@@ -58,6 +58,18 @@ class Texts:
             return self.read_words(rows)
         return [words_without_vectors(text) for text in self.read(rows)]
 
+    def kept(self) -> Texts:
+        """The same texts, each of which is read once and then kept in memory. Words are not kept."""
+        read, texts = self.read, dict[int, str]()
+
+        def read_once(rows: Ints) -> list[str]:
+            missing = [row for row in rows.tolist() if row not in texts]
+            if missing:
+                texts.update(zip(missing, read(np.array(missing)), strict=True))
+            return [texts[row] for row in rows.tolist()]
+
+        return Texts(self.n, read_once, self.read_words)
+
     def take(self, rows: Ints) -> Texts:
         """The texts of these rows alone."""
         read, read_words = self.read, self.read_words

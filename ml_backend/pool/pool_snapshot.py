@@ -150,8 +150,9 @@ class PoolContents:
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
     def texts(self, tasks: Ints) -> Texts:
-        """The texts of `tasks` (m,), with their words if the feature space has them."""
-        texts, words = self._store.tasks.texts_of(self._project, tasks), self.words
+        """The texts of `tasks` (m,), with their words if the feature space has them. Each text is read from the store
+        once: a learner asks for a text and then for its words, which are found by the text."""
+        texts, words = self._store.tasks.texts_of(self._project, tasks).kept(), self.words
         return texts if words is None else words.add_words(texts)
 
     def count_words(self, rows: Ints) -> int | None:

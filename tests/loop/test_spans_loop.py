@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from span_project import CONFIG, annotate, fake_encoder, learnt, sentence, serve
 
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.sync import reconcile
+from ml_backend.loop.preparation import prepare
 from ml_backend.loop.round import run_round
+from ml_backend.loop.training import train
 from ml_backend.model.project_model import load
 from ml_backend.monitoring.status import read_status
 from ml_backend.rendering.remarks_text import remarks_text
@@ -146,3 +149,22 @@ def test_the_words_of_all_tasks_are_cached(learnt: list[int], server: FakeLabelS
     assert len(cache) == 90
     words: list[Any] = cache.read_words(np.arange(90))
     assert {len(of_text) for of_text in words} >= {7}
+
+
+def test_a_round_reads_each_labelled_text_once_for_a_fit(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate(server, queue(server)[:1])
+    context = make_round(server)
+    reconcile(context.client, store, 5, 0, context.check_lease)
+    inputs = prepare(context)
+    read: list[tuple[int, ...]] = []
+    read_texts = store.tasks.texts
+
+    def record(project: int, tasks: Sequence[int]) -> list[str]:
+        read.append(tuple(tasks))
+        return read_texts(project, tasks)
+
+    monkeypatch.setattr(store.tasks, "texts", record)
+    assert train(context, inputs, 3)
+    assert len(read) == 2, "the labelled texts, and those of the sample of the pool"

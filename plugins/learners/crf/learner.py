@@ -29,6 +29,7 @@ from ml_backend.core.texts import Texts
 from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rates, with_thresholds
 from plugins.learners.crf.gazetteer_tensors import counted_texts
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
+from plugins.learners.crf.model_cache import unpack_once
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
@@ -114,7 +115,7 @@ class Crf:
         `spans` describes them. Raises ValueError without texts."""
         if texts is None:
             raise ValueError("crf reads the texts of the tasks: pass them")
-        model, rows = unpack(tensors), np.arange(len(texts))
+        model, rows = unpack_once(tensors), np.arange(len(texts))
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
             table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])

@@ -16,7 +16,7 @@ from ml_backend.core.arrays import Tensors, TrainingSet, object_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts, WordVectors, texts_at
 from ml_backend.core.types import DraftRule
-from plugins.learners.crf import training
+from plugins.learners.crf import model_cache, training
 from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_thresholds
 from plugins.learners.crf.lbfgs import Limits
 from plugins.learners.crf.learner import Crf
@@ -288,3 +288,23 @@ def test_artifacts_have_words_and_phrases_in_no_order_of_texts() -> None:
     tensors = learner.fit(training_set(texts, [((15, 24, "A", 1.0),), ()]), 0).tensors
     words = bytes(tensors["gazetteer.words"]).decode().split("\n")
     assert words == sorted(words) and "zebras" in words
+
+
+def test_the_tensors_of_a_model_are_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[Tensors] = []
+
+    def count(tensors: Tensors) -> Any:
+        unpacked.append(tensors)
+        return unpack(tensors)
+
+    monkeypatch.setattr(model_cache, "unpack", count)
+    (texts, spans), others = make_texts(30), make_texts(20, seed=3)
+    tensors = learner.fit(training_set(texts, spans), 0).tensors
+    of_others = learner.fit(training_set(*others), 0).tensors
+    first = predict(tensors, texts)
+    for _ in range(3):
+        assert predict(dict(tensors), texts) == first
+    assert len(unpacked) == 1
+    predict(of_others, texts)
+    predict({**tensors, "thresholds": np.ones_like(tensors["thresholds"])}, texts)
+    assert len(unpacked) == 3, "other tensors are another model"
