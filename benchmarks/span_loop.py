@@ -31,15 +31,15 @@ from benchmarks.loop import (
     until,
 )
 from benchmarks.span_pool import Sentences
-from ml_backend.core import registry
 from ml_backend.core.schema import ControlSchema
 from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.spans.values import Span
 from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.testing_client import ServedTask, create_project, import_tasks, submit_labels
-from ml_backend.pool.word_space import WordSpaceEncoder
+from ml_backend.pool import feature_space
 from ml_backend.storage import Store
 
 
@@ -67,7 +67,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         settings = bench_settings(label_studio, folder / "apprentice")
         store = Store(settings)
         if options.encoded:
-            encoder = WordSpaceEncoder(registry.encoder(settings.encoder))
+            encoder = feature_space.text_encoder(settings, read_schema(config).input)
             sentences.write_vectors(store.vectors(project, encoder.name), texts)
         with backend_process(settings, folder / "apprentice.log") as supervisor:
             begin = time.monotonic()

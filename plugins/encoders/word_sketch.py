@@ -8,6 +8,7 @@ rare, so that the weight is the logarithm of the rank (Zipf's law, as model2vec 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_TOKENS = 128
-CHUNK_TEXTS = 2048  # texts tokenised at a time; their word vectors take most of the memory
+CHUNK_TEXTS = 2048  # texts tokenised at a time
 MAX_CHARS = 8 * MAX_TOKENS  # without it, the tokenizer would read the whole of a long text to keep its first 128 tokens
 
 
@@ -39,16 +40,17 @@ class WordSketch:
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, d) float32 of unit length; all texts without tokens share one arbitrary unit vector."""
-        out: Floats = np.zeros((len(texts), self._word_vectors.shape[1]), dtype=np.float32)
+        from scipy.sparse import csr_array
+
+        vocabulary, d = self._word_vectors.shape
+        out: Floats = np.zeros((len(texts), d), dtype=np.float32)
         for start in range(0, len(texts), self._chunk_texts):
             chunk = [text[:MAX_CHARS] for text in texts[start : start + self._chunk_texts]]
             ids = [e.ids for e in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
-            with_tokens = [row for row, tokens in enumerate(ids) if tokens]
-            if not with_tokens:
-                continue
-            starts = np.cumsum([0] + [len(ids[row]) for row in with_tokens[:-1]])
-            word_vectors = self._word_vectors[np.concatenate([ids[row] for row in with_tokens])]
-            out[start + np.array(with_tokens)] = np.add.reduceat(word_vectors, starts, axis=0)
+            bounds, tokens = np.cumsum([0, *map(len, ids)]), np.array([*chain.from_iterable(ids)], np.int64)
+            # a sum over the tokens that does not copy their vectors: these would be 170 MB for a chunk of short texts
+            counts = csr_array((np.ones(len(tokens), np.float32), tokens, bounds), (len(chunk), vocabulary))
+            out[start : start + len(chunk)] = counts @ self._word_vectors
         lengths = np.linalg.norm(out, axis=1)
         out[lengths == 0, 0] = 1.0
         lengths[lengths == 0] = 1.0
