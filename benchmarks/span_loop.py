@@ -42,6 +42,8 @@ from ml_backend.label_studio.testing_client import ServedTask, create_project, i
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
 
+START_SECONDS = 1800  # longest wait for Label Studio, whose first start takes long beside other work
+
 
 @dataclass(frozen=True)
 class SpanLoopBench(LoopBench):
@@ -60,7 +62,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
     labels = sorted({label for spans in spans_of.values() for *_, label in spans})
     tags = "".join(f'<Label value="{label}"/>' for label in labels)
     config = f'<View><Labels name="spans" toName="text">{tags}</Labels><Text name="text" value="$text"/></View>'
-    with LocalLabelStudio(folder / "label-studio") as label_studio:
+    with LocalLabelStudio(folder / "label-studio", deadline=START_SECONDS) as label_studio:
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", config)
         list(import_tasks(client, project, [{"text": text} for text in spans_of]))
