@@ -26,7 +26,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
-from ml_backend.core.texts import Texts, WordVectors
+from ml_backend.core.texts import Layers, Texts, WordVectors
 
 
 class Encoder(Protocol):
@@ -68,6 +68,20 @@ class WordEncoder(Encoder, Protocol):
     def encode_with_words(self, texts: Sequence[str]) -> tuple[Floats, Sequence[WordVectors]]:
         """The vectors (n, d) as by `encode`, and for each text its words, as `core.words.word_offsets` cuts it. Words
         that the model cannot read have vectors of zeros."""
+
+
+@runtime_checkable
+class LayeredWordEncoder(WordEncoder, Protocol):
+    """A `WordEncoder` whose words can be read after other layers of the model, so that each project gets those that its
+    learners read best. Layers are numbers of the model's own: words are the mean of their states after them."""
+
+    def layer_candidates(self) -> Sequence[Layers]:
+        """The layers that are compared, those of `encode_with_words` first. May load the model."""
+
+    def encode_with_layers(
+        self, texts: Sequence[str], candidates: Sequence[Layers]
+    ) -> tuple[Floats, Sequence[Sequence[WordVectors]]]:
+        """The vectors (n, d) as by `encode`, and for each of the candidates the words of each text."""
 
 
 @runtime_checkable

@@ -14,6 +14,8 @@ from ml_backend.core.words import word_offsets
 Ints = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
 Item = TypeVar("Item")
+Layers = tuple[int, ...]
+"""Layers of an encoder; what it says of words is the mean of their states after these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,12 @@ from ml_backend.kinds.base import Doubles
 from ml_backend.kinds.lookup import kind_of
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import project_model
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.project_model import models_of
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, pool_texts, random_rows
+from ml_backend.model.word_layers import LayerComparison, choose_layers, is_choice_due
 from ml_backend.monitoring.part_counts import count_parts
+from ml_backend.pool.layer_choice import WORD_LAYERS, stored_choice
 from ml_backend.pool.pool_snapshot import PoolContents, PoolSnapshot
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
 from ml_backend.storage import ProjectRow, Store
@@ -66,6 +69,7 @@ class MonitorInput:
     second_look     the largest number of annotations that are proposed for a review
     acquisition     the query strategy that the project names; annotations of an earlier strategy count, too
     previous        the result of the last run, {} before the first one
+    layers          the comparison of the encoder's layers, None unless it is due
     """
 
     version: int
@@ -86,6 +90,7 @@ class MonitorInput:
     second_look: int
     acquisition: str
     previous: dict[str, Any]
+    layers: LayerComparison | None = None
 
     def without_synthetic(self) -> MonitorInput:
         """The same without the tasks that a teacher wrote."""
@@ -151,7 +156,24 @@ def read_monitor_input(
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=project_row.monitor_results.get(control.name, {}),
+        layers=_due_comparison(store, pool, project_row, learner, n_labelled=len(snapshot.tasks) - n_synthetic),
     )
+
+
+def _due_comparison(
+    store: Store, pool: PoolContents, project_row: ProjectRow, learner: FittedModel, n_labelled: int
+) -> LayerComparison | None:
+    """The comparison of the encoder's layers, if it is due: by the first control whose learner reads words, and while
+    no rollback holds a learner, which would be lost with its words."""
+    encoder, control = pool.layered_encoder, learner.snapshot.control
+    if encoder is None or project_row.pinned or not kind_of(control).reads_words:
+        return None
+    choice = stored_choice(project_row, encoder.name)
+    is_marked = kind_of(control).strata(control, learner.snapshot.targets).any(axis=1)
+    is_marked &= ~pool.synthetic[pool.rows_of(learner.snapshot.tasks)]
+    if not is_choice_due(choice, n_labelled, int(is_marked.sum())):
+        return None
+    return LayerComparison(encoder, choice, store.clock.now(), n_labelled)
 
 
 def _reviewed_tasks(store: Store, project: int) -> list[int]:
@@ -191,6 +213,9 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         control, held_out, train.targets, monitor_input.protected, monitor_input.second_look
     )
     balance = of_kind.balance(control, train.targets[audited], EstimateSource.AUDIT_SAMPLE)
+    layers = monitor_input.previous.get(WORD_LAYERS)
+    if monitor_input.layers is not None:
+        layers = asdict(choose_layers(monitor_input.layers, learner, train))
     return {
         "version": monitor_input.version,
         "kind": control.kind,
@@ -207,6 +232,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
             "gains": [asdict(gain) for gain in gains],
         },
         "comparison": comparison,
+        **({WORD_LAYERS: layers} if layers else {}),
         "second_look": [
             {
                 "task": int(monitor_input.tasks[suspect.row]),

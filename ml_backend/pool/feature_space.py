@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ml_backend.core.schema import InputSpec
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import MAX_RECORD_FIELDS, Remark, read_record, record_field_name
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.pool.layer_choice import stored_choice
 from ml_backend.pool.pair_encoder import PairEncoder
 from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import ProjectRow, Store
@@ -34,7 +35,24 @@ KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
     """The current encoder of a project. For records, `has_feature_space` says whether the project has one."""
     record_encoder = project_record_encoder(settings, project_row)
-    return record_encoder or text_encoder(settings, _stored_input(project_row))
+    return record_encoder or _chosen_layers(text_encoder(settings, _stored_input(project_row)), project_row)
+
+
+def previous_encoder(settings: Settings, project_row: ProjectRow) -> Encoder | None:
+    """The encoder of the feature space before the current one: by the previous profile of records, or of words after
+    the previous layers of the same encoder. None if there is none."""
+    if record_encoder := project_record_encoder(settings, project_row, PREVIOUS_PROFILE):
+        return record_encoder
+    encoder = text_encoder(settings, _stored_input(project_row))
+    return _chosen_layers(encoder, project_row, previous=True) if isinstance(encoder, WordSpaceEncoder) else None
+
+
+def _chosen_layers(encoder: Encoder, project_row: ProjectRow, *, previous: bool = False) -> Encoder:
+    """The encoder with the layers that were chosen for the project, or with those before the choice."""
+    if not isinstance(encoder, WordSpaceEncoder) or encoder.layered is None:
+        return encoder
+    choice = stored_choice(project_row, encoder.text_encoder.name)
+    return encoder if choice is None else replace(encoder, layers=choice.previous if previous else choice.layers)
 
 
 def text_encoder(settings: Settings, input_spec: InputSpec) -> Encoder:

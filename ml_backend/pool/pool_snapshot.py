@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.arrays import Clustering, Floats, Ints, Mask
-from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
+from ml_backend.core.ports import Clusterer, Encoder, LayeredWordEncoder, RecordEncoder
 from ml_backend.core.texts import Texts
 from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.row_view import view_rows
+from ml_backend.pool.word_space import WordSpaceEncoder
 from ml_backend.storage import Store
 
 ENCODED = "encoded"
@@ -63,6 +64,11 @@ class PoolContents:
     def space(self) -> str:
         """The name of the vector space."""
         return self._encoder.name
+
+    @property
+    def layered_encoder(self) -> LayeredWordEncoder | None:
+        """The encoder, if words are read after one of several layers of it."""
+        return self._encoder.layered if isinstance(self._encoder, WordSpaceEncoder) else None
 
     @property
     def tasks(self) -> Ints:

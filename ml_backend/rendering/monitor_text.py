@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -45,9 +46,21 @@ def monitor_lines(
     yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], groups_sentence(result["groups"], score_name)
     yield "against random", comparison_sentence(result["comparison"])
     yield "enough labels?", stopping_sentence(result["stopping"], agreement_name)
+    if choice := result.get("word_layers"):
+        yield "word layers", layers_sentence(choice)
     if suspects := [_suspect(suspect, quotes) for suspect in result["second_look"]]:
         separator = "; task " if quotes else ", "  # a quote may have commas
         yield "second look", f"these annotations look wrong: task {separator.join(suspects)}"
+
+
+def layers_sentence(choice: Mapping[str, Any]) -> str:
+    """Names the layers after which words are read, and the candidates that they were compared with; see
+    `LayerChoice`."""
+    since = datetime.fromtimestamp(choice["since"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    layers = " and ".join(map(str, choice["layers"])) or "its own"
+    scores = ", ".join(f"{'+'.join(map(str, compared))} {score:.1%}" for compared, score in choice["scores"])
+    compared = f"by the held-out drafts of {choice['labelled']} tasks ({scores})" if scores else "it offers no others"
+    return f"{layers} of {choice['encoder']}, since {since}: {compared}"
 
 
 def _suspect(suspect: Mapping[str, Any], quotes: Mapping[int, tuple[str, str]]) -> str:

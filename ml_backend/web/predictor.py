@@ -93,15 +93,11 @@ class Predictor:
         ]
 
     def _serving(self, project_row: ProjectRow) -> tuple[Encoder, ProjectModel | None]:
-        """Returns the learners that serve, with the encoder of their feature space. If the feature space of
-        records has changed, the previous one serves until a round in the new one is complete."""
+        """Returns the learners that serve, with the encoder of their feature space. If the profile of records or the
+        layers of words have changed, the previous space serves until a round in the new one is complete."""
         encoder = feature_space.project_encoder(self._settings, project_row)
         model = self._model(project_row.id, encoder.name)
-        previous_encoder = (
-            None
-            if model
-            else feature_space.project_record_encoder(self._settings, project_row, feature_space.PREVIOUS_PROFILE)
-        )
+        previous_encoder = None if model else feature_space.previous_encoder(self._settings, project_row)
         if previous_encoder and (previous_model := self._model(project_row.id, previous_encoder.name)):
             return previous_encoder, previous_model
         return encoder, model

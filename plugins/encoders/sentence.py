@@ -14,7 +14,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.texts import WordVectors, words_without_vectors
+from ml_backend.core.texts import Layers, WordVectors, words_without_vectors
 from plugins.encoders.word_pooling import OVERLAP_TOKENS, word_vectors
 from plugins.encoders.word_sketch import WordSketch
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH_SIZE = 32
+MIDDLE: Layers = ()  # stands for the two layers in the middle
 DEFAULT_MAX_TOKENS = 512  # of a model that does not say how many it reads
 
 
@@ -88,16 +89,40 @@ class SentenceEncoder:
         """Returns the vectors of `encode`, and the words of each text with the mean of their tokens' states after the
         two layers in the middle, from a second pass through the model. Words have vectors of no numbers if the model is
         no transformer or its tokenizer does not say where a token stands."""
-        model = self._loaded()
-        tokenizer, transformer = model.tokenizer, getattr(model[0], "auto_model", None)
-        if transformer is None or not getattr(tokenizer, "is_fast", False):
-            return self.encode(texts), [words_without_vectors(text) for text in texts]
-        words: list[WordVectors] = []
+        vectors, [words] = self.encode_with_layers(texts, [MIDDLE])
+        return vectors, words
+
+    def layer_candidates(self) -> list[Layers]:
+        """Returns the two layers in the middle; then pairs of neighbours nearer to the first and to the last layer, and
+        the last one. Only `MIDDLE` if there is no choice."""
+        transformer = self._word_transformer()
+        n = 0 if transformer is None else int(getattr(transformer.config, "num_hidden_layers", 0))
+        if not n:
+            return [MIDDLE]
+        firsts = sorted({max(1, n * sixth // 6) for sixth in (1, 2, 4, 5)})
+        pairs = ((first, first + 1) for first in firsts if first < n)
+        return [*dict.fromkeys([_middle(n), *pairs, (n,)])]
+
+    def encode_with_layers(
+        self, texts: Sequence[str], candidates: Sequence[Layers]
+    ) -> tuple[Floats, list[list[WordVectors]]]:
+        """Returns the vectors of `encode`, and for each of the candidates the words of each text, see
+        `encode_with_words`. Layers are numbered from 1; 0 stands for the embeddings of the tokens."""
+        transformer, model = self._word_transformer(), self._loaded()
+        if transformer is None:
+            return self.encode(texts), [[words_without_vectors(text) for text in texts] for _ in candidates]
+        words: list[list[WordVectors]] = [[] for _ in candidates]
         for start in range(0, len(texts), BATCH_SIZE):
-            words += _encode_words(
-                transformer, tokenizer, list(texts[start : start + BATCH_SIZE]), model.max_seq_length
-            )
+            batch = list(texts[start : start + BATCH_SIZE])
+            encoded = _encode_words(transformer, model.tokenizer, batch, model.max_seq_length, candidates)
+            words = [[*before, *of_batch] for before, of_batch in zip(words, encoded, strict=True)]
         return self.encode(texts), words
+
+    def _word_transformer(self) -> Any | None:
+        """The transformer, None if words have no vectors."""
+        model = self._loaded()
+        has_offsets = getattr(model.tokenizer, "is_fast", False)
+        return getattr(model[0], "auto_model", None) if has_offsets else None
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         """Returns vectors (n, d') float32 of unit length from the word vectors. Raises ApprenticeError for a model
@@ -184,8 +209,16 @@ class SentenceEncoder:
         return None
 
 
-def _encode_words(transformer: Any, tokenizer: Any, texts: list[str], max_tokens: int | None) -> list[WordVectors]:
-    """The words of some texts; a long text is read in parts that overlap."""
+def _middle(n: int) -> Layers:
+    """The two layers in the middle of n."""
+    first = (n + 1) // 2
+    return (first, first + 1) if first < n else (first,)
+
+
+def _encode_words(
+    transformer: Any, tokenizer: Any, texts: list[str], max_tokens: int | None, candidates: Sequence[Layers]
+) -> list[list[WordVectors]]:
+    """The words of some texts for each of the candidates; a long text is read in parts that overlap."""
     import torch
 
     max_tokens = max_tokens or DEFAULT_MAX_TOKENS
@@ -195,17 +228,21 @@ def _encode_words(transformer: Any, tokenizer: Any, texts: list[str], max_tokens
     )  # fmt: skip
     text_of_part = encoded.pop("overflow_to_sample_mapping").tolist()
     offsets = encoded.pop("offset_mapping").tolist()
-    states: list[Floats] = []
+    states: list[list[Floats]] = [[] for _ in candidates]
     with torch.inference_mode():
         for start in range(0, len(offsets), BATCH_SIZE):
             batch = {
                 name: tensor[start : start + BATCH_SIZE].to(transformer.device) for name, tensor in encoded.items()
             }
             layers = transformer(**batch, output_hidden_states=True).hidden_states
-            middle = len(layers) // 2  # the first layer is the embeddings
-            states.extend(((layers[middle] + layers[min(middle + 1, len(layers) - 1)]) / 2).float().cpu().numpy())
+            for of_candidate, candidate in zip(states, candidates, strict=True):
+                chosen = [layers[layer] for layer in candidate or _middle(len(layers) - 1)]
+                of_candidate.extend(torch.stack(chosen).mean(dim=0).float().cpu().numpy())
     parts = [[part for part, row in enumerate(text_of_part) if row == text] for text in range(len(texts))]
     return [
-        word_vectors(text, [offsets[part] for part in of_text], [states[part] for part in of_text])
-        for text, of_text in zip(texts, parts, strict=True)
+        [
+            word_vectors(text, [offsets[part] for part in of_text], [of_candidate[part] for part in of_text])
+            for text, of_text in zip(texts, parts, strict=True)
+        ]
+        for of_candidate in states
     ]

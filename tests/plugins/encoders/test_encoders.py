@@ -137,6 +137,20 @@ def test_the_vectors_of_a_text_come_with_its_words(encoder: WordEncoder) -> None
     assert encoder.encode_with_words([])[1] == []
 
 
+def test_words_are_read_after_the_layers_that_are_asked_for() -> None:
+    encoder = SentenceEncoder(str(FOLDER))
+    candidates = encoder.layer_candidates()
+    assert candidates == [(3, 4), (1, 2), (2, 3), (4, 5), (5, 6), (6,)], "of six layers, those in the middle first"
+    vectors, words = encoder.encode_with_layers(TEXTS[:3], [(3, 4), (3,), (4,), (6,)])
+    expected_vectors, in_the_middle = encoder.encode_with_words(TEXTS[:3])
+    np.testing.assert_allclose(vectors, expected_vectors, atol=1e-6)
+    for text, (pair, third, fourth, last) in enumerate(zip(*words, strict=True)):
+        assert pair.vectors.tolist() == in_the_middle[text].vectors.tolist()
+        mean = (third.vectors.astype(np.float32) + fourth.vectors.astype(np.float32)) / 2
+        np.testing.assert_allclose(pair.vectors.astype(np.float32), mean, atol=5e-3)
+        assert np.abs(last.vectors - fourth.vectors).max() > 0.1
+
+
 def cosine(first: Floats, second: Floats) -> float:
     a, b = first.astype(np.float32), second.astype(np.float32)
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
