@@ -332,18 +332,14 @@ def test_with_a_cost_in_words_strategies_choose_shorter_texts_and_random_order_s
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"strategies": ["badge"]},
-            "badge needs class probabilities, which the predictions for ner do not have: choose",
-        ),
-        ({"arms": ["teach"]}, "the labelling configuration has spans"),
-    ],
+    ("defaults", "change"),
+    [({}, {"strategies": ["badge"]}), ({"teacher_acquisition": "badge"}, {"arms": ["teach"]})],
 )
-def test_what_spans_do_not_have_is_refused_with_a_sentence(
-    simulation: SimulationFolder, change: Body, message: str
+def test_a_strategy_that_needs_class_probabilities_is_refused_for_spans(
+    simulation: SimulationFolder, defaults: Body, change: Body
 ) -> None:
+    with_defaults(simulation, **defaults)
+    message = "badge needs class probabilities, which the predictions for ner do not have: choose"
     with pytest.raises(ApprenticeError, match=message):
         simulation(**change)
     assert not simulation.out.exists()

@@ -10,10 +10,10 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints, Mask, Rows
 from plugins.learners.crf.features import Features
 from plugins.learners.crf.fit import TaggedWords, blank_field, fit
-from plugins.learners.crf.gazetteer import CountedWords, count_texts, joined
+from plugins.learners.crf.gazetteer import CountedWords, Gazetteer, count_texts, joined
 from plugins.learners.crf.lbfgs import Limits
 from plugins.learners.crf.model import ALL_TEXTS, N_FOLDS, Model, gazetteer_features
-from plugins.learners.crf.occurrences import UNKNOWN, WordSpan
+from plugins.learners.crf.occurrences import WordSpan
 from plugins.learners.crf.places import sort_by_place
 from plugins.learners.crf.prior import converted_fields, places_of
 from plugins.learners.crf.tags import Layers, allowed_tags, spans_of_words
@@ -90,8 +90,7 @@ def fit_model(
     table = texts.table
     labels = [label for layer in layers for label in layer]
     spans = spans_of_words(texts.targets, table, labels)
-    counted_spans = _counted_spans(texts, spans)
-    gazetteer = count_texts(len(labels), table.words, table.lengths, counted_spans, texts.numbers)
+    gazetteer = _count(texts, len(labels), spans)
     if prior:
         gazetteer = joined(gazetteer, prior.gazetteer, places_of(labels, prior.labels))
     start = _start(serving, layers, table)
@@ -105,7 +104,7 @@ def fit_model(
     of_heads = [
         features
         if head == ALL_TEXTS
-        else Features(features.dense, gazetteer_features(without_fold(counted, texts, counted_spans, head)))
+        else Features(features.dense, gazetteer_features(without_fold(counted, texts, spans, head)))
         for head in heads
     ]
     (fitted, of_fitted), fields = _fitted_texts(texts, of_heads), []
@@ -128,19 +127,18 @@ def without_fold(
     counted: CountedWords, texts: LabelledTexts, spans: Sequence[Sequence[WordSpan]], fold: int
 ) -> CountedWords:
     """The words of labelled texts with counts that lack the labels of a fold. spans: (n,) of the texts"""
-    rows = np.flatnonzero(texts.folds == fold)
+    is_left_out = texts.folds == fold
+    rows = np.flatnonzero(is_left_out if texts.is_counted is None else is_left_out & texts.is_counted)
     return counted.without(rows, [spans[row] for row in rows])
 
 
-def _counted_spans(texts: LabelledTexts, spans: Sequence[Sequence[WordSpan]]) -> Sequence[Sequence[WordSpan]]:
-    """The spans (n,) by which the words of each text are counted. All words of a text that is not counted are in a span
-    of the type UNKNOWN. spans: (n,) of the texts"""
-    if texts.is_counted is None:
-        return spans
-    return [
-        of_text if is_counted else [(0, length, UNKNOWN)]
-        for of_text, is_counted, length in zip(spans, texts.is_counted, texts.table.lengths.tolist(), strict=True)
-    ]
+def _count(texts: LabelledTexts, types: int, spans: Sequence[Sequence[WordSpan]]) -> Gazetteer:
+    """The counts of the texts that are counted. spans: (n,) of the texts"""
+    table, numbers = texts.table, texts.numbers
+    if texts.is_counted is not None:
+        rows = np.flatnonzero(texts.is_counted)
+        (table, _), spans, numbers = table.take(rows), [spans[row] for row in rows], numbers[rows]
+    return count_texts(types, table.words, table.lengths, spans, numbers)
 
 
 def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | None:
