@@ -23,6 +23,11 @@ def count_words(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text, in their order."""
+    return [text[start:end] for start, end in zip(*word_offsets(text), strict=True)]
+
+
 def word_offsets(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(w,) the first character of each word, and (w,) the character behind it."""
     # a character that stands before others takes a blank behind it with it

@@ -1,0 +1,40 @@
+"""The distance of two texts in words: the fewest words that are inserted, deleted or replaced to make one of the other.
+
+Words are those of `core.words`, so that punctuation counts and blanks do not; the letter case counts. The distance is
+that of Levenshtein (1966) over words, computed by rapidfuzz, which compares the hashes of words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz.distance import Levenshtein
+
+from ml_backend.core.words import words_of
+
+Doubles = npt.NDArray[np.float64]
+
+
+def word_edits(text: str, other: str) -> int:
+    """The number of words to edit in one text to get the other."""
+    return Levenshtein.distance(words_of(text), words_of(other))
+
+
+def closeness(text: str, other: str) -> float:
+    """1 - `word_edits` / the number of words of the longer text, in [0, 1]; 1 for two texts without words."""
+    return Levenshtein.normalized_similarity(words_of(text), words_of(other))
+
+
+def closeness_matrix(texts: Sequence[str], others: Sequence[str]) -> Doubles:
+    """(n, m) the closeness of each of n texts to each of m others."""
+    words, other_words = [words_of(text) for text in texts], [words_of(text) for text in others]
+    rows = [[Levenshtein.normalized_similarity(row, column) for column in other_words] for row in words]
+    return np.array(rows, np.float64).reshape(len(words), len(other_words))
+
+
+def nearest_closeness(texts: Sequence[str], others: Sequence[Sequence[str]]) -> Doubles:
+    """(n,) the closeness of each of n texts to the nearest of its own `others`, 0 if it has none."""
+    pairs = zip(texts, others, strict=True)
+    return np.array([closeness_matrix([text], row).max(initial=0.0) for text, row in pairs], np.float64)
