@@ -206,6 +206,7 @@ REASONS_NOT_LEARNT = {
     "value": "what it labels is not in the tasks",
     "composed": "it marks positions in a text that Label Studio composes",
     "dynamic": "its labels come from the task or a server",
+    "prefilled": "its value fills the box with a text of the task, which annotators would submit as it is",
     "per region": "it is asked for each region",
     "few labels": "it has too few labels",
     "many labels": f"it has more than {MAX_LABELS} labels",

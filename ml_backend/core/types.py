@@ -280,11 +280,14 @@ class ControlVersion:
               kept it, None while the teacher alone drafts
     labelled  number of tasks with a label
     accuracy  of the serving learner
+    is_rarely_labelled  whether annotators leave the control empty so often that nothing is drafted for it, see
+              `Kind.min_labelled_share`
     """
 
     learner: int | None
     labelled: int
     accuracy: Estimate | None
+    is_rarely_labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import LCSseq, Levenshtein
 
 from ml_backend.core.words import words_of
 
@@ -20,6 +20,11 @@ Doubles = npt.NDArray[np.float64]
 def word_edits(text: str, other: str) -> int:
     """The number of words to edit in one text to get the other."""
     return Levenshtein.distance(words_of(text), words_of(other))
+
+
+def kept_words(text: str, other: str) -> int:
+    """The number of words of a longest common subsequence: those that stay if one text is edited to get the other."""
+    return LCSseq.similarity(words_of(text), words_of(other))
 
 
 def closeness(text: str, other: str) -> float:

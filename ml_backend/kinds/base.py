@@ -109,13 +109,18 @@ class Kind(ABC, Generic[Schema]):
                      no region is read or written without the content of its task
     reads_words      whether learners need the vectors of the words of the text. Then all of a project's controls are
                      learnt from a single text
+    prefers_words    whether learners also use the vectors of words. They get them if the kinds of all controls of a
+                     project read or prefer them, and the controls are learnt from a single text
     drafts_parts     whether a draft consists of parts of the text, which the settings of drafts are about
     unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
                      few words on each. A code that begins with `core.types.PARTLY_READABLE` is that of a label of which
                      the rest can be learnt from
     part_name        the name of the parts of which values consist, such as "span"; "" if values are judged as a whole.
                      A kind with parts has the methods on parts
+    changed_part     the name of what `draft_changes` counts, if that is no part of values: the words of a text
     agreement_name   the name of the measure of `agreement`
+    min_labelled_share  the share of annotated tasks that must have a label of a control, so that it is learnt, unless
+                     it may be hidden; 0 for any share. Annotators leave boxes for comments empty most of the time
     """
 
     name: ClassVar[str]
@@ -124,10 +129,13 @@ class Kind(ABC, Generic[Schema]):
     replies_with_labels: ClassVar[bool] = False
     locates_regions: ClassVar[bool] = False
     reads_words: ClassVar[bool] = False
+    prefers_words: ClassVar[bool] = False
     drafts_parts: ClassVar[bool] = False
     unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
     part_name: ClassVar[str] = ""
+    changed_part: ClassVar[str] = ""
     agreement_name: ClassVar[str] = "kappa"
+    min_labelled_share: ClassVar[float] = 0.0
 
     # The labelling configuration
 
@@ -151,6 +159,10 @@ class Kind(ABC, Generic[Schema]):
     @abstractmethod
     def describe_control(self, control: Schema) -> str:
         """A few words on what annotators say, such as "one choice out of 3"."""
+
+    def advice(self, control: Schema) -> str:
+        """Attributes that should be added to a control, in a few words, "" if it can stay as it is."""
+        return ""
 
     # Annotations and drafts in Label Studio
 
@@ -218,6 +230,11 @@ class Kind(ABC, Generic[Schema]):
         """(n,) whether the annotators of a task are evenly split."""
         return np.zeros(len(targets), np.bool_)
 
+    def unusual_targets(self, control: Schema, texts: Texts, targets: Rows) -> dict[str, Mask]:
+        """(n,) masks of targets that may be mistakes, by a few words on what they are. They are learnt from, and
+        counted. `texts` (n,): of the tasks"""
+        return {}
+
     def strata(self, control: Schema, targets: Rows) -> Mask:
         """(n, k) whether a target has each of k labels. A sample of many tasks has as many of each."""
         return np.zeros((len(targets), 0), np.bool_)
@@ -276,6 +293,22 @@ class Kind(ABC, Generic[Schema]):
     def drafts(self, control: Schema, predicted: Rows) -> list[tuple[LabelValue, float] | None]:
         """The value of each draft and its confidence in [0, 1]; None where nothing should be drafted, as in missing
         rows."""
+
+    def withheld_drafts(self, control: Schema, predicted: Rows) -> dict[str, int]:
+        """The numbers of predictions that `drafts` does not draft although there is a value, by the reason in a few
+        words."""
+        return {}
+
+    def checked(self, control: Schema, predicted: Rows, texts: Sequence[str], tensors: Tensors) -> Rows:
+        """The predictions (n, ...) of a teacher after checks that need the `texts` (n,) of the tasks, and what the
+        learner has found in annotations, its `tensors` ({} before there is a learner). `drafts` leaves out what fails
+        them."""
+        return predicted
+
+    def is_predictable(self, control: Schema, predicted: Rows, targets: Rows) -> bool:
+        """Whether n held-out predictions are so good that their uncertainty counts in the queue. If not, only the other
+        controls of the project count, unless a setting weighs this one."""
+        return True
 
     def cold_start(self, control: Schema, drafter: Drafter, texts: Sequence[str], vectors: Floats) -> Rows | None:
         """Predictions of the embedded teacher for n texts; None if it has none for this kind."""
@@ -389,8 +422,8 @@ class Kind(ABC, Generic[Schema]):
         return None
 
     def draft_changes(self, drafted: LabelValue, annotated: LabelValue, text: str) -> DraftChanges:
-        """How many parts of a draft an annotator kept, removed and added. `text`: of the task, in which words are
-        counted"""
+        """How many parts of a draft, or how many of what `changed_part` names, an annotator kept, removed and added.
+        `text`: of the task, in which words are counted"""
         return DraftChanges()
 
     def quote(self, control: Schema, value: LabelValue, text: str, *, in_context: bool = True) -> str:

@@ -26,14 +26,20 @@ def kind_of(control: ControlSchema) -> Kind[Any]:
 
 
 def kinds_by_tag() -> dict[str, Kind[Any]]:
-    """The kind of each control tag that can be learnt, in the order in which controls are learnt: `FIRST_KIND`, then
-    the others by name."""
+    """The kind of each control tag that can be learnt, in the order in which controls are learnt: the tags of
+    `FIRST_KIND`, then those of the others by name. A tag of several kinds belongs to the first that comes from another
+    package, because that one was installed on purpose."""
     by_tag: dict[str, Kind[Any]] = {}
     usable = registry.kinds().keys() - unusable_kinds().keys()
     for name in sorted(usable, key=lambda name: (name != FIRST_KIND, name)):
         for tag in kind(name).tags:
-            by_tag.setdefault(tag, kind(name))
+            if tag not in by_tag or (_is_built_in(by_tag[tag]) and not _is_built_in(kind(name))):
+                by_tag[tag] = kind(name)
     return by_tag
+
+
+def _is_built_in(of_kind: Kind[Any]) -> bool:
+    return type(of_kind).__module__.startswith(f"{__package__}.")
 
 
 def unusable_kinds() -> dict[str, str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ml_backend.core.arrays import Rows, are_equal
 from ml_backend.core.schema import ControlSchema
+from ml_backend.core.texts import texts_at
 from ml_backend.core.types import Annotation, listed_tasks
 from ml_backend.kinds.lookup import kind_of
 
@@ -26,6 +29,9 @@ def irregularities(
     annotations  annotations of these and other tasks
     """
     yield from _duplicate_texts(tasks, texts, targets)
+    for words, mask in kind_of(control).unusual_targets(control, texts_at(texts), targets).items():
+        if mask.any():
+            yield f"{words}: {listed_tasks([tasks[row] for row in np.flatnonzero(mask)])}"
     yield from kind_of(control).irregularities(control, tasks, targets, annotations)
 
 

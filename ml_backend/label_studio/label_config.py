@@ -15,6 +15,7 @@ from ml_backend.core.schema import (
     MAX_LABELS,
     REASONS_NOT_LEARNT,
     ControlSchema,
+    InputSpec,
     ProjectSchema,
     UnlearntControl,
     compares_pair,
@@ -33,6 +34,7 @@ PROBLEMS = {
     "dynamic": "{control} takes its labels from the task or a server: list them in the configuration",
     "source": "{control} does not point at {sources} (toName)",
     "two sources": "{control} does not point at {sources} (toName)",
+    "prefilled": "{control} is filled with a text of the task, which annotators would submit as it is: remove `value`",
     "per region": "{control} is asked for each region: only whole tasks can be labelled",
     "composed": "{source} must display a single value of the task, such as $text: {control} marks positions",
     "value": "{source} must take its value from the task, for example $text, and the value must not be a URL",
@@ -75,7 +77,7 @@ def _read_schema(label_config: str, choices: str, kinds: int) -> ProjectSchema:
     input_spec = replace(
         input_spec,
         located=tuple(sorted(located, key=lambda tag: tag.name)),
-        reads_words=any(kind_of(control).reads_words for control in controls),
+        reads_words=_reads_words(controls, input_spec),
     )
     return ProjectSchema(input_spec, controls, tuple(unlearnt))
 
@@ -93,6 +95,14 @@ def _with_same_text(
     text = set.union(*others) if others else fields[learnt[0].name] if learnt else set()
     kept = [c for c in learnt if not kind_of(c).reads_words or (len(text) == 1 and fields[c.name] == text)]
     return kept, [UnlearntControl(c.name, c.tag, "other text") for c in learnt if c not in kept]
+
+
+def _reads_words(controls: Sequence[ControlSchema], input_spec: InputSpec) -> bool:
+    """Whether vectors of words are made: they take time and space, so that one kind alone gets them only if it needs
+    them."""
+    kinds = [kind_of(control) for control in controls]
+    are_used = all(of_kind.reads_words or of_kind.prefers_words for of_kind in kinds)
+    return any(of_kind.reads_words for of_kind in kinds) or (are_used and bool(input_spec.text_field))
 
 
 def _needs_name(control: ControlSchema, learnable: Sequence[ControlSchema]) -> bool:

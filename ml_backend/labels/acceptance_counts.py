@@ -34,6 +34,10 @@ class AcceptanceCounts:
         """Number of tasks that have been published."""
         return len(self._published)
 
+    @property
+    def _counts_changes(self) -> bool:
+        return bool(self._kind.part_name or self._kind.changed_part)
+
     def update(
         self, task: int, published: PublishedDraft | None, annotations: Iterable[Annotation], text: str = ""
     ) -> None:
@@ -54,7 +58,7 @@ class AcceptanceCounts:
             self._counts.subtract(previous)
         if published and first and (draft := published.drafts.get(self._control)):
             annotated = first.labels[self._control].value
-            changes = asdict(self._kind.draft_changes(draft.value, annotated, text)) if self._kind.part_name else {}
+            changes = asdict(self._kind.draft_changes(draft.value, annotated, text)) if self._counts_changes else {}
             counts = {self._kind.draft_outcome(draft.value, annotated): 1, **changes}
             self._outcomes[task] = Counter({(draft.author, name): count for name, count in counts.items()})
             self._counts.update(self._outcomes[task])
@@ -71,7 +75,7 @@ class AcceptanceCounts:
         acceptance = {
             author: DraftAcceptance(**of_author(author, DraftAcceptance.__dataclass_fields__)) for author in AUTHORS
         }
-        if not self._kind.part_name:
+        if not self._counts_changes:
             return DraftUse(self.published_count, acceptance)
         changes = {author: DraftChanges(**of_author(author, DraftChanges.__dataclass_fields__)) for author in AUTHORS}
         return DraftUse(self.published_count, acceptance, changes)

@@ -4,6 +4,7 @@ with the number of annotations. The result equals `aggregate_annotations` of all
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -97,6 +98,11 @@ class LabelAggregator:
         """(n,) bool: whether each of n tasks has exactly one annotation, which is no ground truth."""
         with self._lock:
             return np.array([task in self._single for task in tasks.tolist()], np.bool_)
+
+    def latest_annotated(self, n: int) -> list[int]:
+        """The n tasks, or fewer, whose first annotation is the latest, without tasks that were only skipped."""
+        with self._lock:
+            return heapq.nlargest(n, self._annotation_counts, key=lambda task: (self._first_annotated[task], task))
 
     def draft_use(self, control: str, excluded: Iterable[int]) -> DraftUse:
         """The use of the drafts for a control. Only the number of published tasks counts the tasks with the ids

@@ -89,7 +89,11 @@ class AnnotationTimes:
         is_counted = are_used == {True} or not published.drafts
         if not is_counted:
             return None
-        n_parts = sum(self._kinds[name].draft_changes((), label.value, "").added for name, label in labels.items())
+        n_parts = sum(
+            self._kinds[name].draft_changes((), label.value, "").added
+            for name, label in labels.items()
+            if self._kinds[name].part_name
+        )
         return _Duration(bool(published.drafts), n_parts, annotation_seconds(first))
 
     def _is_used(self, control: str, drafted: LabelValue, annotated: LabelValue) -> bool:

@@ -80,7 +80,7 @@ class DraftUse:
 
     published   number of tasks that have been in a queue
     acceptance  of the drafts, by author
-    changes     of the parts of the drafts, by author; {} if the kind of labels has no parts
+    changes     of the parts of the drafts, or of what `Kind.changed_part` names, by author; {} if nothing is counted
     """
 
     published: int

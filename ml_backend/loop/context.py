@@ -74,6 +74,8 @@ class RoundInputs:
     serving          the learners that serve, None before there is one
     serving_stored   whether the artifact of version `serving.number` holds all learners that serve
     teacher_labels   the labels of the teacher by the name of their control; none without a teacher that can be asked
+    rarely_labelled  the controls that are not learnt because annotators leave them empty, by name: how many of how many
+                     annotated tasks have a label
     remarks          what users should know about these inputs
     """
 
@@ -88,6 +90,7 @@ class RoundInputs:
     serving: ProjectModel | None
     serving_stored: bool
     teacher_labels: Mapping[str, TeacherLabels]
+    rarely_labelled: Mapping[str, tuple[int, int]]
     remarks: tuple[Remark, ...]
 
     @property

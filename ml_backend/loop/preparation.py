@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
+import numpy as np
+
 from ml_backend.core import registry
-from ml_backend.core.schema import ProjectSchema
+from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Remark
 from ml_backend.kinds.aggregation import AggregatedLabels
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.aggregation import LabelSnapshot
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.serving_models import held_versions, load_serving_models
 from ml_backend.model.applicable_options import applicable_options
@@ -21,6 +25,10 @@ from ml_backend.monitoring.monitor import apply_acquisition_fallback
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher.teacher_labels import TeacherLabels, load_teacher_labels
+
+LATEST_ANNOTATED, MIN_ANNOTATED = 50, 10
+"""The number of the latest annotated tasks in which the labels of a control are counted, and the lowest number that
+says something."""
 
 
 def prepare(context: RoundContext) -> RoundInputs:
@@ -42,6 +50,7 @@ def prepare(context: RoundContext) -> RoundInputs:
     label_snapshot = context.aggregator.refresh(schema.controls)
     unreadable = pool.tasks[pool.unreadable]
     labels = {name: of_control.without_tasks(unreadable) for name, of_control in label_snapshot.by_control.items()}
+    rarely_labelled = _rarely_labelled(context, schema, label_snapshot)
     active_version = store.versions.active(project)
     held = held_versions(store, project_row, schema)
     serving = load_serving_models(store, schema, active_version, held, pool.space)
@@ -56,7 +65,10 @@ def prepare(context: RoundContext) -> RoundInputs:
         held_versions=held,
         serving=serving.model,
         serving_stored=serving.is_stored,
-        teacher_labels=_load_teacher_labels(context, options, schema, labels),
+        teacher_labels=_load_teacher_labels(
+            context, options, [control for control in schema.controls if control.name not in rarely_labelled], labels
+        ),
+        rarely_labelled=rarely_labelled,
         remarks=(
             *record_problems,
             *not_applicable,
@@ -100,9 +112,13 @@ def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
 
 
 def _load_teacher_labels(
-    context: RoundContext, options: ProjectSettings, schema: ProjectSchema, labels: Mapping[str, AggregatedLabels]
+    context: RoundContext,
+    options: ProjectSettings,
+    controls: Sequence[ControlSchema],
+    labels: Mapping[str, AggregatedLabels],
 ) -> dict[str, TeacherLabels]:
-    """The labels of the teacher so far, by the name of their control; none without a teacher that can be asked."""
+    """The labels of the teacher so far for some controls, by the control's name; none without a teacher that can be
+    asked."""
     teacher = registry.teacher(options.teacher, context.settings.teacher_options(options))
     if teacher is None:
         return {}
@@ -110,8 +126,22 @@ def _load_teacher_labels(
         control.name: load_teacher_labels(
             context.store, teacher.name, control, context.pool, context.project, labels[control.name]
         )
-        for control in schema.controls
+        for control in controls
     }
+
+
+def _rarely_labelled(
+    context: RoundContext, schema: ProjectSchema, label_snapshot: LabelSnapshot
+) -> dict[str, tuple[int, int]]:
+    """See `RoundInputs.rarely_labelled`. Only the latest tasks count, because a control may have been added later."""
+    shares: dict[str, tuple[int, int]] = {}
+    for control in schema.controls:
+        min_share = kind_of(control).min_labelled_share
+        latest = context.aggregator.latest_annotated(LATEST_ANNOTATED) if min_share and not control.shown_if else []
+        labelled = int(np.isin(latest, label_snapshot.by_control[control.name].tasks).sum())
+        if len(latest) >= MIN_ANNOTATED and labelled < min_share * len(latest):
+            shares[control.name] = labelled, len(latest)
+    return shares
 
 
 def _changed_labels(serving: ProjectModel | None, schema: ProjectSchema) -> Iterator[Remark]:

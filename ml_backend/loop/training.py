@@ -63,12 +63,13 @@ class RoundModels:
 
 def train(context: RoundContext, inputs: RoundInputs, number: int) -> dict[str, Candidate]:
     """Fits the learners of version `number`, and returns the model with its fit for each control, by its name. A
-    control has no candidate while a rollback holds its learner, if the fit would be the same as the serving learner's,
-    or if nothing can be fitted (see `fit_model`)."""
+    control has no candidate while a rollback holds its learner, while annotators leave the control empty, if the fit
+    would be the same as the serving learner's, or if nothing can be fitted (see `fit_model`)."""
     pool = context.pool
     labelled = pool.rows_of(inputs.labelled)
     pool.encode_missing(labelled, pool.at_once)
-    fitted = (control for control in inputs.schema.controls if control.name not in inputs.held_versions)
+    unfitted = inputs.held_versions.keys() | inputs.rarely_labelled.keys()
+    fitted = (control for control in inputs.schema.controls if control.name not in unfitted)
     candidates = ((control.name, _fit(context, inputs, control, number)) for control in fitted)
     return {name: candidate for name, candidate in candidates if candidate is not None}
 
@@ -122,6 +123,7 @@ def assess(context: RoundContext, inputs: RoundInputs, candidates: Mapping[str, 
                 learner=promotion.learner.number if promotion.learner else None,
                 labelled=len(inputs.labels[name].tasks),
                 accuracy=promotion.accuracy,
+                is_rarely_labelled=name in inputs.rarely_labelled,
             )
             for name, promotion in promotions.items()
         },
@@ -144,6 +146,9 @@ def promote(
     """Decides which learner of a control serves: the candidate, or the learner that serves already. `audited` (m,): the
     tasks of the audit sample"""
     serving = models_of(inputs.serving).get(control.name)
+    if control.name in inputs.rarely_labelled and control.name not in inputs.held_versions:
+        labelled, annotated = inputs.rarely_labelled[control.name]
+        return Promotion(None, None, Remark("rarely labelled", {"labelled": labelled, "annotated": annotated}))
     if candidate is None:
         if len(inputs.labels[control.name].tasks) == 0 and control.name not in inputs.held_versions:
             return Promotion(None, None, Remark("no labels left") if serving else None)

@@ -24,14 +24,10 @@ def with_predictions(
     tasks: Ints,
     texts: Texts | None = None,
 ) -> Pool:
-    """The pool with the predictions of the learners that count in the queue, and with their held-out errors on those of
-    the `tasks` (n,), ascending, that they were fitted on: the weighted mean over the controls in which a task has a
-    label. Without such a learner, the same pool. `texts`: of the tasks, needed by a `TextLearner`"""
-    counted = [
-        (control, models[control.name], options.control_weight(control.name))
-        for control in controls
-        if control.name in models and options.control_weight(control.name) > 0
-    ]
+    """The pool with the predictions of the learners that count in the queue (see `_counted`), and with their held-out
+    errors on those of the `tasks` (n,), ascending, that they were fitted on: the weighted mean over the controls in
+    which a task has a label. Without such a learner, the same pool. `texts`: of the tasks, needed by a `TextLearner`"""
+    counted = _counted(models, controls, options)
     if not counted:
         return pool
     predictions = [
@@ -42,6 +38,26 @@ def with_predictions(
     errors = _mean_errors([model.errors(tasks, control) for control, model, _ in counted], weights)
     combined = predictions[0] if len(predictions) == 1 else CombinedPredictions(predictions, weights)
     return replace(pool, predictions=combined, errors=errors)
+
+
+def _counted(
+    models: Mapping[str, FittedModel], controls: Sequence[ControlSchema], options: ProjectSettings
+) -> list[tuple[ControlSchema, FittedModel, float]]:
+    """The controls that count in the queue, with their learners and weights: those with a weight above 0. One of
+    several whose labels cannot be predicted (`Kind.is_predictable`) counts only if a setting weighs it."""
+    weighted = [
+        (control, models[control.name], options.control_weight(control.name))
+        for control in controls
+        if control.name in models and options.control_weight(control.name) > 0
+    ]
+    predictable = [
+        entry for entry in weighted if entry[0].name in options.control_weights or _is_predictable(*entry[:2])
+    ]
+    return predictable or weighted
+
+
+def _is_predictable(control: ControlSchema, model: FittedModel) -> bool:
+    return kind_of(control).is_predictable(control, model.held_out, model.snapshot.targets)
 
 
 def _mean_errors(errors: Sequence[Floats], weights: Floats) -> Floats:

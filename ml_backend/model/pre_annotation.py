@@ -76,7 +76,7 @@ def _control_drafts(
 
     drafter  the embedded teacher, None for records
     """
-    n, of_kind = len(tasks.texts), kind_of(control)
+    n, of_kind, fitted = len(tasks.texts), kind_of(control), learner
     if learner and learner.is_doubted and drafter:
         learner = None
     explanations: list[tuple[str, ...]] = [() for _ in tasks.texts]
@@ -90,6 +90,9 @@ def _control_drafts(
         predicted = of_kind.cold_start(control, drafter, tasks.texts, tasks.vectors)
     own_drafts = [None] * n if predicted is None else of_kind.drafts(control, predicted)
     teacher_predicted = tasks.teacher_predicted.get(control.name)
+    if teacher_predicted is not None:
+        tensors = fitted.tensors if fitted else {}
+        teacher_predicted = of_kind.checked(control, teacher_predicted, tasks.texts, tensors)
     teacher_drafts = [None] * n if teacher_predicted is None else of_kind.drafts(control, teacher_predicted)
     prefers_teacher = [learner is None] * n if tasks.is_generated is None else (tasks.is_generated | (learner is None))
     drafts: list[Draft | None] = []

@@ -59,6 +59,7 @@ class Code(StrEnum):
     NOT_CONNECTED = "not connected"
     OTHER_ADDRESS = "other address"  # connected_address, address
     QUESTION = "question"  # schema
+    ADVICE = "advice"  # schema
     TEXT_PROBLEMS = "text problems"  # check, input_spec
     UNUSED_ANNOTATIONS = "unused annotations"  # unread, control, name: "" for the only control
     NO_SECOND_LABEL = "no second label"  # coverage, name: "" for the only control
@@ -194,6 +195,8 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, projec
         return
     schema = read_schema(connection.label_config, project_row.choices)
     yield finding("good", Code.QUESTION, schema=schema)
+    if any(kind_of(control).advice(control) for control in schema.controls):
+        yield finding("notice", Code.ADVICE, schema=schema)
     yield from check_tasks_and_annotations(store, client, project_row, schema)
     yield from _from_label_studio(project_row.id, settings, connection)
     has_secret = bool(settings.secret.get_secret_value())

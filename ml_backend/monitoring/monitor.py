@@ -225,6 +225,8 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
         if n_audited >= MIN_ANSWERS_FOR_ACCURACY
         else {},
         "groups": _group_scores(score(held_out, train.targets), monitor_input),
+        "unusual": _unusual_targets(monitor_input),
+        "withheld": {"of": len(held_out), "reasons": of_kind.withheld_drafts(control, held_out)},
         **({"parts": count_parts(control, held_out, train.targets, audited)} if of_kind.part_name else {}),
         "stopping": {
             "verdict": advise_on_stopping(stable, gains),
@@ -243,6 +245,16 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
             for suspect in suspects
         ],
     }
+
+
+def _unusual_targets(monitor_input: MonitorInput) -> dict[str, tuple[int, int]]:
+    """For each sort of unusual labels that occurs, in words, their number and the id of a task."""
+    train = monitor_input.train
+    if train.texts is None:
+        return {}
+    masks = kind_of(monitor_input.control).unusual_targets(monitor_input.control, train.texts, train.targets)
+    tasks = {words: monitor_input.tasks[mask] for words, mask in masks.items()}
+    return {words: (len(of_words), int(of_words[0])) for words, of_words in tasks.items() if len(of_words)}
 
 
 def _group_scores(scores: Doubles, monitor_input: MonitorInput) -> dict[str, Any]:

@@ -101,6 +101,7 @@ TEXTS: dict[Code | TeacherCode, Callable[[Values], str | Iterable[str]]] = {
         f"APPRENTICE_PORT (or APPRENTICE_PUBLIC_URL) as `apprentice serve` has it, or {values['reconnect']} again"
     ),
     Code.QUESTION: lambda values: project_text.question_sentence(values["schema"]),
+    Code.ADVICE: lambda values: project_text.advice_sentences(values["schema"]),
     Code.TEXT_PROBLEMS: lambda values: project_text.text_sentences(values["check"], values["input_spec"]),
     Code.UNUSED_ANNOTATIONS: lambda values: (
         _of_control(values, sentence) for sentence in project_text.unused_sentences(values["unread"], values["control"])

@@ -48,6 +48,12 @@ def monitor_lines(
     yield "enough labels?", stopping_sentence(result["stopping"], agreement_name)
     if choice := result.get("word_layers"):
         yield "word layers", layers_sentence(choice)
+    if unusual := result.get("unusual"):
+        listed = (f"{n} of {words}, e.g. task {task}" for words, (n, task) in unusual.items())
+        yield "unusual labels", f"{'; '.join(listed)}: they are learnt from"
+    if (withheld := result.get("withheld", {})).get("reasons"):
+        reasons = ", ".join(f"{n} because {reason}" for reason, n in withheld["reasons"].items())
+        yield "not shown", f"of {withheld['of']} cross-validated drafts: {reasons}"
     if suspects := [_suspect(suspect, quotes) for suspect in result["second_look"]]:
         separator = "; task " if quotes else ", "  # a quote may have commas
         yield "second look", f"these annotations look wrong: task {separator.join(suspects)}"

@@ -30,9 +30,17 @@ def _learnt_control(control: ControlSchema) -> str:
     return f"<{control.tag} name={control.name!r}>: {kind_of(control).describe_control(control)}"
 
 
+def advice_sentences(schema: ProjectSchema) -> Iterator[str]:
+    """Names attributes that should be added to controls."""
+    for control in schema.controls:
+        if advice := kind_of(control).advice(control):
+            yield f"<{control.tag} name={control.name!r}>: add {advice}"
+
+
 def question_and_text_sentences(schema: ProjectSchema, check: TextCheck) -> Iterator[str]:
     """Names the controls that a connected project learns, and describes problems with its texts."""
     yield question_sentence(schema)
+    yield from advice_sentences(schema)
     yield from text_sentences(check, schema.input)
 
 

@@ -52,6 +52,9 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"kept the earlier learner: the new one lost {values['lost']} and won {values['won']} of {_compared(values)}"
     ),
     "no labels left": lambda _: "no labels are left: drafts come from the teacher",
+    "rarely labelled": lambda values: (
+        f"not learnt: only {values['labelled']} of the latest {values['annotated']} annotated tasks have a label"
+    ),
     "acquisition fallback": lambda values: (
         f"random order: {values['acquisition']} is not winning here (acquisition_fallback)"
     ),

@@ -97,6 +97,7 @@ def _input_lines(status: Status) -> Iterator[tuple[str, str]]:
         return
     if len(status.schema.controls) > 1 or status.schema.unlearnt:
         yield "question", project_text.question_sentence(status.schema)
+    yield from (("advice", sentence) for sentence in project_text.advice_sentences(status.schema))
     if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
         yield from (("texts", sentence) for sentence in project_text.text_sentences(status.texts, status.schema.input))
 
@@ -139,7 +140,7 @@ def _control_lines(status: Status, control: str) -> Iterator[tuple[str, str]]:
         score_name, agreement_name = of_kind.score_name(schema), of_kind.agreement_name
         yield from monitor_lines(of_control.monitor, score_name, agreement_name, of_control.quotes)
         option = control_option(control, status.controls)
-        yield from report_lines(of_control.teacher, MAX_LISTED_ITEMS, option, of_kind.part_name)
+        yield from report_lines(of_control.teacher, MAX_LISTED_ITEMS, option, of_kind.part_name, of_kind.changed_part)
 
 
 def control_sentence(status: ControlStatus, metric_name: str = ACCURACY) -> str:

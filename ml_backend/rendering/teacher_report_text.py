@@ -16,21 +16,24 @@ MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 
 
 def report_lines(
-    report: dict[str, Any], max_classes: int, control_option: str = "", part: str = ""
+    report: dict[str, Any], max_classes: int, control_option: str = "", part: str = "", changed_part: str = ""
 ) -> Iterator[tuple[str, str]]:
     """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named.
 
     control_option  that of the commands that are advised, see `formatting.control_option`
     part            see `Kind.part_name`
+    changed_part    see `Kind.changed_part`
     """
     if not report:
         return
     lines = list(teacher_lines(report))
     yield from (line for line in lines if line[0] != TROUBLE)
     if any(sum(counts.values()) for counts in report["drafts"].values()):
-        yield "drafts", _drafts(report, part)
-    if sentence := _marking_saved(report["changes"], part):
+        yield "drafts", _drafts(report, changed_part or part)
+    if part and (sentence := _marking_saved(report["changes"], part)):
         yield "marking saved", sentence
+    if changed_part and (sentence := _typing_saved(report, changed_part)):
+        yield "typing saved", sentence
     if report["share"]:
         share = report["share"]
         yield "still needed?", f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own"
@@ -114,6 +117,20 @@ def _marking_saved(changes: dict[str, dict[str, int]], part: str) -> str:
     return (
         f"{kept} of the {format_count(kept + added, part)} in drafted texts ({kept_words} of their {words}) were "
         "drafted right, so that nobody had to mark them"
+    )
+
+
+def _typing_saved(report: dict[str, Any], part: str) -> str:
+    """How many words did not have to be typed; "" if no annotation with a draft has one."""
+    kept, removed, added = (
+        sum(of_author[name] for of_author in report["changes"].values()) for name in ("kept", "removed", "added")
+    )
+    n_drafts = sum(sum(counts.values()) for counts in report["drafts"].values())
+    if not kept + added or not n_drafts:
+        return ""
+    return (
+        f"{kept} of the {format_count(kept + added, part)} in texts with a draft were drafted; of a draft, annotators "
+        f"removed {removed / n_drafts:.1f} {part}s and added {added / n_drafts:.1f} on average"
     )
 
 

@@ -116,13 +116,16 @@ class Predictor:
 
     def _teacher_labels(self, project_row: ProjectRow, schema: ProjectSchema, texts: Sequence[str]) -> dict[str, Rows]:
         """Returns the stored teacher labels of these texts (n, ...) for each control, without asking the teacher. None
-        are returned if the project has no teacher that can be asked."""
+        are returned if the project has no teacher that can be asked, or for a control that annotators leave empty."""
         teacher = (project_row.teacher or {}).get("name")
         if not teacher:
             return {}
+        active = self._store.versions.active(project_row.id)
+        versions = active.controls if active else {}
         return {
             control.name: expected_labels_of_texts(self._store, teacher, control, project_row.id, texts)
             for control in schema.controls
+            if control.name not in versions or not versions[control.name].is_rarely_labelled
         }
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> EncodedTexts:

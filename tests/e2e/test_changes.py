@@ -71,7 +71,7 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
     assert backend.status(project).problem is None
 
     old_config = project.seen()["label_config"]
-    number = '<View><Text name="text" value="$text"/><TextArea name="topic" toName="text"/></View>'
+    number = '<View><Text name="text" value="$text"/><Number name="topic" toName="text"/></View>'
     try:
         with backend.held_queue(project):  # see `Backend.change_config`
             project.client.change_project(project.number, label_config=number)

@@ -441,7 +441,25 @@ class KindContract:
                 assert (changes.kept, changes.removed, changes.added) == (reverse.kept, reverse.added, reverse.removed)
                 assert changes.kept_words == reverse.kept_words
                 is_changed = bool(changes.removed or changes.added)
-                assert is_changed == (bool(self.kind.part_name) and drafted != annotated)
+                assert is_changed == (bool(self.kind.part_name or self.kind.changed_part) and drafted != annotated)
+
+    def test_unusual_targets_are_masks_of_the_targets(self, control: ControlSchema, targets: Rows) -> None:
+        texts = texts_at([self.content_of(row).text for row in range(self._n)])
+        for words, mask in self.kind.unusual_targets(control, texts, targets).items():
+            assert words and mask.shape == (self._n,) and mask.dtype == np.bool_
+
+    def test_withheld_drafts_are_those_without_a_draft(self, control: ControlSchema, predicted: Rows) -> None:
+        withheld = self.kind.withheld_drafts(control, predicted)
+        assert sum(withheld.values()) <= self.kind.drafts(control, predicted).count(None)
+        assert isinstance(self.kind.is_predictable(control, predicted, self.kind.as_targets(control, [])), bool)
+
+    def test_checks_leave_the_drafts_of_a_teacher_or_drop_them(self, control: ControlSchema, predicted: Rows) -> None:
+        texts = [self.content_of(row).text for row in range(self._n)]
+        drafts = self.kind.drafts(control, predicted)
+        checked = self.kind.drafts(control, self.kind.checked(control, predicted, texts, {}))
+        assert all(after in (None, before) for before, after in zip(drafts, checked, strict=True))
+        missing = missing_rows(predicted, self._n)
+        assert are_missing(self.kind.checked(control, missing, texts, {})).all()
 
     def test_a_quote_is_one_line_of_the_text_and_empty_without_the_text(self, control: ControlSchema) -> None:
         for value, content in zip(self.values, self._contents, strict=True):

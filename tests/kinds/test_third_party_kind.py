@@ -165,6 +165,15 @@ def test_its_tag_is_read_and_its_learner_is_used_whatever_the_setting_names() ->
     assert ranks.index("Choices") < ranks.index("TextArea"), "choices come first, whatever other kinds are called"
 
 
+def test_a_kind_of_another_package_replaces_a_built_in_one_whatever_its_name() -> None:
+    assert kinds_by_tag()["TextArea"].name == "answer"
+    for name in ("aaa", "zzz"):
+        with registry.overridden({"kind.answer": None, f"kind.{name}": AnswerKind()}):
+            assert isinstance(kinds_by_tag()["TextArea"], AnswerKind)
+    with registry.overridden({"kind.answer": None}):
+        assert kinds_by_tag()["TextArea"].name == "text"
+
+
 def test_both_controls_are_learnt_and_drafted_in_one_prediction(
     server: FakeLabelStudio, learnt: dict[int, str], store: Store
 ) -> None:
@@ -378,7 +387,7 @@ def test_a_control_that_becomes_one_of_another_kind_starts_again(
 def test_without_its_package_its_control_is_not_learnt_and_the_others_go_on(
     server: FakeLabelStudio, make_round: MakeRound, learnt: dict[int, str], store: Store
 ) -> None:
-    with registry.overridden({"kind.answer": None}):
+    with registry.overridden({"kind.answer": None, "kind.text": None}):
         version = project_model.load(store, 5, 2)
         assert [*version.by_control] == [LABEL] and "remark" in version.problems[0]
         run_round(make_round(server))

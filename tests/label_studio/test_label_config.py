@@ -70,8 +70,14 @@ def test_the_first_choices_over_a_text_is_taken() -> None:
 
 
 def test_controls_of_other_kinds_are_ignored() -> None:
-    config = view(TEXT, '<TextArea name="note" toName="text"/>', choices())
-    assert read_schema(config).controls[0].name == "label"
+    config = view(TEXT, '<Number name="note" toName="text"/>', choices())
+    assert [control.name for control in read_schema(config).controls] == ["label"]
+
+
+def test_a_text_comes_after_choices_and_spans() -> None:
+    spans = '<Labels name="spans" toName="text"><Label value="Person"/></Labels>'
+    config = view(TEXT, '<TextArea name="note" toName="text" required="true"/>', spans, choices())
+    assert [control.name for control in read_schema(config).controls] == ["label", "spans", "note"]
 
 
 def test_a_project_with_a_rating_goes_on_with_its_choices_as_the_first_control() -> None:

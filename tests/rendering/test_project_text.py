@@ -199,13 +199,13 @@ def test_unused_ratings_are_counted_with_a_reason(
 
 def test_each_control_that_is_not_learnt_is_named_with_its_reason() -> None:
     tags = (
-        '<TextArea name="note" toName="text"/><Rating name="stars" toName="text" perRegion="true"/>'
+        '<Number name="note" toName="text"/><Rating name="stars" toName="text" perRegion="true"/>'
         '<Choices name="one" toName="text"><Choice value="a"/></Choices>'
         '<Choices name="list" toName="text" value="$options"/>'
     )
     sentence = question_sentence(read_schema(SINGLE.replace("</View>", f"{tags}</View>")))
     assert sentence.endswith(
-        "not learnt: <TextArea name='note'> (controls with this tag are not), <Rating name='stars'> (it is asked for "
+        "not learnt: <Number name='note'> (controls with this tag are not), <Rating name='stars'> (it is asked for "
         "each region), <Choices name='one'> (it has too few labels), <Choices name='list'> (its labels come from the "
         "task or a server)"
     )

@@ -15,6 +15,7 @@ from ml_backend.core.schema import MAX_LABELS
 from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent
 from ml_backend.core.words import count_words
+from ml_backend.kinds import object_packing
 from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, LabelMasks, ReplyFormat, SuspectedError
 from ml_backend.kinds.parts import DraftChanges, PartAgreement, PartCounts, PartError
 from ml_backend.kinds.spans import (
@@ -27,7 +28,6 @@ from ml_backend.kinds.spans import (
     span_aggregation,
     teacher_reliability,
     teacher_replies,
-    tensor_packing,
 )
 from ml_backend.kinds.spans.predictions import SpanPredictions
 from ml_backend.kinds.spans.schema import SpansSchema
@@ -154,16 +154,16 @@ class SpansKind(Kind[SpansSchema]):
         )
 
     def pack_targets(self, control: SpansSchema, targets: Rows) -> Tensors:
-        return {TARGETS: tensor_packing.pack(targets)}
+        return {TARGETS: object_packing.pack(targets)}
 
     def unpack_targets(self, control: SpansSchema, tensors: Tensors) -> Rows:
-        return tensor_packing.unpack(tensors.pop(TARGETS))
+        return object_packing.unpack(tensors.pop(TARGETS))
 
     def pack_predicted(self, control: SpansSchema, predicted: Rows) -> Tensors:
-        return {HELD_OUT: tensor_packing.pack(predicted)}
+        return {HELD_OUT: object_packing.pack(predicted)}
 
     def unpack_predicted(self, control: SpansSchema, tensors: Tensors) -> Rows:
-        return tensor_packing.unpack(tensors.pop(HELD_OUT))
+        return object_packing.unpack(tensors.pop(HELD_OUT))
 
     def predictions(self, control: SpansSchema, predicted: Rows) -> SpanPredictions:
         return SpanPredictions.of(predicted)

@@ -25,7 +25,7 @@ ALIASES = '<Choice value="billing: invoices" alias="K1"/><Choice value="delivery
 
 def config(inner: str = LABELS, rest: str = "") -> str:
     return (
-        '<View><Text name="text" value="$text"/><TextArea name="note" toName="text"/>'
+        '<View><Text name="text" value="$text"/><Number name="note" toName="text"/>'
         f'<Choices name="label" toName="text" {rest}>{inner}</Choices></View>'
     )
 

@@ -1,0 +1,1 @@
+"""The kind of labels that are written texts."""
