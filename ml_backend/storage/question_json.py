@@ -69,6 +69,8 @@ def shares_json(fields: Sequence[LabelField], shares: Mapping[str, Floats]) -> d
 
 def shares_of(fields: Sequence[LabelField], stored: Mapping[str, Any]) -> dict[str, Floats]:
     """Returns the probabilities that `shares_json` has turned into JSON: (c,) for each field, by its name."""
+    if not fields:
+        return {}
     is_by_field = any(isinstance(value, Mapping) for value in stored.values())
     by_field = stored if is_by_field else {fields[0].name: stored}
     return {

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from stored_texts import OTHER, SECRET, example
 
 from ml_backend.core.schema import ChoicesSchema, ControlSchema
-from ml_backend.core.teacher_types import Answer, LabelField, Question
+from ml_backend.core.teacher_types import Answer, LabelField, Question, ValueField
 from ml_backend.core.types import content_key
 from ml_backend.storage import Reply, Store
 from ml_backend.storage.quote_erasure import ErasureLimits, QuoteEraser
@@ -166,3 +166,11 @@ def test_labels_that_are_equal_to_a_deleted_text_stay_in_the_answer_and_in_the_q
     assert stored.fields == fields and stored.examples == (("", "{}"), (OTHER, "{}"))
     answer = any_store.questions.answers(5, ["both"])["both"]
     assert answer.content == content and answer.shares is not None
+
+
+def test_an_answer_to_a_question_without_labels_has_no_probabilities(store: Store) -> None:
+    question = asking("written", value_fields=(ValueField("rewrite", "digest"),))
+    store.questions.add(5, TEACHER, [(question, key(7))])
+    assert store.questions.store_answer(5, Answer("written", {"rewrite": {"text": "please"}}, {}), [])
+    [answer] = store.questions.answers(5, ["written"]).values()
+    assert (answer.content, answer.shares) == ({"rewrite": {"text": "please"}}, {})
