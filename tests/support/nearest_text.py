@@ -16,16 +16,16 @@ from ml_backend.core.arrays import (
     Tensors,
     TrainingSet,
     are_missing,
-    missing_rows,
     object_rows,
 )
 from ml_backend.core.draft_checks import is_copy
 from ml_backend.core.texts import Texts
+from ml_backend.core.word_distance import nearest_closeness
 from ml_backend.kinds.object_packing import pack, unpack
 
 
 class NearestText:
-    """The confidence is the similarity, and the doubt is the rest."""
+    """The confidence is the mean closeness of held-out drafts, and the doubt the distance to the nearest source."""
 
     kinds = ("text",)
     reads_texts: Literal[True] = True
@@ -35,37 +35,43 @@ class NearestText:
         earlier = train.earlier_to_validate
         sources = train.texts(np.arange(len(train.targets)))
         used = train.weights > 0
+        held_out, confidence = _leave_one_out(train.vectors, train.targets, used, sources)
         return Fit(
-            tensors={"vectors": np.asarray(train.vectors)[used], "accepted": pack(train.targets[used])},
-            held_out=_leave_one_out(train.vectors, train.targets, used, sources),
+            tensors={
+                "vectors": np.asarray(train.vectors)[used],
+                "accepted": pack(train.targets[used]),
+                "confidence": np.array(confidence),
+            },
+            held_out=held_out,
             held_out_earlier=None
             if earlier is None or are_missing(earlier).all()
-            else _leave_one_out(train.vectors, earlier, ~are_missing(earlier), sources),
+            else _leave_one_out(train.vectors, earlier, ~are_missing(earlier), sources)[0],
         )
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
-        assert texts is not None and tensors.keys() == {"vectors", "accepted"}
+        assert texts is not None and tensors.keys() == {"vectors", "accepted", "confidence"}
         similarities = np.asarray(vectors, np.float32) @ np.asarray(tensors["vectors"], np.float32).T
-        return _drafts(similarities, unpack(tensors["accepted"]), texts(np.arange(len(vectors))))
+        accepted, sources = unpack(tensors["accepted"]), texts(np.arange(len(vectors)))
+        return _drafts(similarities, accepted, sources, float(tensors["confidence"]))
 
 
-def _leave_one_out(vectors: Floats, targets: Rows, is_used: Mask, sources: Sequence[str]) -> Rows:
+def _leave_one_out(vectors: Floats, targets: Rows, is_used: Mask, sources: Sequence[str]) -> tuple[Rows, float]:
+    """(n,) the draft for each row from the other rows that are used, and the mean closeness of these drafts."""
     vectors = np.asarray(vectors, np.float32)
     similarities = np.where(is_used, vectors @ vectors.T, -2.0)
     np.fill_diagonal(similarities, -2.0)
-    return _drafts(similarities, targets, sources)
+    used = np.flatnonzero(is_used)
+    drafts = _drafts(similarities, targets, sources, 1.0)
+    confidence = float(nearest_closeness([drafts[row][0] for row in used], targets[used].tolist()).mean())
+    return _drafts(similarities, targets, sources, confidence), confidence
 
 
-def _drafts(similarities: Floats, targets: Rows, sources: Sequence[str]) -> Rows:
-
-    if not len(targets):
-        return missing_rows(np.empty(0, object), len(similarities))
-    nearest = similarities.argmax(axis=1).tolist()
+def _drafts(similarities: Floats, targets: Rows, sources: Sequence[str], confidence: float) -> Rows:
     rows = []
-    for row, column in enumerate(nearest):
-        text, confidence = targets[column][0], float(np.clip(similarities[row, column], 0, 1))
-        rows.append((text, confidence, 1 - confidence, is_copy(text, sources[row])))
+    for row, column in enumerate(similarities.argmax(axis=1).tolist()):
+        text, doubt = targets[column][0], 1 - float(np.clip(similarities[row, column], 0, 1))
+        rows.append((text, confidence, doubt, is_copy(text, sources[row])))
     return object_rows(rows)
