@@ -40,7 +40,7 @@ class NearestText:
             tensors={
                 "vectors": np.asarray(train.vectors)[used],
                 "accepted": pack(train.targets[used]),
-                "confidence": np.array(confidence),
+                "confidence": np.array([confidence]),
             },
             held_out=held_out,
             held_out_earlier=None
@@ -55,7 +55,7 @@ class NearestText:
         assert texts is not None and tensors.keys() == {"vectors", "accepted", "confidence"}
         similarities = np.asarray(vectors, np.float32) @ np.asarray(tensors["vectors"], np.float32).T
         accepted, sources = unpack(tensors["accepted"]), texts(np.arange(len(vectors)))
-        return _drafts(similarities, accepted, sources, float(tensors["confidence"]))
+        return _drafts(similarities, accepted, sources, float(tensors["confidence"][0]))
 
 
 def _leave_one_out(vectors: Floats, targets: Rows, is_used: Mask, sources: Sequence[str]) -> tuple[Rows, float]:
