@@ -46,7 +46,6 @@ from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.web.app import create_app
-from ml_backend.worker import worker as worker_module
 from ml_backend.worker.worker import Worker
 
 SIZES = (1_000, 10_000, 100_000)
@@ -120,8 +119,7 @@ class MadeUpProject:
         self.label_studio = LabelStudioStandIn(POOL)
         self._random = np.random.default_rng(0)
         self.label_studio.annotate(range(1, size + 1))
-        setattr(worker_module, "LabelStudioClient", lambda *_: self.label_studio.client())  # noqa: B010 (not exported)
-        self.worker = Worker(settings, Store(settings), threading.Event())
+        self.worker = self.new_worker(threading.Event())
         self.store = Store(settings)
         self._store_vectors()
         self.label_studio.connect(self.store)
@@ -138,6 +136,10 @@ class MadeUpProject:
             values = centres[label_numbers] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
             values /= np.linalg.norm(values, axis=1, keepdims=True)
             vectors.add([content_key(self.label_studio.text(task)) for task in tasks], values.astype(np.float32))
+
+    def new_worker(self, stop: threading.Event) -> Worker:
+        """A worker with a store of its own."""
+        return Worker(self.settings, Store(self.settings), stop, make_client=lambda *_: self.label_studio.client())
 
     def round(self) -> None:
         """Runs the requested rounds."""
@@ -250,7 +252,7 @@ def _p95(operation: Callable[[], object]) -> float:
 def _idle(project: MadeUpProject, meter: Meter) -> float:
     """Returns the SQL statements per second of an idle worker."""
     stop = threading.Event()
-    worker = Worker(project.settings, Store(project.settings), stop)
+    worker = project.new_worker(stop)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     time.sleep(REST_SECONDS)

@@ -125,15 +125,11 @@ class _Client(LabelStudioClient):
     """The real client without a network."""
 
     def __init__(self, server: LabelStudioStandIn) -> None:
-        self.url = "http://label-studio.invalid"
+        super().__init__("http://label-studio.invalid", "none")
         self._server = server
-        self._timeout = 1.0
 
     def call(
         self, method: str, path: str, *, body: Any = None, params: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:  # fmt: skip
         return self._server.reply(method, path, body, params or {})
-
-    def close(self) -> None:
-        pass

@@ -26,6 +26,7 @@ from ml_backend.core.arrays import (
 )
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
+from ml_backend.core.text_drafts import AcceptedTexts, TextDrafts
 from ml_backend.core.texts import Layers, Texts, WordVectors
 
 
@@ -149,7 +150,9 @@ class Learner(Protocol):
     """A small model that is fitted on annotations. It is stateless: the fitted parameters are in the tensors it
     returns.
 
-    A learner that is not for choices has the attribute `kinds`, the names of the kinds of labels that it is for.
+    A learner that is not for choices has the attribute `kinds`, the names of the kinds of labels that it is for. A
+    class of learners that has the attribute `uses_writers`, True, is called with the installed writers by name; others
+    are called without arguments.
     """
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
@@ -183,6 +186,28 @@ def predict_rows(learner: Learner, tensors: Tensors, vectors: Floats, texts: Tex
     if isinstance(learner, TextLearner):
         return learner.predict(tensors, vectors, texts)
     return learner.predict(tensors, vectors)
+
+
+class Writer(Protocol):
+    """Drafts the text that an annotator would accept for a source, as it has learnt from accepted texts. It is
+    stateless: the fitted parameters are in the tensors it returns. The learner `writers` fits all installed writers and
+    measures them."""
+
+    @property
+    def min_kept_share(self) -> float:
+        """The share of a source's words that accepted texts must keep on average for the writer to be used: 0 for one
+        that writes freely."""
+
+    def fit(self, accepted: AcceptedTexts, earlier: Tensors | None) -> Tensors:
+        """Fits on at least one accepted text. Deterministic. `earlier`: the tensors of a previous fit, from which the
+        fit may start; each source of that fit is one of this fit, too."""
+
+    def draft(self, tensors: Tensors, sources: Texts, vectors: Floats, *, held_out: bool = False) -> TextDrafts:
+        """Drafts for n sources with vectors (n, d). Uses nothing but numpy, because the web process calls it.
+
+        held_out  whether each source is drafted without the texts that were accepted for it or for a source with the
+                  same words
+        """
 
 
 class Drafter(Protocol):

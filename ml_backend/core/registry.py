@@ -23,6 +23,7 @@ from ml_backend.core.ports import (
     RecordEncoder,
     RecordEncoderClass,
     Teacher,
+    Writer,
 )
 from ml_backend.core.teacher_types import TeacherOptions
 
@@ -179,8 +180,14 @@ def kind(name: str) -> Any:
 
 
 def learner(name: str) -> Learner:
-    learner: Learner = _load("learner", name)()
+    make = _load("learner", name)
+    learner: Learner = make(writers()) if getattr(make, "uses_writers", False) else make()
     return learner
+
+
+def writers() -> dict[str, Writer]:
+    """The installed writers by name, in alphabetical order."""
+    return {name: _load("writer", name)() for name in sorted(installed("writer"))}
 
 
 def drafter(encoder: Encoder) -> Drafter:

@@ -118,7 +118,7 @@ class ProjectPool(PoolContents):
         are read from there."""
         rows = np.flatnonzero(self.encoded)
         is_written = self._cache.find([self._keys[row] for row in rows]) >= 0
-        self.encoded[rows] = is_written | [self._keys[row] in self._unwritten for row in rows]
+        self.encoded[rows] = is_written | np.array([self._keys[row] in self._unwritten for row in rows], np.bool_)
 
     def _update_unusable(self, is_new_space: bool) -> None:
         """Reads the unusable rows from the store. Removes the entries of rows whose text has changed, because the new

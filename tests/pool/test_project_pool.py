@@ -53,6 +53,19 @@ def test_vectors_survive_a_refresh_and_a_new_pool(pool: ProjectPool, store: Stor
     assert len(fake_encoder.encoded) == 3
 
 
+def test_a_pool_without_a_vector_finds_those_of_another_process(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    revision = put(store, 10, 20, 30)
+    pool.refresh(revision)
+    other = ProjectPool(store, 5, fake_encoder)
+    other.refresh(revision)
+    other.encoded_vectors(np.array([1]))
+    other.flush()
+    pool.refresh(revision)
+    assert pool.encoded.tolist() == [False, True, False]
+
+
 def test_a_changed_text_is_encoded_again(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, 10, 20))
     pool.encoded_vectors(np.arange(2))

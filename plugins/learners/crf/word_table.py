@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -80,7 +80,17 @@ def read_words(texts: Texts, rows: Ints) -> WordTable:
 def content_numbers(table: WordTable) -> Ints:
     """(n,) a number of each text that depends on its words alone: texts that differ in case or in blanks are copies."""
     bounds = np.cumsum([0, *table.lengths]).tolist()
-    contents = ("\n".join(table.words[begin:end]).encode("utf-8", "surrogatepass") for begin, end in pairwise(bounds))
+    return _numbers(table.words[begin:end] for begin, end in pairwise(bounds))
+
+
+def text_numbers(texts: Sequence[str]) -> Ints:
+    """(n,) the `content_numbers` of texts all of whose words are encoded."""
+    return _numbers(_described(text)[0] for text in texts)
+
+
+def _numbers(words: Iterable[Sequence[str]]) -> Ints:
+    """(n,) a number of each text, from its words in lower case."""
+    contents = ("\n".join(of_text).encode("utf-8", "surrogatepass") for of_text in words)
     digests = b"".join(blake2b(content, digest_size=8).digest() for content in contents)
     return np.frombuffer(digests, "<i8").astype(np.int64)
 

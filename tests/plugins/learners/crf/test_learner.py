@@ -297,7 +297,7 @@ def test_the_tensors_of_a_model_are_unpacked_once(monkeypatch: pytest.MonkeyPatc
         unpacked.append(tensors)
         return unpack(tensors)
 
-    monkeypatch.setattr(model_cache, "unpack", count)
+    monkeypatch.setattr(model_cache.unpack_once, "_unpack", count)
     (texts, spans), others = make_texts(30), make_texts(20, seed=3)
     tensors = learner.fit(training_set(texts, spans), 0).tensors
     of_others = learner.fit(training_set(*others), 0).tensors
