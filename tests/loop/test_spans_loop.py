@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio
 from round_fixtures import MakeRound, active, queue
-from span_project import CONFIG, annotate, fake_encoder, learnt, sentence, server
+from span_project import CONFIG, NAMES, annotate, fake_encoder, learnt, sentence, server
 
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
@@ -168,3 +168,24 @@ def test_a_round_reads_each_labelled_text_once_for_a_fit(
     monkeypatch.setattr(store.tasks, "texts", record)
     assert train(context, inputs, 3)
     assert len(read) == 2, "the labelled texts, and those of the sample of the pool"
+
+
+def test_the_status_says_that_spans_cut_words(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
+) -> None:
+    texts = [f"day {n}: {n}mg for {NAMES[n % 6]}" for n in range(30)]
+    server.add_tasks(texts)
+    run_round(make_round(server))
+    for task, text in [*zip(server.tasks, texts, strict=True)][:20]:
+        number = text[4 : text.index(":")]
+        region = {"start": text.index("mg") - len(number), "end": text.index("mg"), "text": number, "labels": ["Place"]}
+        named = {"from_name": "ner", "to_name": "text", "type": "labels", "value": region}
+        server.annotate_with(task, [named])
+    for _ in range(2):  # the learner is stored with the version of the first round, and serves in the second one
+        run_round(make_round(server))
+        note = dict(status_lines(read_status(store, 5)))["note"]
+        assert "20 of 20 spans begin or end inside a word: words are cut between letters, digits and signs" in note
+        server.annotate_with([*server.tasks][20], [])
+    drafted = {row["task"]: row["result"] for row in server.current_predictions()}
+    values = [drafted[task][0]["value"] for task in [*server.tasks][22:]]
+    assert all(value["text"].isdigit() for value in values)
