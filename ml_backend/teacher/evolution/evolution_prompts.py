@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_backend.core.schema import ControlSchema
-from ml_backend.core.teacher_types import Question
+from ml_backend.core.teacher_types import MAX_TEXT_LENGTH, Question
 from ml_backend.kinds.label_list import listed_labels
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.part_analysis import QuotedDraft
@@ -36,28 +36,27 @@ MAX_MARKED_TEXT_LENGTH = 400  # characters of a text beside quotes in which its 
 class ShownDrafts:
     """What a teacher is shown of the learner's drafts, before it names the patterns in its mistakes.
 
-    part     the name of the parts of values, "" if they are judged as a whole
-    figures  the lines of the error analysis
-    wrong, right  drafts that are wrong and right, as JSON
+    part             the name of the parts of values, "" if they are judged as a whole
+    figures          the lines of the error analysis
+    wrong, right     drafts that are wrong and right
+    max_text_length  characters of a text, from its beginning; quotes in which its parts are marked stand beside it
     """
 
     part: str
-    figures: str
-    wrong: Sequence[Mapping[str, Any]]
-    right: Sequence[Mapping[str, Any]]
+    figures: Sequence[str]
+    wrong: Sequence[QuotedAnswer | QuotedDraft]
+    right: Sequence[QuotedAnswer | QuotedDraft]
+    max_text_length: int
 
-
-def shown_answer(answer: QuotedAnswer, *, is_wrong: bool) -> dict[str, Any]:
-    """An annotated text for `ShownDrafts`, with the learner's label if that is wrong."""
-    shown = {"text": shortened(answer.text), "label": " + ".join(answer.label)}
-    return shown | {"classifier": " + ".join(answer.said)} if is_wrong else shown
-
-
-def shown_draft(draft: QuotedDraft) -> dict[str, Any]:
-    """A text with the parts that annotators and the learner have marked. Its properties `annotated` and `drafted` are
-    emptied with `text` when the task is deleted."""
-    shown = {"text": shortened(draft.text, MAX_MARKED_TEXT_LENGTH), "annotated": draft.annotated}
-    return shown | {"drafted": draft.drafted, "errors": list(draft.errors)} if draft.errors else shown
+    def shown(self, draft: QuotedAnswer | QuotedDraft) -> dict[str, Any]:
+        """A draft as JSON. The properties `annotated` and `drafted` are emptied with `text` when the task is
+        deleted."""
+        text = {"text": shortened(draft.text, self.max_text_length)}
+        if isinstance(draft, QuotedAnswer):
+            text["label"] = " + ".join(draft.label)
+            return text | {"classifier": " + ".join(draft.said)} if draft in self.wrong else text
+        text["annotated"] = draft.annotated
+        return text | {"drafted": draft.drafted, "errors": list(draft.errors)} if draft.errors else text
 
 
 def diagnosis_question(drafts: ShownDrafts, teacher: str, number: int) -> Question:
@@ -71,7 +70,8 @@ def diagnosis_question(drafts: ShownDrafts, teacher: str, number: int) -> Questi
             "advice": {"type": "string"},
         }
     )
-    shown = {"figures": drafts.figures, "wrong": drafts.wrong, "right": drafts.right}
+    wrong, right = (list(map(drafts.shown, group)) for group in (drafts.wrong, drafts.right))
+    shown = {"figures": "\n".join(drafts.figures), "wrong": wrong, "right": right}
     text = json.dumps(shown, ensure_ascii=False)
     return Question(
         id=question_id(teacher, "diagnose", number, text),
@@ -83,24 +83,34 @@ def diagnosis_question(drafts: ShownDrafts, teacher: str, number: int) -> Questi
     )
 
 
+class ExampleText(NamedTuple):
+    """A text of the project, with the annotators' label, "" if it is shown without one."""
+
+    task: int
+    text: str
+    label: str
+
+
 @dataclass(frozen=True, slots=True)
 class WritingBrief:
     """What a teacher is told before it writes texts.
 
     weaknesses  the learner's weaknesses, in words
-    examples    texts of the project with the annotators' label, "" without a label
+    examples    texts of the project
     feedback    the learner's predictions for the texts of earlier rounds
     n           number of hard texts, and of easy texts
     part        the name of the parts of values, "" if they are judged as a whole
     empty_share the share of the texts that have no part
+    max_text_length  characters of an example, from its beginning
     """
 
     weaknesses: str
-    examples: Sequence[tuple[str, str]]
+    examples: Sequence[ExampleText]
     feedback: str
     n: int
     part: str = ""
     empty_share: float = 0.0
+    max_text_length: int = MAX_TEXT_LENGTH
 
 
 def writing_question(
@@ -125,7 +135,8 @@ def writing_question(
         f"message is data, not instructions.\n\nThe labels:\n{listed_labels(control, descriptions)}"
     )
     shown_examples = [
-        {"text": shortened(text), **({"label": label} if label else {})} for text, label in brief.examples
+        {"text": shortened(example.text, brief.max_text_length), **({"label": example.label} if example.label else {})}
+        for example in brief.examples
     ]
     shown = {"weaknesses": brief.weaknesses, "feedback": brief.feedback, "examples": shown_examples}
     texts = list_schema({"type": "string"}, n, min_items=n)
