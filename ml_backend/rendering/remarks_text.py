@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ml_backend.core.formatting import format_count
 from ml_backend.core.types import Remark
 
 
@@ -69,6 +70,10 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "cost not applicable": lambda _: (
         "cost: sentences, because words are counted in texts only, and the tasks are records or pairs of texts"
+    ),
+    "parts left out": lambda values: (
+        f"{values['left_out']} of {format_count(values['drafted'], 'drafted ' + values['part'])} are left out, because "
+        "the labelling screen cannot show them there"
     ),
     "learner unreadable": lambda values: str(values["problem"]),
     "space changed": lambda values: (

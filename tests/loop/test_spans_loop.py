@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from round_fixtures import MakeRound, active, queue
 from span_project import CONFIG, NAMES, annotate, fake_encoder, learnt, sentence, server
 
 from ml_backend.core.settings import Settings
+from ml_backend.kinds.spans import regions
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.loop.preparation import prepare
@@ -189,3 +191,35 @@ def test_the_status_says_that_spans_cut_words(
     drafted = {row["task"]: row["result"] for row in server.current_predictions()}
     values = [drafted[task][0]["value"] for task in [*server.tasks][22:]]
     assert all(value["text"].isdigit() for value in values)
+
+
+def test_spans_that_cannot_be_shown_are_left_out_of_their_drafts_and_counted_in_the_status(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shown = [region["value"]["labels"] for row in server.current_predictions() for region in row["result"]]
+    assert ["Person"] in shown and not active_remarks(store, "left out")
+    monkeypatch.setattr(regions, "_place", without_persons(regions._place))
+    annotate(server, [queue(server)[0]])
+    run_round(make_round(server))
+    rows = server.current_predictions()
+    shown = [region["value"]["labels"] for row in rows for region in row["result"]]
+    assert shown and ["Person"] not in shown, "the other spans of the same drafts are shown"
+    texts = [server.tasks[row["task"]]["data"]["text"] for row in rows]
+    note = active_remarks(store, "left out")
+    n_left_out, n_drafted = map(int, re.findall(r"\d+", note)[:2])
+    assert note.startswith(f"{n_left_out} of {n_drafted} drafted spans are left out") and 0 < n_left_out < n_drafted
+    assert n_left_out == n_drafted - len(shown) and n_left_out >= 0.8 * sum(text.split()[0] in NAMES for text in texts)
+
+
+def without_persons(place: Callable[..., Any]) -> Callable[..., Any]:
+    """Finds no place for persons, as if they stood in hidden HTML."""
+    return lambda displayed, control, start, end, label: (
+        None if label == "Person" else place(displayed, control, start, end, label)
+    )
+
+
+def active_remarks(store: Store, words: str) -> str:
+    """The remark with these words in the status, "" if there is none."""
+    notes = dict(status_lines(read_status(store, 5))).get("note", "")
+    return next((note for note in notes.split("; ") if words in note), "")
