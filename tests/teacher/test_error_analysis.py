@@ -166,7 +166,9 @@ def test_a_score_that_is_no_share_is_worded_as_a_mean_for_groups_too(
     lines = analysis_prompt.error_analysis_lines(closeness)
     assert lines[1] == "closeness 93% on 133 tasks (95 %: 90% to 95%): rows"
     assert sum("76% on 12 tasks (95 %: 70% to 80%)" in line for line in lines) == 6
+    assert any(line.startswith("Clusters by mean closeness, the worst first (") for line in lines)
     accuracy = analysis_prompt.error_analysis_lines(replace(closeness, score_name="accuracy"))
+    assert any(line.startswith("Clusters, the worst first (") for line in accuracy)
     assert accuracy[1] == "accuracy 93% of 133 right (95 %: 90% to 95%): rows" and "exactly" not in "".join(accuracy)
 
 

@@ -73,7 +73,8 @@ def slice_lines(analysis: ErrorAnalysis) -> list[str]:
     out = []
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")
+        summary = group_summary(analysis.clusters, analysis.score_name)
+        out.append(f"Clusters{by_score(analysis.score_name)}, the worst first ({summary}):")
     for name, share in clusters[:MAX_LISTED]:
         typical_text = f", like: {quoted_text(text)}" if (text := analysis.about.get(name)) else ""
         out.append(f"  {name}: {_score(share, analysis.score_name)}{typical_text}")
@@ -98,10 +99,15 @@ def _groups(field: str, groups: GroupMetrics, score_name: str) -> list[str]:
     shares = list(groups.accuracy.items())[:MAX_LISTED]
     listed = [f"  {name}: {_score(share, score_name)}" for name, share in shares]
     return [
-        f"By {field}, the worst first ({group_summary(groups, score_name)}):",
+        f"By {field}{by_score(score_name)}, the worst first ({group_summary(groups, score_name)}):",
         *listed,
         *_more(len(groups.accuracy)),
     ]
+
+
+def by_score(score_name: str) -> str:
+    """Names the mean score that shares stand for, "" for the share of right drafts."""
+    return "" if score_name == ACCURACY else f" by mean {score_name}"
 
 
 def group_summary(groups: GroupMetrics, score_name: str = ACCURACY) -> str:
