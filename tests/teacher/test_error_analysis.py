@@ -152,6 +152,9 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
     clusters = replace(analysis.clusters, accuracy={"several": several, "one": one})
     text = "\n".join(analysis_prompt.error_analysis_lines(replace(analysis, clusters=clusters)))
     assert "  several: 50% of 2 right" in text and "  one: " not in text
+    large = replace(clusters, accuracy={"large": replace(several, n=30, value=0.9), "several": several})
+    text = "\n".join(analysis_prompt.error_analysis_lines(replace(analysis, clusters=large)))
+    assert "Clusters, the worst first, those with fewer than 10 answers last (" in text
     alone = analysis_prompt.error_analysis_lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
