@@ -111,6 +111,24 @@ def test_no_question_is_shortened_for_an_unknown_or_a_large_context(tokens: int)
     assert shown == drafts and context_tokens(ProjectSettings(teacher_context=tokens)) == tokens
 
 
+def test_the_strings_of_a_reply_have_a_maximum_length_only_for_a_known_context(
+    evolving: Callable[..., EvolutionRun], teacher: SpanAuthor, options: Callable[..., None],
+    confused: FakeLabelStudio,
+) -> None:  # fmt: skip
+    list(evolving(TAUGHT).run(1))
+    assert not any("maxLength" in json.dumps(question.reply) for question in teacher.asked)
+    teacher.asked.clear()
+    options(teacher_context=4096)
+    list(evolving(TAUGHT).run(1))
+    asked = asked_by_purpose(teacher)
+    texts = asked["write"].reply["properties"]["hard"]["items"]
+    lengths = [len(task["data"]["text"]) for task in confused.tasks.values()]
+    assert texts["maxLength"] == int(np.percentile(lengths, 95)), "a longer text would be dropped"
+    diagnosis = asked["diagnose"].reply["properties"]
+    strings = [diagnosis["summary"], *diagnosis["patterns"]["items"]["properties"].values()]
+    assert all("maxLength" in string.get("items", string) for string in strings)
+
+
 def drafts_of(n: int, length: int) -> list[QuotedDraft]:
     """Drafts with an error of texts of n different lengths."""
     return [QuotedDraft(i, "x" * (length + i), f"a{i}", f"d{i}", ("missed: A",)) for i in range(n)]

@@ -12,9 +12,12 @@ from ml_backend.core.teacher_types import MAX_TEXT_LENGTH, Question
 from ml_backend.kinds.label_list import listed_labels
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.part_analysis import QuotedDraft
-from ml_backend.teacher.prompt_parts import list_schema, object_schema, question_id, shortened
+from ml_backend.teacher.prompt_parts import list_schema, object_schema, question_id, shortened, string_schema
 
 MAX_PATTERNS = 6  # in a diagnosis
+MAX_SUMMARY_LENGTH, MAX_ADVICE_LENGTH, MAX_LABEL_LENGTH = 300, 150, 40
+"""Characters of the strings in a diagnosis, for a teacher with a known context: a small model seldom ends a string by
+itself, so that its reply would be cut off."""
 _LABELS_DIAGNOSIS = (
     "A small text classifier is being trained. You see figures on its mistakes, and texts that it got wrong and right. "
     "Name the patterns behind its mistakes: for each, which labels it confuses, on what kind of text, and what a text "
@@ -40,6 +43,7 @@ class ShownDrafts:
     figures          the lines of the error analysis
     wrong, right     drafts that are wrong and right
     max_text_length  characters of a text, from its beginning; quotes in which its parts are marked stand beside it
+    is_bounded       whether the strings of the reply have a maximum length
     """
 
     part: str
@@ -47,6 +51,7 @@ class ShownDrafts:
     wrong: Sequence[QuotedAnswer | QuotedDraft]
     right: Sequence[QuotedAnswer | QuotedDraft]
     max_text_length: int
+    is_bounded: bool = False
 
     def shown(self, draft: QuotedAnswer | QuotedDraft) -> dict[str, Any]:
         """A draft as JSON. The properties `annotated` and `drafted` are emptied with `text` when the task is
@@ -65,9 +70,9 @@ def diagnosis_question(drafts: ShownDrafts, teacher: str, number: int) -> Questi
     instructions = _MARKS_DIAGNOSIS.format(part=drafts.part) if drafts.part else _LABELS_DIAGNOSIS
     pattern = object_schema(
         {
-            "labels": list_schema({"type": "string"}, 4),
-            "weakness": {"type": "string"},
-            "advice": {"type": "string"},
+            "labels": list_schema(string_schema(MAX_LABEL_LENGTH if drafts.is_bounded else None), 4),
+            "weakness": string_schema(MAX_ADVICE_LENGTH if drafts.is_bounded else None),
+            "advice": string_schema(MAX_ADVICE_LENGTH if drafts.is_bounded else None),
         }
     )
     wrong, right = (list(map(drafts.shown, group)) for group in (drafts.wrong, drafts.right))
@@ -78,7 +83,12 @@ def diagnosis_question(drafts: ShownDrafts, teacher: str, number: int) -> Questi
         purpose="diagnose",
         instructions=instructions,
         text=text,
-        reply=object_schema({"summary": {"type": "string"}, "patterns": list_schema(pattern, MAX_PATTERNS)}),
+        reply=object_schema(
+            {
+                "summary": string_schema(MAX_SUMMARY_LENGTH if drafts.is_bounded else None),
+                "patterns": list_schema(pattern, MAX_PATTERNS),
+            }
+        ),
         longest=900,
     )
 
@@ -102,6 +112,7 @@ class WritingBrief:
     part        the name of the parts of values, "" if they are judged as a whole
     empty_share the share of the texts that have no part
     max_text_length  characters of an example, from its beginning
+    max_written_length  characters of a text that is written, None for any number
     """
 
     weaknesses: str
@@ -111,6 +122,7 @@ class WritingBrief:
     part: str = ""
     empty_share: float = 0.0
     max_text_length: int = MAX_TEXT_LENGTH
+    max_written_length: int | None = None
 
 
 def writing_question(
@@ -139,7 +151,7 @@ def writing_question(
         for example in brief.examples
     ]
     shown = {"weaknesses": brief.weaknesses, "feedback": brief.feedback, "examples": shown_examples}
-    texts = list_schema({"type": "string"}, n, min_items=n)
+    texts = list_schema(string_schema(brief.max_written_length), n, min_items=n)
     text = json.dumps(shown, ensure_ascii=False)
     return Question(
         id=question_id(teacher, "write", number, n, list(control.labels), text),

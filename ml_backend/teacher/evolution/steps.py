@@ -39,6 +39,7 @@ from ml_backend.teacher.evolution.shorter_prompts import (
     shorter_briefs,
     shorter_drafts,
 )
+from ml_backend.teacher.evolution.text_filter import allowed_lengths
 from ml_backend.teacher.project_context import ProjectContext
 
 MAX_QUOTED_MISTAKES = 30  # in the question for a diagnosis
@@ -69,6 +70,7 @@ def diagnose(analysis: ErrorAnalysis, teacher: str, number: int, tokens: int) ->
     )
     if parts:
         drafts = ShownDrafts(parts.part, figures, parts.wrong, parts.right, MAX_MARKED_TEXT_LENGTH)
+    drafts = replace(drafts, is_bounded=tokens > 0)
     shown, question = first_fitting(
         shorter_drafts(drafts, len(analysis_prompt.slice_lines(analysis))),
         lambda shorter: diagnosis_question(shorter, teacher, number),
@@ -113,12 +115,21 @@ def write(
         for task, text in zip(tasks, texts, strict=True)
     ]
     empty_share = share_without_parts(learner.snapshot, context.pool) if part else 0.0
-    brief = WritingBrief(current.weaknesses, examples, feedback(rounds), current.n, part=part, empty_share=empty_share)
+    tokens = context_tokens(context.options)
+    brief = WritingBrief(
+        current.weaknesses,
+        examples,
+        feedback(rounds),
+        current.n,
+        part=part,
+        empty_share=empty_share,
+        max_written_length=int(allowed_lengths(context)[1]) if tokens else None,
+    )
     names = descriptions(context.label_descriptions, context.control)
     shown, question = first_fitting(
         shorter_briefs(brief),
         lambda shorter: writing_question(context.control, shorter, names, current.teacher, current.number),
-        context_tokens(context.options),
+        tokens,
     )
     quoted = tuple(example.task for example in shown.examples if example.label)
     return Asked([(question, None)], quoted, brief_left_out(brief, shown))
