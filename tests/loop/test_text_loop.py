@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio
-from nearest_text import NearestText
 from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 from simulations import SimulationFolder
@@ -53,13 +52,6 @@ from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
 
 __all__ = ["learnt", "server"]  # fixtures
-
-
-@pytest.fixture(autouse=True)
-def stand_in() -> Iterator[None]:
-    with registry.overridden({"learner.writers": NearestText}):
-        yield
-
 
 BESIDE = CONFIG.replace(AREA, f"{TOPIC}{REMARK}")
 

@@ -79,7 +79,7 @@ def slice_lines(analysis: ErrorAnalysis) -> list[str]:
     out = []
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")
+        out.append(_slice_heading("Clusters", analysis.clusters, analysis.score_name))
     for name, share in clusters[:MAX_LISTED]:
         typical_text = f", like: {quoted_text(text)}" if (text := analysis.about.get(name)) else ""
         out.append(f"  {name}: {_score(share, analysis.score_name)}{typical_text}")
@@ -104,10 +104,18 @@ def _groups(field: str, groups: GroupMetrics, score_name: str) -> list[str]:
     shares = list(groups.accuracy.items())[:MAX_LISTED]
     listed = [f"  {name}: {_score(share, score_name)}" for name, share in shares]
     return [
-        f"By {field}, the worst first ({group_summary(groups, score_name)}):",
+        _slice_heading(f"By {field}", groups, score_name),
         *listed,
         *_more(len(groups.accuracy)),
     ]
+
+
+def _slice_heading(name: str, groups: GroupMetrics, score_name: str) -> str:
+    """The line above clusters or groups: their order, and the mean score that is listed."""
+    score = "" if score_name == ACCURACY else f" by mean {score_name}"
+    are_compared = {estimate.n >= MIN_ROWS_TO_COMPARE for estimate in groups.accuracy.values()}
+    small_last = f", those with fewer than {MIN_ROWS_TO_COMPARE} answers last" if len(are_compared) == 2 else ""
+    return f"{name}{score}, the worst first{small_last} ({group_summary(groups, score_name)}):"
 
 
 def group_summary(groups: GroupMetrics, score_name: str = ACCURACY) -> str:
