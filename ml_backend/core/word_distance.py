@@ -7,6 +7,7 @@ that of Levenshtein (1966) over words, computed by rapidfuzz, which compares the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from rapidfuzz.distance import LCSseq, Levenshtein
 from ml_backend.core.words import words_of
 
 Doubles = npt.NDArray[np.float64]
+CACHED_TEXTS = 20_000
+MAX_CACHED_CHARACTERS = 1000  # of a text that is cached
 
 
 def word_edits(text: str, other: str) -> int:
@@ -34,7 +37,7 @@ def closeness(text: str, other: str) -> float:
 
 def closeness_matrix(texts: Sequence[str], others: Sequence[str]) -> Doubles:
     """(n, m) the closeness of each of n texts to each of m others."""
-    words, other_words = [words_of(text) for text in texts], [words_of(text) for text in others]
+    words, other_words = [_words(text) for text in texts], [_words(text) for text in others]
     rows = [[Levenshtein.normalized_similarity(row, column) for column in other_words] for row in words]
     return np.array(rows, np.float64).reshape(len(words), len(other_words))
 
@@ -43,3 +46,13 @@ def nearest_closeness(texts: Sequence[str], others: Sequence[Sequence[str]]) -> 
     """(n,) the closeness of each of n texts to the nearest of its own `others`, 0 if it has none."""
     pairs = zip(texts, others, strict=True)
     return np.array([closeness_matrix([text], row).max(initial=0.0) for text, row in pairs], np.float64)
+
+
+def _words(text: str) -> Sequence[str]:
+    """The words of a text. They are cached, because each fit compares its drafts with all accepted texts again."""
+    return _cached_words(text) if len(text) <= MAX_CACHED_CHARACTERS else words_of(text)
+
+
+@lru_cache(CACHED_TEXTS)
+def _cached_words(text: str) -> tuple[str, ...]:
+    return tuple(words_of(text))

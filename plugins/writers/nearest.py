@@ -10,11 +10,21 @@ from ml_backend.core.arrays import Floats, Ints, Tensors
 from ml_backend.core.text_drafts import AcceptedTexts, TextDrafts
 from ml_backend.core.texts import Texts
 from plugins.learners.crf.word_table import text_numbers
+from plugins.learners.model_cache import ModelCache
 
 VECTORS, TEXTS, NUMBERS = "vectors", "texts", "numbers"
 """Names of tensors: the vectors (n, d) of the sources, the accepted texts as JSON, and the numbers of the sources'
 words."""
 ROWS_PER_BATCH = 1000
+
+
+def _read_texts(tensors: Tensors) -> list[str]:
+    """(n,) the accepted texts."""
+    texts: list[str] = json.loads(bytes(tensors[TEXTS]))
+    return texts
+
+
+read_texts_once = ModelCache(_read_texts)
 
 
 class Nearest:
@@ -32,7 +42,7 @@ class Nearest:
 
     def draft(self, tensors: Tensors, sources: Texts, vectors: Floats, *, held_out: bool = False) -> TextDrafts:
         """Of the most similar sources the first one counts. A draft is "" if there is no other source."""
-        accepted, numbers = json.loads(bytes(tensors[TEXTS])), np.asarray(tensors[NUMBERS], np.int64)
+        accepted, numbers = read_texts_once(tensors), np.asarray(tensors[NUMBERS], np.int64)
         of_sources = np.asarray(tensors[VECTORS], np.float32)
         own_numbers = _numbers(sources) if held_out else None
         nearest, similarities = np.zeros(len(sources), np.int64), np.zeros(len(sources))
