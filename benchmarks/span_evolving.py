@@ -1,11 +1,11 @@
 """A part of `make bench-spans`: EvoKD on spans against labels of real tasks, at equal numbers of the teacher's calls.
 
-    python -m benchmarks.span_evolving [--runs ...] [--seeds 3] [--live] [--save]
+    python -m benchmarks.span_evolving [--runs ...] [--seeds 3] [--save]
 
 The texts that the scripted author writes are train sentences that are in no pool: the hard ones have the types in whose
 spans the learner errs. It labels them with the gold spans, a share of which it moves to random words. The recorded
 author has a large language model's replies to 260 sentences of wnut17. Drafts and priors are chosen on train sentences;
-test sentences are used to measure only. With --live, SmolLM2 (135M) is really asked, in one small round.
+test sentences are used to measure only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import datetime
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import content_key
 from ml_backend.core.words import word_offsets
-from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.kinds.lookup import fitted_schema, kind_of
 from ml_backend.kinds.spans.scoring import STRICT_F1
 from ml_backend.label_studio.label_config import read_schema
@@ -40,7 +39,6 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.training_sample import MAX_POOL_TEXTS
 from ml_backend.pool.encoded_texts import WordReader
 from ml_backend.pool.word_space import WordSpaceEncoder
-from ml_backend.rendering.evolution_text import round_lines
 from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
 from ml_backend.simulation.simulated_teacher import (
@@ -51,9 +49,9 @@ from ml_backend.simulation.simulated_teacher import (
     TeacherArm,
     open_simulated_teacher,
 )
-from ml_backend.storage import Spending, Store
+from ml_backend.storage import Store
 from ml_backend.teacher.client import TeacherClient
-from ml_backend.teacher.evolution.generated_texts import read_rounds
+from ml_backend.teacher.evolution.generated_texts import EvolutionRound, read_rounds
 
 POOL_SIZE, ROUNDS, PER_ROUND = 1000, 2, 20
 HARD_ONLY = "evolve, hard texts only"
@@ -177,11 +175,20 @@ class SpanBench:
         return LabelledPool(self.train.vectors[rows], targets, [""] * len(rows), texts, reader)
 
 
+@dataclass(frozen=True)
+class Author:
+    """A teacher that is really asked. `see`: gets the store with its calls and the rounds so far, after each round"""
+
+    teacher: Teacher
+    settings: Settings
+    see: Callable[[Store, Sequence[EvolutionRound]], None]
+
+
 def measure(
-    bench: SpanBench, run: Run, arm: str, seed: int, author: Teacher | None = None
+    bench: SpanBench, run: Run, arm: str, seed: int, author: Author | None = None
 ) -> Iterator[tuple[float, float]]:
     """Yields the calls so far and the F1 score on the test sentences, before the first round and after each. The first
-    rows of the pool are the human sentences. author: the teacher instead of a `SpanOracle`, whose round is printed"""
+    rows of the pool are the human sentences. author: instead of a `SpanOracle`"""
     order = np.random.default_rng(seed).permutation(len(bench.train.texts))
     if run.wrong is None:
         drafted, recorded = recorded_replies()
@@ -193,15 +200,16 @@ def measure(
         replies, others = bench.replies(run.wrong, seed), order[run.human : POOL_SIZE]
         pool, reserve = order[:POOL_SIZE], order[POOL_SIZE:]
     human, unlabelled = pool[: run.human], others[:MAX_POOL_TEXTS]
-    settings = Settings(defaults=ProjectSettings(teacher="similarity"))
+    settings = author.settings if author else Settings(defaults=ProjectSettings(teacher="similarity"))
     options = settings.defaults.with_form_defaults("text")
     plan = SimulationPlan(bench.schema, options, bench.encoder.name, run.human, run.human, run.human)
     learner = bench.fit(human, unlabelled, {})
     yield 0.0, bench.score(learner)
     with tempfile.TemporaryDirectory() as folder:
-        oracle = author or SpanOracle(bench.train, reserve, replies, hard_only=arm == HARD_ONLY)
+        oracle = SpanOracle(bench.train, reserve, replies, hard_only=arm == HARD_ONLY)
         store = Store(Settings(data_dir=Path(folder) / "teacher"))
-        teacher = CachedTeacher(store, TeacherClient(store, PROJECT_ID, oracle, NO_CAPS))
+        asked = author.teacher if author else oracle
+        teacher = CachedTeacher(store, TeacherClient(store, PROJECT_ID, asked, NO_CAPS))
         labelled_pool = bench.pool(pool, Path(folder) / "words")
         simulated_arm = TeacherArm(ARMS[arm], run.rounds, run.per_round, bench.config)
         with open_simulated_teacher(simulated_arm, settings, plan, labelled_pool, teacher) as simulated:
@@ -210,24 +218,8 @@ def measure(
                 if priors is not None:
                     learner = bench.fit(human, unlabelled, priors[bench.control.name])
                 yield simulated.spent()["teacher_calls"], bench.score(learner)
-            if author is not None:
-                print(teacher.outcomes())
-                for round_ in read_rounds(simulated.store, PROJECT_ID):
-                    print("\n".join(round_lines(round_, Spending())), *round_.texts, sep="\n", flush=True)
-
-
-def live(bench: SpanBench) -> Iterator[str]:
-    """Yields the F1 scores before and after a round in which a small language model is asked."""
-    run = Run("wnut17", 100, 0.0, (EVOLVE,), rounds=1, per_round=2)
-    with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
-        defaults = ProjectSettings(teacher="openai", teacher_model=MODEL)
-        settings = Settings(
-            defaults=defaults, teacher_url=server.url, teacher_timeout=600.0, teacher_concurrency=PARALLEL_REQUESTS
-        )
-        author = registry.teacher("openai", settings.teacher_options(defaults))
-        scores = list(measure(bench, run, EVOLVE, 0, author))
-    yield f"## wnut17, {run.human} human sentences, SmolLM2 really asked, {2 * run.per_round} texts\n"
-    yield "; ".join(f"{f1:.1f} after {calls:.0f} calls" for calls, f1 in scores) + "\n"
+                if author:
+                    author.see(store, read_rounds(simulated.store, PROJECT_ID))
 
 
 def page(names: Sequence[str], seeds: int) -> Iterator[str]:
@@ -251,7 +243,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures what texts that a teacher writes add to spans.")
     parser.add_argument("--runs", nargs="+", default=list(RUNS), choices=list(RUNS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--live", action="store_true", help="ask SmolLM2 instead")
     parser.add_argument("--save", action="store_true", help="write the tables to benchmarks/<date>-span-evolving.md")
     arguments = parser.parse_args()
     import torch
@@ -263,9 +254,6 @@ def main() -> None:
         f"the seeds with 95 % intervals, and the mean number of calls. {ROUNDS} rounds of {PER_ROUND} hard and "
         f"{PER_ROUND} easy texts, or of as many sentences of the pool.\n"
     )
-    if arguments.live:
-        print("\n".join(live(SpanBench(load("wnut17")))))
-        return
     lines = [head, *page(arguments.runs, arguments.seeds)]
     print("\n".join(lines))
     if arguments.save:

@@ -24,6 +24,7 @@ from ml_backend.cli.common import (
     read_settings,
     require_one_control,
 )
+from ml_backend.kinds.lookup import kind_of
 
 if TYPE_CHECKING:
     from ml_backend.teacher.project_context import ProjectContext
@@ -62,7 +63,10 @@ def features(
     context = load_project_context(settings, store, project, control)
     encoder = context.record_encoder
     if encoder is None:
-        raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
+        has_cues = any(kind_of(described).describes_labels(described) for described in context.schema.controls)
+        raise ApprenticeError(
+            f"The tasks of project {project} are texts{': use `apprentice cues`' if has_cues else ', without fields'}"
+        )
     controls = context.schema.selected_controls(control)
     if edit or file or as_json:
         require_one_control(controls)

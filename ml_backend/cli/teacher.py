@@ -218,8 +218,12 @@ def cues(
         selected for selected in schema.selected_controls(control) if kind_of(selected).describes_labels(selected)
     ]
     if not controls:
-        is_pair = any(map(compares_pair, schema.selected_controls(control)))
-        problem = "compares texts: its labels are the two sides, which have no cues" if is_pair else "has no labels"
+        selected_controls = schema.selected_controls(control)
+        problem = "has no labels"
+        if any(map(compares_pair, selected_controls)):
+            problem = "compares texts: its labels are the two sides, which have no cues"
+        elif part := next(filter(None, (kind_of(selected).part_name for selected in selected_controls)), ""):
+            problem = f"marks {part}s: cues are for the labels of whole texts"
         subject = f"The control {control!r} of project {project}" if control else f"Project {project}"
         raise ApprenticeError(f"{subject} {problem}")
     if not (as_json or file or edit):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.texts import Texts
-from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
+from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule, Remark
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -202,6 +202,7 @@ class Fit:
                       without a prior: below 1 the prior helps, unless the difference is chance
     trust             for records, the support of the annotations for the `Attributions`, from 0 to 1; None without
                       attributions
+    remark            what users should know as long as the fitted learner serves, None for nothing
     """
 
     tensors: Tensors
@@ -210,6 +211,7 @@ class Fit:
     prior: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
+    remark: Remark | None = None
 
     def take(self, rows: Mask) -> Fit:
         """The same fit with the held-out predictions for the rows (n,) that the mask selects."""

@@ -122,6 +122,13 @@ class ProjectSettings(BaseModel):
         description="source of the teacher's probabilities: `logprobs`, `samples` or `stated`; `auto`: logprobs if the "
         "endpoint has them, else samples; by `batch`: the confidence that a reply states",
     )
+    teacher_context: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="number of tokens that the teacher reads and writes in a call; questions for labels and those of "
+        "`evolve` are shortened to it; 0: unknown, and no question is shortened",
+    )
     teacher_ahead: int = Field(
         20, ge=0, le=200, description="number of tasks at the head of the queue that the teacher labels in advance"
     )

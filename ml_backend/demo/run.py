@@ -23,7 +23,7 @@ from ml_backend.core.settings import ProjectSettings, Settings, as_environment
 from ml_backend.demo.annotator import annotate, wait_until
 from ml_backend.demo.held_out import HeldOutEvaluator
 from ml_backend.demo.kinds import TABLE, DemoKind, demo_kind
-from ml_backend.demo.llama import MODEL, LocalLlama
+from ml_backend.demo.llama import MODEL, REQUEST_TOKENS, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.table import CONTROL, expert_features
 from ml_backend.demo.terminal import out, print_indented, progress_bar, spinner
@@ -73,7 +73,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
                 llama = LocalLlama(folder / "llama.log")
                 with spinner("the teacher, SmolLM2 behind llama.cpp"):
                     stack.enter_context(llama)
-                defaults = ProjectSettings(teacher="openai", teacher_model=MODEL, teacher_labels=200)
+                defaults = ProjectSettings(
+                    teacher="openai", teacher_model=MODEL, teacher_labels=200, teacher_context=REQUEST_TOKENS
+                )
                 settings = settings.model_copy(update={"teacher_url": llama.url, "defaults": defaults})
             store = Store(settings)
             stack.callback(store.close)

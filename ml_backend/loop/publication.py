@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
 
 from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
-from ml_backend.core.types import ModelVersion, Prediction, TaskContent
+from ml_backend.core.types import ModelVersion, Prediction, Remark, TaskContent
+from ml_backend.kinds.lookup import kind_of
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.publisher import Publisher, PublishTimings
 from ml_backend.label_studio.serialization import writable_predictions
 from ml_backend.label_studio.setup import restore_model_version
 from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.preparation import fingerprint
+from ml_backend.loop.training import of_control
 from ml_backend.model import project_model
 from ml_backend.model.project_model import ProjectModel
 from ml_backend.monitoring import project_stats
@@ -39,21 +42,41 @@ def store_version(context: RoundContext, version: ModelVersion, new_model: Proje
 
 def writable_queue(
     context: RoundContext, inputs: RoundInputs, queue: Sequence[Prediction]
-) -> tuple[Sequence[Prediction], Mapping[int, TaskContent]]:
-    """The queue with the drafts that fit the content of their task, without tasks that were deleted meanwhile, and the
-    contents by task id; the same queue and {} if no kind of label needs contents."""
+) -> tuple[Sequence[Prediction], Mapping[int, TaskContent], Sequence[Remark]]:
+    """The queue with the drafts that fit the content of their task, without tasks that were deleted meanwhile; the
+    contents by task id; and for each control a remark on the parts of drafts that are left out. The same queue and {}
+    if no kind of label needs contents."""
     if not inputs.schema.input.located:
-        return queue, {}
+        return queue, {}, ()
     contents = context.store.tasks.contents(context.project, [prediction.task for prediction in queue])
     writable = list(writable_predictions(queue, inputs.schema, contents))
-    if n_hidden := _count_parts(queue, contents) - _count_parts(writable, contents):
-        log.warning("drafts that Label Studio cannot show are left out", project=context.project, parts=n_hidden)
-    return writable, contents
+    drafted, shown = _count_parts(queue, contents), _count_parts(writable, contents)
+    remarks = [
+        of_control(
+            Remark(
+                "parts left out",
+                {
+                    "part": kind_of(control).part_name or "label",
+                    "left_out": drafted[control.name] - shown[control.name],
+                    "drafted": drafted[control.name],
+                },
+            ),
+            control.name,
+            inputs,
+        )
+        for control in inputs.schema.controls
+        if drafted[control.name] > shown[control.name]
+    ]
+    return writable, contents, remarks
 
 
-def _count_parts(queue: Sequence[Prediction], tasks: Container[int]) -> int:
-    """The number of parts of all drafts for some tasks."""
-    return sum(len(draft.value) for entry in queue if entry.task in tasks for draft in entry.drafts.values())
+def _count_parts(queue: Sequence[Prediction], tasks: Container[int]) -> Counter[str]:
+    """The number of parts of the drafts for some tasks, by control."""
+    parts = Counter[str]()
+    for prediction in queue:
+        if prediction.task in tasks:
+            parts.update({name: len(draft.value) for name, draft in prediction.drafts.items()})
+    return parts
 
 
 def publish(

@@ -52,7 +52,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
 
     with context.stage("rank"):
         ranking_context = RankingContext.of(context, inputs, models.model, number, name)
-        queue, contents = writable_queue(context, inputs, rank(store, context.pool, ranking_context))
+        queue, contents, left_out = writable_queue(context, inputs, rank(store, context.pool, ranking_context))
 
     with context.stage("publish"):
         version = ModelVersion(
@@ -63,7 +63,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
             labelled=len(inputs.labelled),
             controls=models.controls,
             created_at=store.clock.now(),
-            remarks=(*inputs.remarks, *models.remarks),
+            remarks=(*inputs.remarks, *models.remarks, *left_out),
             acquisition=inputs.options.acquisition,
         )
         store_version(context, version, models.model if models.is_new else None, len(queue))

@@ -52,7 +52,7 @@ class RoundModels:
     model     the learners of all controls, None before there is one
     is_new    whether no artifact holds `model` yet: it has a learner of this round, or those of several versions
     controls  what is stored of each control with the version
-    remarks   why the learners serve
+    remarks   why the learners serve, and what users should know about them
     """
 
     model: ProjectModel | None
@@ -128,7 +128,10 @@ def assess(context: RoundContext, inputs: RoundInputs, candidates: Mapping[str, 
             for name, promotion in promotions.items()
         },
         remarks=tuple(
-            of_control(promotion.remark, name, inputs) for name, promotion in promotions.items() if promotion.remark
+            of_control(remark, name, inputs)
+            for name, promotion in promotions.items()
+            for remark in (promotion.remark, promotion.learner.remark if promotion.learner else None)
+            if remark
         ),
     )
 

@@ -31,7 +31,7 @@ from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.texts import Texts
-from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule
+from ml_backend.core.types import DEFAULT_DRAFT_RULE, DraftRule, Remark
 from ml_backend.kinds.lookup import fitted_schema, kind_of
 from ml_backend.model.training_sample import TrainingSample, training_sample
 
@@ -141,6 +141,7 @@ class FittedModel:
     started_from  the name of the prior that the fit started from, "" for none
     prior_errors  as in `Fit`
     trust         as in `Fit`
+    remark        as in `Fit`
     is_doubted    whether the embedded teacher's drafts are shown in place of the model's: see `Kind.doubts_learner`
     """
 
@@ -152,6 +153,7 @@ class FittedModel:
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
     is_doubted: bool = False
+    remark: Remark | None = None
 
     def held_out_for(self, new: TrainingSnapshot) -> Rows | None:
         """(n of `new`, ...) held-out predictions for the tasks of a snapshot, missing for tasks that the model was not
@@ -214,7 +216,9 @@ def fit_model(
     if not (targets_differ or fit.prior):
         return None, None
     held_out = of_kind.unpack_predicted(snapshot.control, of_kind.pack_predicted(snapshot.control, fit.held_out))
-    model = FittedModel(number, snapshot, fit.tensors, held_out, fit.prior, fit.prior_errors, fit.trust)
+    model = FittedModel(
+        number, snapshot, fit.tensors, held_out, fit.prior, fit.prior_errors, fit.trust, remark=fit.remark
+    )
     return model, fit
 
 

@@ -135,7 +135,7 @@ def _model_tensors(model: FittedModel) -> Tensors:
         "number": model.number, "plugin": snapshot.plugin, "space": snapshot.space, "kind": control.kind,
         "control": of_kind.fit_document(control), "prior": snapshot.prior, "started_from": model.started_from,
         "prior_errors": dict(model.prior_errors), "trust": model.trust, "is_doubted": model.is_doubted,
-        "draft_rule": asdict(snapshot.draft_rule),
+        "draft_rule": asdict(snapshot.draft_rule), "remark": asdict(model.remark) if model.remark else None,
     }  # fmt: skip
     snapshot_tensors: Tensors = {
         _HEADER: _as_bytes(header),
@@ -166,4 +166,6 @@ def _read_model(tensors: Tensors, artifact_number: int) -> FittedModel:
     fit_results = {
         name: header[name] for name in ("started_from", "prior_errors", "trust", "is_doubted") if name in header
     }
-    return FittedModel(header.get("number", artifact_number), snapshot, tensors, held_out, **fit_results)
+    remark = Remark(**header["remark"]) if header.get("remark") else None
+    number = header.get("number", artifact_number)
+    return FittedModel(number, snapshot, tensors, held_out, remark=remark, **fit_results)

@@ -62,6 +62,9 @@ def round_lines(round_: EvolutionRound, spending: Spending, control_option: str 
             f"{easy_total} easy texts right{_metrics(round_)}",
         ]
     out += [f"{reason}, such as {quoted_text(text)}" for reason, text in round_.examples.items() if text.strip()]
+    if round_.left_out:
+        left_out = ", ".join(f"{n} {name}" for name, n in round_.left_out.items())
+        out.append(f"left out of the questions, which must fit teacher_context: {left_out}")
     if not round_.texts:
         out.append(_reason_for_nothing(round_, control_option))
     tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"

@@ -89,7 +89,8 @@ def groups_sentence(groups: Mapping[str, Any], score_name: str = ACCURACY) -> st
         return f"no labelled task has a field {groups['by']!r}"
     accuracy = {name: Estimate(**estimate) for name, estimate in groups["accuracy"].items()}
     metrics = GroupMetrics(accuracy, groups["best"], groups["gap"], groups["p_value"])
-    return f"{group_summary(metrics, score_name)}; of all labels, most of them chosen for being hard"
+    score = "" if score_name == ACCURACY or metrics.best is None else f"mean {score_name}: "
+    return f"{score}{group_summary(metrics, score_name)}; of all labels, most of them chosen for being hard"
 
 
 def comparison_sentence(comparison: Mapping[str, Any]) -> str:

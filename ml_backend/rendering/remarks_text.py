@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ml_backend.core.formatting import format_count
 from ml_backend.core.types import Remark
 
 
@@ -39,7 +40,15 @@ def _unreadable_values(values: Mapping[str, Any]) -> str:
     return f"{values['value']!r}{others} is {reason} the field {values['field']!r}, and counts as missing"
 
 
+def _cut_words(values: Mapping[str, Any]) -> str:
+    begin = f"{values['cut']} of {values['spans']} spans begin or end inside a word"
+    if values["units"] == "words":
+        return f"{begin}, most of them not between letters, digits and signs: their drafts have the whole word"
+    return f"{begin}: words are cut between letters, digits and signs, so that drafts can begin and end there"
+
+
 REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "spans cut words": _cut_words,
     "learner doubted": lambda values: (
         f"the drafts are the embedded teacher's, because the learner's would be worse so far: {values['learner']:.0%} "
         f"against {values['teacher']:.0%} right on {values['n']} annotated tasks"
@@ -64,6 +73,10 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "cost not applicable": lambda _: (
         "cost: sentences, because words are counted in texts only, and the tasks are records or pairs of texts"
+    ),
+    "parts left out": lambda values: (
+        f"{values['left_out']} of {format_count(values['drafted'], 'drafted ' + values['part'])} are left out, because "
+        "the labelling screen cannot show them there"
     ),
     "learner unreadable": lambda values: str(values["problem"]),
     "space changed": lambda values: (

@@ -25,6 +25,7 @@ from ml_backend.model.training_sample import MAX_COMPARED_TEXTS, MAX_FITTED_TASK
 from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
+from ml_backend.teacher.context_limit import context_tokens, with_fitting_examples
 from ml_backend.teacher.descriptions import description_prompts, feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
 from ml_backend.teacher.loaded_project import LoadedProject
@@ -181,10 +182,12 @@ def label_questions(
     }
     examples = labelled_examples(store, project, current, np.asarray(pool.vectors_at(encoded_rows)))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
-    return [
-        (replace(question, examples=prompts.as_examples(prompt, examples_of_row.get(row, []))), key)
-        for row, (question, key) in unanswered.items()
-    ]
+    tokens = context_tokens(project.options)
+    out: QuestionsWithKeys = []
+    for row, (question, key) in unanswered.items():
+        with_examples = replace(question, examples=prompts.as_examples(prompt, examples_of_row.get(row, [])))
+        out.append((with_fitting_examples(with_examples, tokens), key))
+    return out
 
 
 LabelledExample = tuple[str, Mapping[str, LabelValue]]

@@ -6,7 +6,6 @@ A question may take several calls to the teacher, and may need several replies, 
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,6 @@ from ml_backend.core.exceptions import StoreError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import (
-    BYTES_PER_TOKEN,
     MAX_FAILED_CALLS,
     MAX_TRIES_PER_REPLY,
     REASONING_TOKENS,
@@ -34,10 +32,8 @@ from ml_backend.core.teacher_types import (
 from ml_backend.storage import Spending, Store
 from ml_backend.storage.ledger import AnsweredCalls
 from ml_backend.storage.schema import GIVEN_UP_SECONDS
+from ml_backend.teacher.context_limit import max_prompt_tokens
 
-REQUEST_OVERHEAD_BYTES = 1000
-"""Bytes of a request in addition to the content of the question; with several fields, for each of them, because the
-request may ask how probable the labels of each field are."""
 QUESTIONS_PER_BUDGET_CHECK = 16  # questions that are sent before the budget is checked again
 RENEW_SECONDS = GIVEN_UP_SECONDS / 5  # pause between two marks that the questions are still being asked
 
@@ -88,12 +84,9 @@ class Budget:
     def max_cost(self, question: Question) -> float:
         """The maximum cost of a question, if each reply has its maximum length and each call must be repeated as often
         as is allowed. All calls are paid, also those that bring no answer."""
-        prompt = [question.instructions, question.text, question.examples, question.reply]
-        overhead = REQUEST_OVERHEAD_BYTES * max(len(question.fields), 1)
-        sent_bytes = len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "replace")) + overhead
         replies = self._replies(question) * (1 if self.by_file else MAX_TRIES_PER_REPLY + MAX_FAILED_CALLS)
         longest = question.longest + (REASONING_TOKENS if self.by_file else 0)
-        input_tokens, output_tokens = self.calls(question) * sent_bytes / BYTES_PER_TOKEN, replies * longest
+        input_tokens, output_tokens = self.calls(question) * max_prompt_tokens(question), replies * longest
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
 
     def _replies(self, question: Question) -> int:

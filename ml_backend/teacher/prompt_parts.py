@@ -36,6 +36,11 @@ def list_schema(items: Mapping[str, Any], max_items: int, min_items: int = 0) ->
     return {"type": "array", "items": dict(items), **least, "maxItems": max_items}
 
 
+def string_schema(max_length: int | None) -> dict[str, Any]:
+    """A JSON schema of a string, with at most so many characters where the schema is enforced."""
+    return {"type": "string"} if max_length is None else {"type": "string", "maxLength": max_length}
+
+
 def json_list(texts: Sequence[str]) -> str:
     """The texts, shortened, as a JSON list."""
     return json.dumps([shortened(text) for text in texts], ensure_ascii=False)

@@ -14,6 +14,7 @@ from patient_records import SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound
 from schemas import CONTROL, first_of
+from span_project import CONFIG as SPANS
 from two_controls import MOOD, MOOD_TAG
 from typer.testing import CliRunner
 
@@ -155,6 +156,9 @@ def test_a_project_of_texts_has_cues_instead(
     code, output = run()
     assert code == 1 and "are texts: use `apprentice cues`" in output
     assert run("--edit", "--json")[0] == 2
+    set_up(store, 5, label_config=SPANS)
+    code, output = run()
+    assert code == 1 and "are texts, without fields" in output and "cues" not in output, "spans have none either"
 
 
 def test_a_kind_that_was_edited_survives_the_next_edit(

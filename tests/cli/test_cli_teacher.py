@@ -16,6 +16,7 @@ import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
 from schemas import as_choices, first_of
+from span_project import CONFIG as SPANS
 from two_controls import TWO_CONTROLS
 from typer.testing import CliRunner
 
@@ -294,6 +295,12 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     assert run("cues", "--file", str(file))[1].startswith("Kept: 1 of 3 labels have cues.")
     assert (first_of(store.projects.ensure(5).label_descriptions) or {})["fruit"]["cues"][0] == ["an apple tree", 10]
     assert store.jobs.state(5).waiting
+
+
+def test_spans_have_no_cues(run: Run, store: Store) -> None:
+    set_up(store, 5, label_config=SPANS)
+    code, output = run("cues")
+    assert code == 1 and "Project 5 marks spans: cues are for the labels of whole texts" in output
 
 
 def test_the_sides_of_a_comparison_have_no_cues(run: Run, store: Store) -> None:

@@ -22,6 +22,7 @@ from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.kinds.choices.hierarchy import with_ancestors
 from ml_backend.kinds.spans.displayed import control_text
 from ml_backend.kinds.spans.schema import SpansSchema
+from ml_backend.kinds.text.schema import TextSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import content_of_task
 from ml_backend.label_studio.testing_client import ServedTask, submit_labels
@@ -85,7 +86,10 @@ def annotate(project: Project) -> None:
 
 
 def value_of_topic(control: ControlSchema, place: int, topic: str, content: TaskContent) -> LabelValue:
-    """The value of a control that the topic decides: labels or, where spans are marked, the last word with a label."""
+    """The value of a control that the topic decides: labels, a text or, where spans are marked, the last word with a
+    label."""
+    if isinstance(control, TextSchema):
+        return (f"It is about {topic}.",)
     if not isinstance(control, SpansSchema):
         return tuple(labels_of_topic(control, place, topic))
     starts, ends = word_offsets(control_text(content, control))
@@ -112,10 +116,12 @@ def annotated(request: pytest.FixtureRequest, annotated_projects: Mapping[str, A
 
 
 def test_each_prediction_has_a_draft_of_each_learnt_control(annotated: AnnotatedProject) -> None:
-    """With several choices, a draft may be empty: then it has no region."""
+    """With several choices, a draft may be empty: then it has no region. A text is not drafted if most of its words
+    would be replaced."""
     controls = annotated.project.schema.controls
     names, spans = {control.name for control in controls}, {*names_of_spans(annotated)}
     never_empty = {control.name for control in controls if not takes_several_labels(control)} - spans
+    never_empty -= {*names_of_texts(annotated)}
     drafted = [[region["from_name"] for region in row["result"]] for row in annotated.predictions]
     assert len(drafted) == TASKS - ANNOTATIONS
     once = [[name for name in drafts if name not in spans] for drafts in drafted]
@@ -129,6 +135,11 @@ def names_of_spans(annotated: AnnotatedProject) -> list[str]:
     return [control.name for control in annotated.project.schema.controls if isinstance(control, SpansSchema)]
 
 
+def names_of_texts(annotated: AnnotatedProject) -> list[str]:
+    """The controls in which texts are written."""
+    return [control.name for control in annotated.project.schema.controls if isinstance(control, TextSchema)]
+
+
 def test_label_studio_finds_no_error_in_the_predictions(annotated: AnnotatedProject) -> None:
     errors = [validation_errors(annotated.config, row["result"]) for row in annotated.predictions]
     assert errors == [[]] * len(annotated.predictions)
@@ -137,7 +148,7 @@ def test_label_studio_finds_no_error_in_the_predictions(annotated: AnnotatedProj
 def test_the_label_stream_serves_a_draft_of_each_learnt_control(annotated: AnnotatedProject) -> None:
     empty = [name for name, draft in annotated.served.drafts.items() if not draft]
     several = [control.name for control in annotated.project.schema.controls if takes_several_labels(control)]
-    assert {*empty} <= {*several, *names_of_spans(annotated)}
+    assert {*empty} <= {*several, *names_of_spans(annotated), *names_of_texts(annotated)}
 
 
 def test_each_learnt_control_has_a_learner_of_all_its_annotations(

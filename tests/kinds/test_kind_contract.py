@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from answer_kind import ANSWER_PLUGINS
 from kind_contract import KindContract
-from nearest_text import NearestText
 
 from ml_backend.core import registry
 from ml_backend.core.schema import ControlSchema
@@ -71,7 +70,6 @@ class TestText(KindContract):
     kind = kind("text")
     config = f'<View>{TEXT}<TextArea name="control" toName="text"/></View>'
     values = (("an apple",), ("two iron nails",), ("a dog, perhaps",))
-    plugins: ClassVar = {"learner.writers": NearestText}
 
 
 SPAN_LABELS = '<Label value="Person"/><Label value="Place" alias="place"/>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio
 from round_fixtures import MakeRound, active, queue
-from span_project import CONFIG, annotate, fake_encoder, learnt, sentence, server
+from span_project import CONFIG, NAMES, annotate, fake_encoder, learnt, sentence, server
 
 from ml_backend.core.settings import Settings
+from ml_backend.kinds.spans import regions
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.loop.preparation import prepare
@@ -168,3 +170,56 @@ def test_a_round_reads_each_labelled_text_once_for_a_fit(
     monkeypatch.setattr(store.tasks, "texts", record)
     assert train(context, inputs, 3)
     assert len(read) == 2, "the labelled texts, and those of the sample of the pool"
+
+
+def test_the_status_says_that_spans_cut_words(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
+) -> None:
+    texts = [f"day {n}: {n}mg for {NAMES[n % 6]}" for n in range(30)]
+    server.add_tasks(texts)
+    run_round(make_round(server))
+    for task, text in [*zip(server.tasks, texts, strict=True)][:20]:
+        number = text[4 : text.index(":")]
+        region = {"start": text.index("mg") - len(number), "end": text.index("mg"), "text": number, "labels": ["Place"]}
+        named = {"from_name": "ner", "to_name": "text", "type": "labels", "value": region}
+        server.annotate_with(task, [named])
+    for _ in range(2):  # the learner is stored with the version of the first round, and serves in the second one
+        run_round(make_round(server))
+        note = dict(status_lines(read_status(store, 5)))["note"]
+        assert "20 of 20 spans begin or end inside a word: words are cut between letters, digits and signs" in note
+        server.annotate_with([*server.tasks][20], [])
+    drafted = {row["task"]: row["result"] for row in server.current_predictions()}
+    values = [drafted[task][0]["value"] for task in [*server.tasks][22:]]
+    assert all(value["text"].isdigit() for value in values)
+
+
+def test_spans_that_cannot_be_shown_are_left_out_of_their_drafts_and_counted_in_the_status(
+    learnt: list[int], server: FakeLabelStudio, make_round: MakeRound, store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shown = [region["value"]["labels"] for row in server.current_predictions() for region in row["result"]]
+    assert ["Person"] in shown and not active_remarks(store, "left out")
+    monkeypatch.setattr(regions, "_place", without_persons(regions._place))
+    annotate(server, [queue(server)[0]])
+    run_round(make_round(server))
+    rows = server.current_predictions()
+    shown = [region["value"]["labels"] for row in rows for region in row["result"]]
+    assert shown and ["Person"] not in shown, "the other spans of the same drafts are shown"
+    texts = [server.tasks[row["task"]]["data"]["text"] for row in rows]
+    note = active_remarks(store, "left out")
+    n_left_out, n_drafted = map(int, re.findall(r"\d+", note)[:2])
+    assert note.startswith(f"{n_left_out} of {n_drafted} drafted spans are left out") and 0 < n_left_out < n_drafted
+    assert n_left_out == n_drafted - len(shown) and n_left_out >= 0.8 * sum(text.split()[0] in NAMES for text in texts)
+
+
+def without_persons(place: Callable[..., Any]) -> Callable[..., Any]:
+    """Finds no place for persons, as if they stood in hidden HTML."""
+    return lambda displayed, control, start, end, label: (
+        None if label == "Person" else place(displayed, control, start, end, label)
+    )
+
+
+def active_remarks(store: Store, words: str) -> str:
+    """The remark with these words in the status, "" if there is none."""
+    notes = dict(status_lines(read_status(store, 5))).get("note", "")
+    return next((note for note in notes.split("; ") if words in note), "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from schemas import fitted_choices
 
-from ml_backend.core.types import ControlVersion, ModelVersion
+from ml_backend.core.types import ControlVersion, ModelVersion, Remark
 from ml_backend.model import project_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.project_model import ProjectModel
@@ -21,7 +21,8 @@ def fitted(control: str, number: int = 1, space: str = "fake", multiple: bool = 
     fitted_control = fitted_choices(LABELS[control], multiple=multiple)
     snapshot = TrainingSnapshot("logistic", space, fitted_control, np.arange(1, c + 1), bytes(16 * c), targets)
     held_out = np.full((c, c), 0.5, np.float32)
-    return FittedModel(number, snapshot, {"weight": targets * number, "control": np.array([c])}, held_out, "cues")
+    tensors = {"weight": targets * number, "control": np.array([c])}
+    return FittedModel(number, snapshot, tensors, held_out, "cues", remark=Remark("note", {"number": number}))
 
 
 def version_of(number: int, learner: int | None, **learners: int | None) -> ModelVersion:
@@ -37,7 +38,7 @@ def test_all_models_come_back_with_the_version_that_each_was_fitted_for(store: S
     assert list(loaded.by_control) == list(models) and loaded.number == 7
     for control, model in models.items():
         read = loaded.by_control[control]
-        assert (read.number, read.started_from) == (model.number, "cues")
+        assert (read.number, read.started_from, read.remark) == (model.number, "cues", model.remark)
         assert read.snapshot.gives_same_fit(model.snapshot)
         assert read.tensors.keys() == model.tensors.keys()
         assert all(np.array_equal(read.tensors[name], tensor) for name, tensor in model.tensors.items())

@@ -74,7 +74,10 @@ def test_the_worst_group_is_compared_with_the_best() -> None:
 
 
 def test_groups_have_a_mean_score_where_it_is_no_share_of_right_drafts() -> None:
-    assert "25% on 40 tasks" in groups_sentence(groups(), "closeness")
+    sentence = groups_sentence(groups(), "span F1 of a text")
+    assert sentence.startswith("mean span F1 of a text: worst is poor with 25% on 40 tasks")
+    nothing = groups_sentence(groups(best=None, gap=None, p_value=None), "span F1 of a text")
+    assert not nothing.startswith("mean"), "no score is named where none is given"
 
 
 def test_without_groups_the_reason_is_given() -> None:

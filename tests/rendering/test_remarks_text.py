@@ -37,3 +37,15 @@ def test_a_remark_about_one_of_several_controls_names_the_control() -> None:
     assert remarks_text([Remark("candidate promoted", values), Remark("first learner", {"control": "label"})]) == (
         "mood: won 2, lost 1 of 40 against the earlier learner; label: first learner on these labels"
     )
+
+
+def test_spans_that_cut_words_are_counted() -> None:
+    counts = {"cut": 3, "spans": 60}
+    assert remarks_text([Remark("spans cut words", {"units": "parts", **counts})]) == (
+        "3 of 60 spans begin or end inside a word: words are cut between letters, digits and signs, so that drafts can "
+        "begin and end there"
+    )
+    assert remarks_text([Remark("spans cut words", {"units": "words", **counts})]) == (
+        "3 of 60 spans begin or end inside a word, most of them not between letters, digits and signs: their drafts "
+        "have the whole word"
+    )

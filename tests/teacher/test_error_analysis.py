@@ -152,6 +152,9 @@ def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
     clusters = replace(analysis.clusters, accuracy={"several": several, "one": one})
     text = "\n".join(analysis_prompt.error_analysis_lines(replace(analysis, clusters=clusters)))
     assert "  several: 50% of 2 right" in text and "  one: " not in text
+    large = replace(clusters, accuracy={"large": replace(several, n=30, value=0.9), "several": several})
+    text = "\n".join(analysis_prompt.error_analysis_lines(replace(analysis, clusters=large)))
+    assert "Clusters, the worst first, those with fewer than 10 answers last (" in text
     alone = analysis_prompt.error_analysis_lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
@@ -166,7 +169,9 @@ def test_a_score_that_is_no_share_is_worded_as_a_mean_for_groups_too(
     lines = analysis_prompt.error_analysis_lines(closeness)
     assert lines[1] == "closeness 93% on 133 tasks (95 %: 90% to 95%): rows"
     assert sum("76% on 12 tasks (95 %: 70% to 80%)" in line for line in lines) == 6
+    assert any(line.startswith("Clusters by mean closeness, the worst first (") for line in lines)
     accuracy = analysis_prompt.error_analysis_lines(replace(closeness, score_name="accuracy"))
+    assert any(line.startswith("Clusters, the worst first (") for line in accuracy)
     assert accuracy[1] == "accuracy 93% of 133 right (95 %: 90% to 95%): rows" and "exactly" not in "".join(accuracy)
 
 

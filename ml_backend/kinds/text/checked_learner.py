@@ -40,7 +40,7 @@ class CheckedLearner:
         rules = rules_of([sources[row] for row in used], [train.targets[row][0] for row in used])
         return replace(
             fit,
-            tensors={**fit.tensors, KEEPS_LENGTH: np.array(rules.keeps_length), PHRASES: rules.phrases},
+            tensors={**fit.tensors, KEEPS_LENGTH: np.array([rules.keeps_length]), PHRASES: rules.phrases},
             held_out=checked(fit.held_out, sources, rules),
             held_out_earlier=None if fit.held_out_earlier is None else checked(fit.held_out_earlier, sources, rules),
         )
@@ -62,7 +62,7 @@ def rules_in(tensors: Tensors) -> DraftRules:
     """The rules in the tensors of a `CheckedLearner`; those without accepted texts for other tensors."""
     if PHRASES not in tensors:
         return NO_RULES
-    return DraftRules(bool(tensors[KEEPS_LENGTH]), np.asarray(tensors[PHRASES], np.uint64))
+    return DraftRules(bool(tensors[KEEPS_LENGTH].all()), np.asarray(tensors[PHRASES], np.uint64))
 
 
 def checked(predicted: Rows, sources: Sequence[str], rules: DraftRules, *, may_leak: bool = False) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ml_backend.core.types import Estimate, EstimateSource, read_record
+from ml_backend.core.types import Estimate, EstimateSource, read_record, shorten
 from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, GroupMetrics
 from ml_backend.kinds.base import ACCURACY
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
@@ -51,21 +51,27 @@ def summary_lines(analysis: ErrorAnalysis) -> list[str]:
 
 
 def _confusion_lines(analysis: ErrorAnalysis) -> list[str]:
-    """Pairs of labels, other mistakes, and the scores of labels."""
+    """Pairs of labels, other mistakes, and the scores of labels; of a control without labels, the mistakes."""
+    if not analysis.pairs and not analysis.labels:
+        return _single_lines(analysis, "The worst drafts:")
     out = ["Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice."]
     for pair in analysis.pairs[:MAX_LISTED]:
         base = "tasks" if pair.label == NO_LABEL else "tasks with that label"
         out.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {base}")
         out += [f"    {quoted(mistake)}" for mistake in pair.typical]
     out += _more(len(analysis.pairs))
-    if analysis.single:
-        out.append("Mistakes that it made once:")
-        out += [f"  {quoted(mistake)}" for mistake in analysis.single[:MAX_SINGLE_MISTAKES]]
-        hidden = len(analysis.single) - MAX_SINGLE_MISTAKES
-        out += [f"  and {hidden} more"] if hidden > 0 else []
+    out += _single_lines(analysis, "Mistakes that it made once:")
     out.append("Labels, the worst first:")
     out += [f"  {score.label}: F1 {score.f1:.2f}, {score.n} tasks" for score in analysis.labels[:MAX_LISTED]]
     return out + _more(len(analysis.labels))
+
+
+def _single_lines(analysis: ErrorAnalysis, heading: str) -> list[str]:
+    if not analysis.single:
+        return []
+    hidden = len(analysis.single) - MAX_SINGLE_MISTAKES
+    listed = [f"  {quoted(mistake)}" for mistake in analysis.single[:MAX_SINGLE_MISTAKES]]
+    return [heading, *listed, *([f"  and {hidden} more"] if hidden > 0 else [])]
 
 
 def slice_lines(analysis: ErrorAnalysis) -> list[str]:
@@ -73,7 +79,7 @@ def slice_lines(analysis: ErrorAnalysis) -> list[str]:
     out = []
     clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        out.append(f"Clusters, the worst first ({group_summary(analysis.clusters, analysis.score_name)}):")
+        out.append(_slice_heading("Clusters", analysis.clusters, analysis.score_name))
     for name, share in clusters[:MAX_LISTED]:
         typical_text = f", like: {quoted_text(text)}" if (text := analysis.about.get(name)) else ""
         out.append(f"  {name}: {_score(share, analysis.score_name)}{typical_text}")
@@ -98,10 +104,18 @@ def _groups(field: str, groups: GroupMetrics, score_name: str) -> list[str]:
     shares = list(groups.accuracy.items())[:MAX_LISTED]
     listed = [f"  {name}: {_score(share, score_name)}" for name, share in shares]
     return [
-        f"By {field}, the worst first ({group_summary(groups, score_name)}):",
+        _slice_heading(f"By {field}", groups, score_name),
         *listed,
         *_more(len(groups.accuracy)),
     ]
+
+
+def _slice_heading(name: str, groups: GroupMetrics, score_name: str) -> str:
+    """The line above clusters or groups: their order, and the mean score that is listed."""
+    score = "" if score_name == ACCURACY else f" by mean {score_name}"
+    are_compared = {estimate.n >= MIN_ROWS_TO_COMPARE for estimate in groups.accuracy.values()}
+    small_last = f", those with fewer than {MIN_ROWS_TO_COMPARE} answers last" if len(are_compared) == 2 else ""
+    return f"{name}{score}, the worst first{small_last} ({group_summary(groups, score_name)}):"
 
 
 def group_summary(groups: GroupMetrics, score_name: str = ACCURACY) -> str:
@@ -140,8 +154,8 @@ def _interval(estimate: Estimate) -> str:
 
 
 def label_names(labels: Sequence[str]) -> str:
-    """The labels of one task in words."""
-    return " + ".join(labels) or NO_LABEL
+    """The labels of one task in words; long ones, as written texts may be, are cut."""
+    return " + ".join(shorten(" ".join(label.split()), MAX_QUOTE_LENGTH) for label in labels) or NO_LABEL
 
 
 def _more(n: int) -> list[str]:

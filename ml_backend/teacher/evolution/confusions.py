@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Mask
-from ml_backend.kinds.base import LabelMasks
+from ml_backend.kinds.base import Doubles, LabelMasks
 
 MIN_MISTAKES_OF_PAIR = 2
 """Fewest mistakes for which a pair of labels is reported: a single mistake is no pattern."""
@@ -59,7 +59,7 @@ class JudgedAnswers:
     values        n values of the annotators, in words
     drafts        n values that the learner would draft, in words, with its confidence; 0.0 for no draft
     masks         the labels of the drafts and of the annotators
-    is_wrong      (n,) where the learner disagrees with the annotators
+    errors        (n,) 1 - the score of each draft
     is_quotable   (n,) tasks whose texts may be quoted
     """
 
@@ -70,8 +70,13 @@ class JudgedAnswers:
     values: Sequence[tuple[str, ...]]
     drafts: Sequence[tuple[tuple[str, ...], float]]
     masks: LabelMasks
-    is_wrong: Mask
+    errors: Doubles
     is_quotable: Mask
+
+    @property
+    def is_wrong(self) -> Mask:
+        """(n,) where the learner disagrees with the annotators."""
+        return self.errors > 0
 
     def quote(self, row: int) -> QuotedAnswer:
         drafted, confidence = self.drafts[row]
@@ -119,10 +124,13 @@ def confused_pairs(judged: JudgedAnswers) -> tuple[Confusion, ...]:
 
 
 def single_mistakes(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
-    """The mistakes that are in no pair and may be quoted, the most confident first."""
+    """The mistakes that are in no pair and may be quoted: first those with the largest error times confidence, then
+    those with the largest error."""
     paired = {task for pair in pairs for task in pair.tasks}
     rows = np.flatnonzero(judged.is_wrong & judged.is_quotable & ~np.isin(judged.tasks, list(paired)))
-    return tuple(judged.quote(row) for row in rows[np.argsort(-judged.confidences[rows], kind="stable")].tolist())
+    errors = judged.errors[rows]
+    order = np.lexsort((-errors, -errors * judged.confidences[rows]))
+    return tuple(judged.quote(row) for row in rows[order].tolist())
 
 
 def correct_examples(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:

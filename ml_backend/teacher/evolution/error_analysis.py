@@ -123,7 +123,7 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         values=[of_kind.in_words(control, value) for value in of_kind.target_values(control, targets)],
         drafts=[(of_kind.in_words(control, draft[0]), draft[1]) if draft else ((), 0.0) for draft in drafts],
         masks=of_kind.label_masks(control, held_out, targets),
-        is_wrong=scores < 1,
+        errors=1 - scores,
         is_quotable=~np.isin(tasks, list(unquoted)),
     )
     pairs = confused_pairs(judged)

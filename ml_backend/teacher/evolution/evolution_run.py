@@ -32,8 +32,8 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import pool_texts
 from ml_backend.teacher import distillation
-from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import TeacherClient
+from ml_backend.teacher.context_limit import context_tokens
 from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import analysis_prompt, generated_texts, labelled_texts, steps
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, analyse_errors, load_serving_learner
@@ -137,20 +137,18 @@ class EvolutionRun:
     def _write_texts(self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis) -> EvolutionRound:
         """Runs the steps of a round that writes texts: diagnosis, texts, labels, and tasks if `way` is TASKS."""
         context, teacher = self._context, self._teacher_client.teacher
-        if "diagnose" not in current.asked:
-            # the question is built from this analysis; after an interruption, `analysis` may be another one
-            current = replace(current, shown=steps.quoted_tasks(analysis))
+        tokens = context_tokens(context.options)
         current, [(_, answer)] = self._ask(
-            current, "diagnose", lambda: [(steps.diagnose(analysis, teacher, current.number), None)]
+            current, "diagnose", lambda: steps.diagnose(analysis, teacher, current.number, tokens)
         )
         if not current.weaknesses:
-            shown = current.shown or steps.quoted_tasks(analysis)  # an earlier release did not store `shown`
+            # an earlier release did not store `shown`
+            shown = current.shown or steps.diagnose(analysis, teacher, current.number, tokens).quoted
             current = self._save(replace(current, shown=shown, weaknesses=steps.diagnosed(answer, analysis)))
         done = [round_ for round_ in self._rounds if round_.done]
-        if "write" not in current.asked:
-            question, quoted = steps.write(context, current, done, learner, self._audited())
-            current = replace(current, shown=tuple(dict.fromkeys((*current.shown, *quoted))))
-        current, [(_, answer)] = self._ask(current, "write", lambda: [(question, None)])
+        current, [(_, answer)] = self._ask(
+            current, "write", lambda: steps.write(context, current, done, learner, self._audited())
+        )
         if "label" not in current.asked:
             content = answer.content or {}
             texts = [
@@ -197,9 +195,9 @@ class EvolutionRun:
                 "The learner has made no mistake, so no tasks are near a mistake: label more tasks first"
             )
 
-        def choose() -> QuestionsWithKeys:
+        def choose() -> steps.Asked:
             excluded = np.concatenate([self._aggregated_labels().annotated_or_skipped, self._audited()])
-            return steps.from_pool(context, list(mistakes.values()), current, excluded)
+            return steps.Asked(steps.from_pool(context, list(mistakes.values()), current, excluded), (), {})
 
         current, answers = self._ask(current, "label", choose)
         texts = {question.id: GeneratedText(question.text, POOL) for question, _ in answers}
@@ -247,7 +245,7 @@ class EvolutionRun:
         return set().union(*parts)
 
     def _ask(
-        self, current: EvolutionRound, step: str, make_questions: Callable[[], QuestionsWithKeys]
+        self, current: EvolutionRound, step: str, make_questions: Callable[[], steps.Asked]
     ) -> tuple[EvolutionRound, list[tuple[Question, Answer]]]:
         """Asks the questions of a step; returns the round, and the questions with their answers. Builds the questions
         once for a round, and leaves out questions about a text that was deleted in the meantime. Raises
@@ -255,8 +253,9 @@ class EvolutionRun:
         store, project = self._context.store, self._context.project_row.id
         if step not in current.asked:
             new = make_questions()
-            store.questions.add(project, current.teacher, new)
-            ids = [question.id for question, _ in new]
+            store.questions.add(project, current.teacher, new.questions)
+            ids = [question.id for question, _ in new.questions]
+            current = current.with_quoted(new.quoted).with_left_out(new.left_out)
             current = self._save(replace(current, asked={**current.asked, step: ids}))
         questions: list[Question] = store.questions.with_ids(project, current.asked[step])
         problem = ""

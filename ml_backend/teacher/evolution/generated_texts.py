@@ -89,6 +89,8 @@ class EvolutionRound:
     properties  of the control that the texts are labelled for, see `fit_properties`; {} until the round is `labelled`
     metric      the name of the main metric if values have parts, else ""; `metrics`: its value for the texts of each
                 kind, before the learner was trained on them
+    left_out    number of texts that were left out of the questions so that these fit into the teacher's context, by
+                their use in the questions
     """
 
     number: int
@@ -111,12 +113,21 @@ class EvolutionRound:
     properties: Mapping[str, Any] = field(default_factory=dict)
     metric: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def with_dropped(self, dropped: Sequence[DroppedText]) -> EvolutionRound:
         """The round with more texts counted as dropped."""
         counts = Counter(self.dropped) + Counter(text.reason for text in dropped)
         examples = {text.reason: text.text for text in reversed(dropped)} | dict(self.examples)
         return replace(self, dropped=dict(counts), examples=examples)
+
+    def with_quoted(self, tasks: Sequence[int]) -> EvolutionRound:
+        """The round with more annotated tasks that the teacher saw with their labels."""
+        return replace(self, shown=tuple(dict.fromkeys((*self.shown, *tasks))))
+
+    def with_left_out(self, left_out: Mapping[str, int]) -> EvolutionRound:
+        """The round with more that was left out of its questions."""
+        return replace(self, left_out=dict(Counter(self.left_out) + Counter(left_out)))
 
     def score(self, kind: str) -> tuple[int, int]:
         """How many texts of a kind the learner predicted correctly before it was trained on them, and of how many."""

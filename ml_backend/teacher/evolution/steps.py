@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
-from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.core.teacher_types import MAX_TEXT_LENGTH, Answer
 from ml_backend.kinds.lookup import kind_of
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import QuestionsWithKeys
+from ml_backend.teacher.context_limit import context_tokens, first_fitting, with_fitting_examples
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
-from ml_backend.teacher.evolution import analysis_prompt, evolution_prompts
+from ml_backend.teacher.evolution import analysis_prompt
 from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
-from ml_backend.teacher.evolution.evolution_prompts import ShownDrafts, diagnosis_question, shown_answer, shown_draft
+from ml_backend.teacher.evolution.evolution_prompts import (
+    MAX_MARKED_TEXT_LENGTH,
+    ExampleText,
+    ShownDrafts,
+    WritingBrief,
+    diagnosis_question,
+    writing_question,
+)
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, EvolutionRound, GeneratedText, text_vectors
 from ml_backend.teacher.evolution.labelled_texts import REFUSAL
-from ml_backend.teacher.evolution.part_analysis import QuotedDraft
+from ml_backend.teacher.evolution.shorter_prompts import (
+    FEW_SHOT,
+    brief_left_out,
+    drafts_left_out,
+    shorter_briefs,
+    shorter_drafts,
+)
+from ml_backend.teacher.evolution.text_filter import allowed_lengths
 from ml_backend.teacher.project_context import ProjectContext
 
 MAX_QUOTED_MISTAKES = 30  # in the question for a diagnosis
@@ -33,23 +49,35 @@ FEEDBACK_TEXTS, LATEST_FEEDBACK_TEXTS = 2, 6
 """Texts of each kind in the feedback: of every earlier round, and of the latest round."""
 
 
-def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
-    """The question for a diagnosis of the learner's mistakes in round `number`."""
-    figures, parts = "\n".join(analysis_prompt.error_analysis_lines(analysis)), analysis.parts
+class Asked(NamedTuple):
+    """The questions of a step.
+
+    quoted    the ids of the annotated tasks that the questions quote with their labels
+    left_out  see `EvolutionRound.left_out`
+    """
+
+    questions: QuestionsWithKeys
+    quoted: tuple[int, ...]
+    left_out: Mapping[str, int]
+
+
+def diagnose(analysis: ErrorAnalysis, teacher: str, number: int, tokens: int) -> Asked:
+    """The question for a diagnosis of the learner's mistakes in round `number`, which fits into a context of so many
+    tokens."""
+    figures, parts = analysis_prompt.error_analysis_lines(analysis), analysis.parts
+    drafts = ShownDrafts(
+        "", figures, _mistakes(analysis), analysis.right[: analysis_prompt.MAX_LISTED], MAX_TEXT_LENGTH
+    )
     if parts:
-        wrong, right = ([shown_draft(draft) for draft in drafts] for drafts in (parts.wrong, parts.right))
-        return diagnosis_question(ShownDrafts(parts.part, figures, wrong, right), teacher, number)
-    wrong = [shown_answer(mistake, is_wrong=True) for mistake in _mistakes(analysis)]
-    right = [shown_answer(example, is_wrong=False) for example in analysis.right[: analysis_prompt.MAX_LISTED]]
-    return diagnosis_question(ShownDrafts("", figures, wrong, right), teacher, number)
-
-
-def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:
-    """The ids of the annotated tasks that the question for a diagnosis quotes with their labels."""
-    quoted: list[QuotedAnswer | QuotedDraft] = [*_mistakes(analysis), *analysis.right[: analysis_prompt.MAX_LISTED]]
-    if analysis.parts:
-        quoted = [*analysis.parts.wrong, *analysis.parts.right]
-    return tuple(dict.fromkeys(answer.task for answer in quoted))
+        drafts = ShownDrafts(parts.part, figures, parts.wrong, parts.right, MAX_MARKED_TEXT_LENGTH)
+    drafts = replace(drafts, is_bounded=tokens > 0)
+    shown, question = first_fitting(
+        shorter_drafts(drafts, len(analysis_prompt.slice_lines(analysis))),
+        lambda shorter: diagnosis_question(shorter, teacher, number),
+        tokens,
+    )
+    quoted = tuple(dict.fromkeys(draft.task for draft in (*shown.wrong, *shown.right)))
+    return Asked([(question, None)], quoted, drafts_left_out(drafts, shown))
 
 
 def _mistakes(analysis: ErrorAnalysis) -> list[QuotedAnswer]:
@@ -72,9 +100,8 @@ def diagnosed(answer: Answer, analysis: ErrorAnalysis) -> str:
 def write(
     context: ProjectContext, current: EvolutionRound, rounds: Sequence[EvolutionRound], learner: FittedModel,
     unquoted: Ints,
-) -> tuple[Question, tuple[int, ...]]:  # fmt: skip
-    """The question for texts, and the ids of the annotated tasks that the question quotes with their labels: none of
-    the tasks in `unquoted`."""
+) -> Asked:  # fmt: skip
+    """The question for texts. It quotes none of the tasks in `unquoted`."""
     rng = np.random.default_rng([context.project_row.id, current.number])
     part = kind_of(context.control).part_name
     labels_of_task = {} if part else _sample_by_label(learner.snapshot, context.pool, unquoted, rng)
@@ -82,15 +109,30 @@ def write(
     n_examples = UNLABELLED_EXAMPLE_COUNT if part else EXAMPLE_COUNT
     others = rng.permutation(context.pool.tasks[is_other])[: n_examples - len(labels_of_task)]
     tasks = [*labels_of_task, *others.tolist()]
-    labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
-    examples = list(zip(context.store.tasks.texts(context.project_row.id, tasks), labels, strict=True))
+    texts = context.store.tasks.texts(context.project_row.id, tasks)
+    examples = [
+        ExampleText(task, text, " + ".join(labels_of_task.get(task, ())))
+        for task, text in zip(tasks, texts, strict=True)
+    ]
     empty_share = share_without_parts(learner.snapshot, context.pool) if part else 0.0
-    brief = evolution_prompts.WritingBrief(
-        current.weaknesses, examples, feedback(rounds), current.n, part=part, empty_share=empty_share
+    tokens = context_tokens(context.options)
+    brief = WritingBrief(
+        current.weaknesses,
+        examples,
+        feedback(rounds),
+        current.n,
+        part=part,
+        empty_share=empty_share,
+        max_written_length=int(allowed_lengths(context)[1]) if tokens else None,
     )
     names = descriptions(context.label_descriptions, context.control)
-    question = evolution_prompts.writing_question(context.control, brief, names, current.teacher, current.number)
-    return question, tuple(labels_of_task)
+    shown, question = first_fitting(
+        shorter_briefs(brief),
+        lambda shorter: writing_question(context.control, shorter, names, current.teacher, current.number),
+        tokens,
+    )
+    quoted = tuple(example.task for example in shown.examples if example.label)
+    return Asked([(question, None)], quoted, brief_left_out(brief, shown))
 
 
 def share_without_parts(snapshot: TrainingSnapshot, pool: ProjectPool) -> float:
@@ -154,9 +196,7 @@ def _outcome(text: GeneratedText) -> str:
     return f"{analysis_prompt.quoted_text(text.text)} {outcome}"
 
 
-def label(
-    context: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str
-) -> QuestionsWithKeys:
+def label(context: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str) -> Asked:
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
@@ -169,16 +209,15 @@ def label(
         named=context.schema.names_controls,
     )
     examples = candidates.labelled_examples(context.store, context, models, vectors)
-    return [
-        (
-            replace(
-                prompts.label_question(prompt, text.key, text.text, teacher),
-                examples=prompts.as_examples(prompt, pairs),
-            ),
-            text.key,
-        )
-        for text, pairs in zip(texts, examples, strict=True)
-    ]
+    questions: QuestionsWithKeys = []
+    left_out = 0
+    for text, pairs in zip(texts, examples, strict=True):
+        question = prompts.label_question(prompt, text.key, text.text, teacher)
+        question = replace(question, examples=prompts.as_examples(prompt, pairs))
+        question = with_fitting_examples(question, context_tokens(context.options))
+        questions.append((question, text.key))
+        left_out += len(pairs) - len(question.examples)
+    return Asked(questions, (), {FEW_SHOT: left_out})
 
 
 def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText]:

@@ -7,7 +7,7 @@ that a head may start from that of the serving model, which has not seen the tex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -26,17 +26,18 @@ from ml_backend.core.arrays import (
     object_rows,
 )
 from ml_backend.core.texts import Texts
-from plugins.learners.crf.draft_choice import PoolSample, predict_held_out, with_repeat_rates, with_thresholds
-from plugins.learners.crf.gazetteer_tensors import counted_texts
+from plugins.learners.crf.draft_choice import predict_held_out, with_repeat_rates, with_thresholds
 from plugins.learners.crf.model import ALL_TEXTS, HEADER, N_FOLDS, Model, pack, unpack
 from plugins.learners.crf.model_cache import unpack_once
 from plugins.learners.crf.prediction import PredictedSpans, PredictedTags, predict
 from plugins.learners.crf.prior import without_words
 from plugins.learners.crf.prior_choice import fit_with_best_prior
+from plugins.learners.crf.reading import read_all, read_pseudo_labelled, read_to_fit
 from plugins.learners.crf.repeats import add_repeats, repeated_spans
 from plugins.learners.crf.tags import find_layers
 from plugins.learners.crf.training import LabelledTexts, fit_model
-from plugins.learners.crf.word_table import WordTable, read_words
+from plugins.learners.crf.unit_choice import remark_on
+from plugins.learners.crf.word_table import read_words
 
 TEXTS_PER_BATCH = 500
 MIN_REPORTED_PROBABILITY = 0.05
@@ -63,15 +64,12 @@ class Crf:
             raise ValueError("crf reads the texts of the tasks: pass them")
         if not (train.weights > 0).all():
             return self._fit_weighted(train, seed)
-        rows = np.arange(len(train.targets))
-        labelled = train.texts(rows)
-        texts = LabelledTexts.of(read_words(train.texts, rows), train.targets, train.weights)
         tensors = train.earlier_tensors or {}
         serving = unpack(tensors) if HEADER in tensors else None
-        sample = _read_sample(train.pool_texts, labelled)
-        start = None if serving is None or _was_label_removed(serving, texts, train.priors) else serving
+        read = read_to_fit(train, train.texts, serving)
+        texts, sample = read.texts, read.sample
         fitted = fit_with_best_prior(
-            texts, train.control.labels, start, sample.unlabelled, train.priors, train.prior_selection_weights
+            texts, train.control.labels, read.start, sample.unlabelled, train.priors, train.prior_selection_weights
         )
         fitted = with_repeat_rates(fitted, texts, train.draft_rule)
         scores = fitted.model.scores_of(fitted.features, range(N_FOLDS))
@@ -79,9 +77,10 @@ class Crf:
         model = with_thresholds(fitted.model, texts, [spans for spans, _ in predicted], sample, train.draft_rule)
         earlier = train.earlier_to_validate
         if earlier is not None:
-            earlier = _judge_serving(serving, texts) if serving else self._judge_earlier(train, earlier)
+            earlier = _judge_serving(serving, read.of_serving) if serving else self._judge_earlier(train, earlier)
         held_out = _held_out_rows(model, texts, predicted)
-        return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors)
+        remark = remark_on(texts.table.units, read.cut_words)
+        return Fit(pack(model), held_out, earlier, model.choice.name, model.choice.errors, remark=remark)
 
     def _fit_weighted(self, train: TrainingSet, seed: int) -> Fit:
         """The fit on the rows whose weight is above 0."""
@@ -103,11 +102,10 @@ class Crf:
         layers = find_layers(labels.targets, data.control.labels)
         if labels.texts is None or not layers:
             return {}
-        rows = np.arange(len(labels.targets))
-        is_counted = None if labels.is_generated is None or not labels.is_generated.any() else ~labels.is_generated
-        texts = LabelledTexts.of(read_words(labels.texts, rows), labels.targets, labels.weights, is_counted)
-        model = fit_model(texts, layers, sample=_read_all(data.pool_texts), heads=[ALL_TEXTS]).model
-        with_words = {PRIOR_WITH_WORDS: pack(model)} if is_counted is None or is_counted.any() else {}
+        texts = read_pseudo_labelled(labels, labels.texts)
+        pool = read_all(data.pool_texts, texts.table.units)
+        model = fit_model(texts, layers, sample=pool, heads=[ALL_TEXTS]).model
+        with_words = {PRIOR_WITH_WORDS: pack(model)} if texts.is_counted is None or texts.is_counted.any() else {}
         return {PRIOR: pack(without_words(model)), **with_words}
 
     def predict(self, tensors: Tensors, vectors: Floats, texts: Texts | None = None) -> Rows:
@@ -118,7 +116,7 @@ class Crf:
         model, rows = unpack_once(tensors), np.arange(len(texts))
         predicted: list[Any] = []
         for start in range(0, len(rows), TEXTS_PER_BATCH):
-            table = read_words(texts, rows[start : start + TEXTS_PER_BATCH])
+            table = read_words(texts, rows[start : start + TEXTS_PER_BATCH], model.units)
             counted = model.read(table)
             [scores] = model.scores(table, counted, [ALL_TEXTS])
             spans, tags = predict(model, table, scores, ALL_TEXTS)
@@ -141,22 +139,6 @@ class Crf:
         return predicted
 
 
-def _read_sample(pool_texts: Texts | None, labelled: Sequence[str]) -> PoolSample:
-    """The sample of the pool, divided into texts with and without a label."""
-    if pool_texts is None:
-        return PoolSample(None, np.empty(0, np.int64))
-    texts, labelled_texts = pool_texts(np.arange(len(pool_texts))), {*labelled}
-    unlabelled = np.array([row for row, text in enumerate(texts) if text not in labelled_texts], np.int64)
-    in_sample = {*texts}
-    rows = np.array([row for row, text in enumerate(labelled) if text in in_sample], np.int64)
-    return PoolSample(_read_all(pool_texts.take(unlabelled)), rows)
-
-
-def _read_all(texts: Texts | None) -> WordTable | None:
-    """The words of all texts, None if there are none."""
-    return read_words(texts, np.arange(len(texts))) if texts is not None and len(texts) else None
-
-
 def _held_out_rows(
     model: Model, texts: LabelledTexts, predicted: Sequence[tuple[PredictedSpans, PredictedTags]]
 ) -> Rows:
@@ -167,13 +149,6 @@ def _held_out_rows(
         for row, prediction in zip(rows.tolist(), _rows(model, fold, texts.table.lengths[rows], *of_fold), strict=True):
             held_out[row] = prediction
     return object_rows(held_out)
-
-
-def _was_label_removed(serving: Model, texts: LabelledTexts, priors: Mapping[str, Tensors]) -> bool:
-    """Whether the serving model was fitted on a text that has no label any more: neither the parameters nor the choice
-    of a prior may go on from it. What a fit makes of a text with another label converges to the same."""
-    labelled = np.concatenate([texts.numbers, *(counted_texts(prior) for prior in priors.values())])
-    return not {*labelled.tolist()}.issuperset(serving.gazetteer.counted_spans)
 
 
 def _judge_serving(serving: Model, texts: LabelledTexts) -> Rows:

@@ -20,6 +20,7 @@ from plugins.learners.crf.features import Features, as_sparse
 from plugins.learners.crf.fit import Field
 from plugins.learners.crf.gazetteer import CountedWords, Gazetteer
 from plugins.learners.crf.tags import Layers
+from plugins.learners.crf.units import Units
 from plugins.learners.crf.word_features import WordFeatures
 from plugins.learners.crf.word_table import WordTable, content_numbers
 
@@ -64,6 +65,7 @@ class Model:
     cold_words  number of words of the last fit that started from nothing
     choice      the prior that the fields are drawn to
     repeat_rates (h,) of each head, see `repeats`; 0 if spans are not drafted for being repeated
+    units       that texts are cut into
     """
 
     layers: Layers
@@ -74,11 +76,16 @@ class Model:
     cold_words: int
     choice: PriorChoice = PriorChoice()
     repeat_rates: Sequence[float] = (0.0,) * (N_FOLDS + 1)
+    units: Units = Units.WORDS
 
     @property
     def labels(self) -> list[str]:
         """The labels of all layers, in the order of the gazetteer's types."""
         return [label for layer in self.layers for label in layer]
+
+    def reads_like(self, table: WordTable) -> bool:
+        """Whether the model was fitted on words of the same encoder and on the same units as those of the table."""
+        return self.units == table.units and self.of_words.vector_size == table.vectors.shape[1]
 
     def read(self, table: WordTable, *, leaves_out_copies: bool = False) -> CountedWords:
         """The words of n texts with their counts, perhaps without those of the texts with the same words."""
@@ -125,7 +132,7 @@ def pack(model: Model) -> Tensors:
     """The model as tensors."""
     header = {
         "layers": model.layers, "cold_words": model.cold_words, "choice": asdict(model.choice),
-        "repeat_rates": [*model.repeat_rates],
+        "repeat_rates": [*model.repeat_rates], "units": model.units.value,
     }  # fmt: skip
     tensors: Tensors = {
         HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
@@ -155,6 +162,7 @@ def unpack(tensors: Tensors) -> Model:
         cold_words=header["cold_words"],
         choice=PriorChoice(**header["choice"]),
         repeat_rates=header["repeat_rates"],
+        units=Units(header.get("units", Units.WORDS)),  # older models have words
     )
 
 

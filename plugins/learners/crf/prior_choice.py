@@ -42,8 +42,7 @@ def fit_with_best_prior(
     selection_weights  (n,) of the texts in the choice of a prior, 0 for those that do not count
     """
     unpacked = {name: unpack(tensors) for name, tensors in priors.items()}
-    size = texts.table.vectors.shape[1]
-    usable = {name: prior for name, prior in unpacked.items() if prior.of_words.vector_size == size}
+    usable = {name: prior for name, prior in unpacked.items() if prior.reads_like(texts.table)}
     layers = find_layers(texts.targets, labels, {label for prior in usable.values() for label in prior.labels})
     identity = digest([priors[name] for name in usable])
     choice = _standing_choice(serving, texts, identity)

@@ -96,7 +96,9 @@ def fit_model(
     start = _start(serving, layers, table)
     if start is None:
         of_words = prior.of_words if prior else WordFeatures.of([table] if sample is None else [table, sample])
-        model = Model(layers, of_words, gazetteer, (), np.ones((len(heads), len(labels))), len(table.starts))
+        model = Model(
+            layers, of_words, gazetteer, (), np.ones((len(heads), len(labels))), len(table.starts), units=table.units
+        )
     else:
         model = replace(start, gazetteer=gazetteer, fields=())
     counted, priors = model.read(table, leaves_out_copies=True), converted_fields(prior, layers) if prior else None
@@ -143,7 +145,7 @@ def _count(texts: LabelledTexts, types: int, spans: Sequence[Sequence[WordSpan]]
 
 def _start(serving: Model | None, layers: Layers, table: WordTable) -> Model | None:
     """The serving model, if a fit can start from it; else None."""
-    if serving is None or serving.layers != layers or serving.of_words.vector_size != table.vectors.shape[1]:
+    if serving is None or serving.layers != layers or not serving.reads_like(table):
         return None
     return serving if len(table.starts) < COLD_GROWTH * serving.cold_words else None
 

@@ -1,4 +1,4 @@
-"""The words of many texts, one text after another."""
+"""The words of many texts, or other units that they are tagged in, one text after another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.texts import Texts
 from ml_backend.core.words import word_offsets
+from plugins.learners.crf.units import Units, cut_words
 from plugins.learners.crf.word_shapes import shape_numbers
 
 CACHED_TEXTS = 20_000
@@ -21,13 +22,14 @@ MAX_CACHED_CHARACTERS = 1000  # of a text that is cached
 
 @dataclass(frozen=True, slots=True)
 class WordTable:
-    """The w words of n texts.
+    """The w words of n texts, or the smaller units that take their place.
 
     lengths  (n,) words of each text
     starts, ends  (w,) the first character of each word, and the character behind it
     words    (w,) the words in lower case
     shapes   (w,) the numbers of their shapes, see `word_shapes`
-    vectors  (w, e) what the encoder says of them
+    vectors  (w, e) what the encoder says of them; a smaller unit has the vector of its word
+    units    what the texts are cut into; "word" means such a unit wherever a table is read
     """
 
     lengths: Ints
@@ -36,6 +38,7 @@ class WordTable:
     words: Sequence[str]
     shapes: Ints
     vectors: Floats
+    units: Units = Units.WORDS
 
     @property
     def first_words(self) -> Ints:
@@ -57,23 +60,31 @@ class WordTable:
             [self.words[word] for word in words],
             self.shapes[words],
             self.vectors[words],
+            self.units,
         )
         return part, words
 
 
-def read_words(texts: Texts, rows: Ints) -> WordTable:
-    """The words of some of the texts (m,)."""
+def read_words(texts: Texts, rows: Ints, units: Units = Units.WORDS) -> WordTable:
+    """The words of some of the texts (m,), or their smaller units."""
     of_texts = texts.words(rows)
-    described = [_described(text) for text in texts(rows)]
-    lengths = np.array([len(words) for words in of_texts], np.int64)
+    # the words of an extremely long text are not all encoded
+    described = [
+        _described(text, units).of_first_words(len(words)) for text, words in zip(texts(rows), of_texts, strict=True)
+    ]
     return WordTable(
-        lengths=lengths,
-        starts=np.concatenate([np.empty(0, np.int64), *(words.starts for words in of_texts)]),
-        ends=np.concatenate([np.empty(0, np.int64), *(words.ends for words in of_texts)]),
-        # the words of an extremely long text are not all encoded
-        words=[word for (words, _), n in zip(described, lengths, strict=True) for word in words[:n]],
-        shapes=np.concatenate([np.empty(0, np.int64), *(s[:n] for (_, s), n in zip(described, lengths, strict=True))]),
-        vectors=_stack([words.vectors for words in of_texts]),
+        lengths=np.array([len(text.names) for text in described], np.int64),
+        starts=_joined([text.starts for text in described]),
+        ends=_joined([text.ends for text in described]),
+        words=[name for text in described for name in text.names],
+        shapes=_joined([text.shapes for text in described]),
+        vectors=_stack(
+            [
+                words.vectors if units == Units.WORDS else words.vectors[text.words]
+                for words, text in zip(of_texts, described, strict=True)
+            ]
+        ),
+        units=units,
     )
 
 
@@ -85,7 +96,7 @@ def content_numbers(table: WordTable) -> Ints:
 
 def text_numbers(texts: Sequence[str]) -> Ints:
     """(n,) the `content_numbers` of texts all of whose words are encoded."""
-    return _numbers(_described(text)[0] for text in texts)
+    return _numbers(_described(text, Units.WORDS).names for text in texts)
 
 
 def _numbers(words: Iterable[Sequence[str]]) -> Ints:
@@ -99,13 +110,38 @@ def _stack(vectors: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float16]]])
     return np.concatenate(vectors).astype(np.float32) if len(vectors) else np.empty((0, 0), np.float32)
 
 
-def _described(text: str) -> tuple[tuple[str, ...], Ints]:
-    return _describe(text) if len(text) <= MAX_CACHED_CHARACTERS else _describe.__wrapped__(text)
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """The u units of a text: in lower case; the numbers (u,) of their shapes; the first character (u,) of each, and the
+    character (u,) behind it; and the word (u,) that each belongs to."""
+
+    names: tuple[str, ...]
+    shapes: Ints
+    starts: Ints
+    ends: Ints
+    words: Ints
+
+    def of_first_words(self, n: int) -> _Units:
+        """The units of the first n words."""
+        u = int(np.searchsorted(self.words, n))
+        if u == len(self.names):
+            return self
+        return _Units(self.names[:u], self.shapes[:u], self.starts[:u], self.ends[:u], self.words[:u])
+
+
+def _described(text: str, units: Units) -> _Units:
+    return _describe(text, units) if len(text) <= MAX_CACHED_CHARACTERS else _describe.__wrapped__(text, units)
 
 
 @lru_cache(CACHED_TEXTS)
-def _describe(text: str) -> tuple[tuple[str, ...], Ints]:
-    """The words of a text in lower case, and the numbers of their shapes."""
-    starts, ends = (offsets.tolist() for offsets in word_offsets(text))
-    words = (text[start:end].lower() for start, end in zip(starts, ends, strict=True))
-    return tuple(words), shape_numbers(text, starts, ends)
+def _describe(text: str, units: Units) -> _Units:
+    """The units of a text."""
+    word_starts, word_ends = (offsets.tolist() for offsets in word_offsets(text))
+    starts, ends, words = cut_words(text, word_starts, word_ends, units)
+    names = tuple(text[start:end].lower() for start, end in zip(starts, ends, strict=True))
+    shapes = shape_numbers(text, starts, ends)
+    return _Units(names, shapes, np.array(starts, np.int64), np.array(ends, np.int64), np.array(words, np.int64))

@@ -48,7 +48,7 @@ def test_a_reply_that_must_not_be_shown_is_neither_drafted_nor_distilled(text: s
 
 def test_drafts_of_a_teacher_are_checked_against_the_accepted_texts() -> None:
     rules = rules_of([SOURCE] * MIN_PAIRS, ["we meet at the old station", *["you are people"] * (MIN_PAIRS - 1)])
-    tensors = {KEEPS_LENGTH: np.array(rules.keeps_length), PHRASES: rules.phrases}
+    tensors = {KEEPS_LENGTH: np.array([rules.keeps_length]), PHRASES: rules.phrases}
     rows = read({"text": "we meet at the old pub"}, {"text": "people"}, {"text": "you are all people"})
     checked = TEXT.checked(CONTROL, rows, [SOURCE] * 3, tensors)
     assert [row[4] for row in checked] == ["leak", "length", ""]

@@ -1,4 +1,4 @@
-"""The contract of every learner, on training sets of every awkward shape."""
+"""The learners of choices: the contract of every learner, and training sets of every awkward shape."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from learner_contract import LearnerContract
 from schemas import ONE_CHOICE, plain_choices
 
-from ml_backend.core.arrays import Attributions, DistillationData, Fit, Floats, PseudoLabels, TrainingSet
+from ml_backend.core.arrays import Attributions, DistillationData, Fit, Floats, PseudoLabels, Rows, TrainingSet
 from ml_backend.core.ports import Learner
 from ml_backend.pool.row_view import RowView
 from plugins.learners.laat import Laat
@@ -45,6 +46,14 @@ def blobs(n: int, c: int, multiple: bool = False, seed: int = 0, dim: int = DIM)
         plain_choices(multiple),
         None,
     )
+
+
+class TestChoices(LearnerContract):
+    def training_set(self, n: int) -> TrainingSet:
+        return blobs(n, 3)
+
+    def wrong(self, targets: Rows) -> Rows:
+        return targets[:, [1, 2, 0]]
 
 
 def change(train: TrainingSet, **fields: object) -> TrainingSet:
@@ -83,58 +92,6 @@ def test_a_learner_learns_and_its_held_out_probabilities_are_right(learner: Lear
         (learner.predict(fit.tensors, test.vectors), test.targets),
     ):
         assert ((probabilities > 0.5) == (truth > 0.5)).mean() > 0.9
-
-
-def test_a_fit_is_the_same_for_the_same_seed(learner: Learner) -> None:
-    train = blobs(50, 3)
-    first, second = learner.fit(train, 7), learner.fit(train, 7)
-    np.testing.assert_array_equal(first.held_out, second.held_out)
-    for name in first.tensors:
-        np.testing.assert_array_equal(first.tensors[name], second.tensors[name])
-
-
-def test_without_earlier_targets_there_are_no_earlier_probabilities(learner: Learner) -> None:
-    assert learner.fit(blobs(20, 2), 0).held_out_earlier is None
-
-
-def test_earlier_targets_equal_to_the_present_ones_give_equal_probabilities(learner: Learner) -> None:
-    train = blobs(60, 3)
-    fit = learner.fit(change(train, earlier=train.targets), 0)
-    assert fit.held_out_earlier is not None
-    np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
-
-
-def test_earlier_targets_that_are_assessed_by_other_means_are_not_cross_validated(learner: Learner) -> None:
-    train = blobs(60, 3)
-    fit = learner.fit(change(train, earlier=train.targets, validates_earlier=False), 0)
-    assert fit.held_out_earlier is None
-    np.testing.assert_array_equal(fit.held_out, learner.fit(train, 0).held_out)
-
-
-def test_earlier_targets_of_few_rows_are_worse_and_do_not_change_the_present_fit(learner: Learner) -> None:
-    train = blobs(200, 8)
-    earlier = np.where(np.arange(200)[:, None] < 4, train.targets, np.nan).astype(np.float32)
-    plain, both = learner.fit(train, 0), learner.fit(change(train, earlier=earlier), 0)
-
-    def hits(probabilities: Floats | None) -> float:
-        assert probabilities is not None
-        return float((probabilities.argmax(axis=1) == train.targets.argmax(axis=1)).mean())
-
-    assert hits(both.held_out_earlier) < hits(both.held_out) - 0.2
-    np.testing.assert_allclose(both.held_out, plain.held_out, atol=2e-2)
-
-
-def test_rows_without_weight_are_as_good_as_absent(learner: Learner) -> None:
-    train = blobs(60, 3)
-    wrong = train.targets[:, [1, 2, 0]]
-    doubled = TrainingSet(
-        np.vstack([train.vectors] * 2),
-        np.vstack([train.targets, wrong]),
-        np.repeat(np.array([1, 0], dtype=np.float32), 60),
-        ONE_CHOICE,
-    )
-    probabilities = learner.predict(learner.fit(doubled, 0).tensors, train.vectors)
-    assert (probabilities.argmax(axis=1) == train.targets.argmax(axis=1)).mean() > 0.9
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -183,19 +140,6 @@ def test_half_precision_and_memory_mapped_vectors_give_the_same_probabilities(
     np.testing.assert_allclose(
         learner.predict(fit.tensors, mapped), learner.predict(exact.tensors, half.astype(np.float32)), atol=1e-6
     )
-
-
-def test_the_training_set_is_left_as_it_was(learner: Learner) -> None:
-    train = blobs(30, 3)
-    earlier = train.targets.copy()
-    earlier[20:] = np.nan
-    with_earlier = change(train, earlier=earlier)
-    copies = [array.copy() for array in (with_earlier.vectors, with_earlier.targets, with_earlier.weights, earlier)]
-    learner.predict(learner.fit(with_earlier, 0).tensors, with_earlier.vectors)
-    for array, copy in zip(
-        (with_earlier.vectors, with_earlier.targets, with_earlier.weights, earlier), copies, strict=True
-    ):
-        np.testing.assert_array_equal(array, copy)
 
 
 class PoolOfManyRows(RowView):

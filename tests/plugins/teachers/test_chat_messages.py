@@ -168,8 +168,8 @@ def test_a_label_that_the_project_does_not_have_never_gets_through(label: Any) -
 
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["one", "two", "three"]])
-def test_more_or_fewer_texts_than_were_asked_for_are_welcome(texts: list[str]) -> None:
-    array = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+def test_more_fewer_or_longer_texts_than_were_asked_for_are_welcome(texts: list[str]) -> None:
+    array = {"type": "array", "items": {"type": "string", "maxLength": 3}, "minItems": 2, "maxItems": 2}
     asked = question(fields=(), reply={"type": "object", "properties": {"hard": array}, "required": ["hard"]})
     assert read(asked, completion(choice({"hard": texts}))).content == {"hard": texts}
 
