@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 
 .PHONY: setup help demo format lint unit slow coverage e2e test docs clean
-.PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables bench-spans
+.PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables bench-spans bench-generation
 
 setup: .venv/.ready .venv-label-studio/.ready ## builds the two virtual environments (this is what plain `make` does)
 
@@ -95,6 +95,9 @@ bench-spans: setup ## measures how well and how fast spans are learnt (an hour)
 	.venv/bin/python -m benchmarks.span_teacher --save
 	.venv/bin/python -m benchmarks.span_evolving --save
 	.venv/bin/python -m benchmarks.span_loop --save
+
+bench-generation: .venv/.ready ## measures how well and how fast writers learn to rewrite texts
+	.venv/bin/python -m benchmarks.generation --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready ## measures the time and memory of the query strategies
 	.venv/bin/python -m benchmarks.acquisition

@@ -41,7 +41,7 @@ class SpanTexts:
 
     @cached_property
     def _encoded(self) -> tuple[Floats, list[WordVectors]]:
-        return _encode(self.texts)
+        return encode_words(self.texts)
 
     @property
     def vectors(self) -> Floats:
@@ -105,7 +105,7 @@ def _spans(words: Sequence[tuple[str, str]]) -> Iterator[Span]:
         position = end + 1
 
 
-def _encode(texts: Sequence[str]) -> tuple[Floats, list[WordVectors]]:
+def encode_words(texts: Sequence[str]) -> tuple[Floats, list[WordVectors]]:
     """The vectors (n, d) of texts and of their words, by the default encoder."""
     offsets = [word_offsets(text) for text in texts]
     encoder = registry.encoder("minilm")

@@ -22,7 +22,9 @@ from ml_backend.core.teacher_types import TeacherOptions
 def test_the_built_in_plugins_are_installed() -> None:
     assert {kind: set(registry.installed(kind)) for kind in ("encoder", "learner", "writer", "teacher")} == {
         "encoder": {"minilm", "sentence"},
-        "learner": {"crf", "logistic", "tabular", "laat", "laat-mlp", "laat-paper", "laat-paper-mlp", "trees", "writers"},
+        "learner": {
+            "crf", "logistic", "tabular", "laat", "laat-mlp", "laat-paper", "laat-paper-mlp", "trees", "writers",
+        },
         "writer": {"edits", "nearest"},
         "teacher": {"batch", "openai", "similarity", "transformers"},
     }  # fmt: skip

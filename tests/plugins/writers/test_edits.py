@@ -126,8 +126,8 @@ def test_counts_without_a_fold_and_without_a_text_equal_those_of_a_recount(data:
 
 
 def test_the_features_of_a_word_leave_out_its_own_text() -> None:
-    words, phrases, texts = (np.array(column, np.int64) for column in ([0, 0], [DELETION, KEPT], [1, 2]))
-    observed = Observations(words, phrases, texts, texts, np.ones(2, np.float32))
+    rows, phrases, texts = (np.array(column, np.int64) for column in ([0, 0], [DELETION, KEPT], [1, 2]))
+    observed = Observations(rows, phrases, texts, texts, np.ones(2, np.float32))
     counts = Lexicon.of(["a"], [""], observed).without(5)
     log_odds, was_edited, is_unknown = counts.features(np.zeros(1, np.int64), np.zeros(1), np.ones(1))[0]
     rate = 0.5
