@@ -220,6 +220,19 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeFit:
+    """A fitted `AttributeModel`, and its judgement of n pairs: held-out if it was fitted on them.
+
+    source_failures    (n,) float32: the probability that the attribute fails in the source
+    accepted_failures  (n,) float32: the same for the accepted text
+    """
+
+    tensors: Tensors
+    source_failures: Floats
+    accepted_failures: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Clustering:
     """Clusters of the pool: centroids (k, d) float32 and the cluster of each pool row, (n,) int64, -1 if unassigned."""
 

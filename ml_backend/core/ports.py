@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ml_backend.core.arrays import (
+    AttributeFit,
     Attributions,
     Clustering,
     DistillationData,
@@ -244,6 +245,25 @@ class BatchFormat(Protocol):
 
     def read(self, lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
         """Yields the answers in the lines, for questions by id. Counts the other lines in `ignored`, by the reason."""
+
+
+class AttributeModel(Protocol):
+    """Judges whether the attribute that a project regulates, such as politeness, fails in a text. It is stateless: the
+    fitted parameters are in the tensors it returns.
+
+    Made by `factory(argument)`, where `argument` is the part of the setting after the colon, "" if there is none.
+    """
+
+    def check(self) -> None:
+        """Raises ApprenticeError if the argument cannot be used. May read a file, and no model."""
+
+    def fit(self, sources: Sequence[str], accepted: Sequence[str]) -> AttributeFit:
+        """Fits the model, and judges the n pairs of a source and the text that was accepted for it, n >= 5.
+        Deterministic. Raises ApprenticeError as `check`."""
+
+    def failure_probabilities(self, tensors: Tensors, texts: Sequence[str]) -> Floats:
+        """(n,) float32 in [0, 1]: the probability that the attribute fails in each text. Uses nothing but numpy,
+        because the web process calls it."""
 
 
 class Clusterer(Protocol):

@@ -15,6 +15,7 @@ from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.lru_cache import LruCache
 from ml_backend.core.ports import (
     Acquisition,
+    AttributeModel,
     BatchFormat,
     Clusterer,
     Drafter,
@@ -219,6 +220,13 @@ def batch_format() -> BatchFormat:
     """The format of the files in which a batch teacher gets its questions and gives its answers."""
     loaded: BatchFormat = _load("teacher", BATCH_TEACHER)
     return loaded
+
+
+def attribute_model(setting: str) -> AttributeModel:
+    """The attribute model of a setting `name` or `name:argument`."""
+    name, _, argument = setting.partition(":")
+    model: AttributeModel = _load("attribute", name)(argument)
+    return model
 
 
 def acquisition(name: str) -> Acquisition:
