@@ -257,6 +257,7 @@ class LabelledDistances:
     distances: Callable[[Ints], Floats]
 
 
+InclusiveBy = Literal["attribute-least", "attribute-unsure", "doubt"]
 UncertaintyMeasure = Literal["margin", "least confidence", "entropy"]
 
 
@@ -301,6 +302,9 @@ class Pool:
     nearest        cached distances to labelled rows, or None
     words          (n,) int64: the number of words that annotators read in a task, None if each task costs them as much
                    as another
+    draft_failures  (n,) float32: the probability that the attribute that the project regulates fails in the draft of
+                   the learner; None without an attribute model, or if the strategy does not need it
+    inclusive_by   what the strategy `inclusive` ranks by if `draft_failures` is given
     """
 
     vectors: Floats
@@ -311,6 +315,8 @@ class Pool:
     clustering: Clustering | None = None
     nearest: LabelledDistances | None = None
     words: Ints | None = None
+    draft_failures: Floats | None = None
+    inclusive_by: InclusiveBy = "attribute-least"
 
     def with_selected(self, rows: Ints) -> Pool:
         """The pool after these rows are selected: they count as labelled and are not available."""

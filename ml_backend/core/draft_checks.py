@@ -19,6 +19,7 @@ import regex
 from ml_backend.core.words import count_words, words_of
 
 EMPTY, LENGTH, LOOP, CHAT, LEAK = "empty", "length", "loop", "chat", "leak"
+COPY, WORSE = "flagged copy", "worse"
 """Codes of problems with a draft."""
 PROBLEMS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,6 +28,8 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         LOOP: "it repeats itself",
         CHAT: "it has the format of a chat",
         LEAK: "it has a phrase of the text that was accepted for another task",
+        COPY: "it is a copy of the source, in which the attribute fails",
+        WORSE: "the attribute fails in it more probably than in the source",
     }
 )
 """What is wrong with a draft, in a few words."""
@@ -34,6 +37,8 @@ MIN_RATIO, MAX_RATIO = 0.3, 3.0
 """Words of a draft, as a share of the words of its source."""
 MIN_PAIRS, MIN_SHARE = 10, 0.9
 """Number of accepted texts, and the share of them in these bounds, from which drafts must be in them, too."""
+MAX_FAILURE = 0.5
+"""The probability up to which the attribute holds."""
 PHRASE_WORDS = 4
 MAX_PERIOD = 12
 """Words of the longest phrase whose repetition is looked for."""
@@ -93,6 +98,14 @@ def draft_problem(draft: str, source: str, rules: DraftRules = NO_RULES, *, may_
     if ratio is not None and not MIN_RATIO <= ratio <= MAX_RATIO:
         return LENGTH
     return LEAK if may_leak and _leaks(words, source, rules.phrases) else ""
+
+
+def attribute_problem(draft_failure: float, source_failure: float, *, is_copy: bool) -> str:
+    """The code of the problem that an attribute model finds in a draft, from the probabilities that the attribute fails
+    in the draft and in its source; "" if it finds none."""
+    if is_copy:
+        return COPY if source_failure > MAX_FAILURE else ""
+    return WORSE if draft_failure > source_failure else ""
 
 
 def is_copy(draft: str, source: str) -> bool:

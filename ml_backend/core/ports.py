@@ -280,7 +280,8 @@ class Acquisition(Protocol):
     """A query strategy: chooses the tasks that are labelled next.
 
     A strategy that asks for `Predictions.gradient_residuals` has the attribute `needs_class_probabilities`, True: it is
-    not used for kinds of labels that have none.
+    not used for kinds of labels that have none. One that ranks by `Pool.draft_failures` has the attribute
+    `needs_draft_failures`, True: it is used if a control is a text that annotators write.
     """
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from ml_backend.core.arrays import InclusiveBy
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.registry import installed
+from ml_backend.core.registry import attribute_model, installed
 from ml_backend.core.teacher_types import TeacherOptions
 from ml_backend.core.types import DraftRule
 
@@ -100,6 +101,24 @@ class ProjectSettings(BaseModel):
         description="whether a span that annotators have marked once is drafted wherever its words occur, as far as "
         "the annotations bear it out",
     )
+    attribute: str = Field(
+        "",
+        max_length=500,
+        description="model of the attribute that written texts must have, such as politeness: `pairs` (it fails in "
+        "sources, and holds in accepted texts), `examples:<CSV>` (columns `text` and `label`: 1 or fails, 0 or holds) "
+        "or `words:<file>` (one word a line, with a weight after a tab); empty: none",
+    )
+    attribute_selection: Literal["measured", "forced"] = Field(
+        "measured",
+        description="`measured`: the attribute model judges drafts if it tells sources from accepted texts with an AUC "
+        "of at least 0.95; `forced`: in any case",
+    )
+    inclusive_by: InclusiveBy = Field(
+        "attribute-least",
+        description="what the query strategy `inclusive` ranks the drafts of a cluster by: `attribute-least` (the "
+        "attribute fails most probably), `attribute-unsure` (the attribute model is least sure) or `doubt` (of the "
+        "learner)",
+    )
     learner: str = Field(
         "",
         description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records. "
@@ -155,8 +174,9 @@ class ProjectSettings(BaseModel):
 
     @property
     def draft_rule(self) -> DraftRule:
-        """What learners draft, of kinds of labels that draft parts of a text."""
-        return DraftRule(self.draft_precision, self.every_occurrence)
+        """What learners draft, of kinds of labels that draft parts of a text, or texts."""
+        forced = self.attribute_selection == "forced"
+        return DraftRule(self.draft_precision, self.every_occurrence, self.attribute, forced)
 
     def control_weight(self, control: str) -> float:
         """The weight of a control in the order of the queue."""
@@ -175,6 +195,20 @@ class ProjectSettings(BaseModel):
         if name not in plugins and (name or info.field_name not in FORM_DEFAULTS["text"]):
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(plugins))}")
         return name
+
+    @field_validator("attribute")
+    @classmethod
+    def _is_usable(cls, setting: str) -> str:
+        if not setting:
+            return setting
+        name, models = setting.partition(":")[0], installed("attribute")
+        if name not in models:
+            raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(models))}")
+        try:
+            attribute_model(setting).check()
+        except ApprenticeError as error:
+            raise ValueError(str(error)) from None
+        return setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,15 +193,19 @@ chosen label holds nested labels; or the value is no label."""
 
 @dataclass(frozen=True, slots=True)
 class DraftRule:
-    """What a learner drafts, for kinds of labels that draft parts of a text.
+    """What a learner drafts, for kinds of labels that draft parts of a text, or texts.
 
     precision  the lowest expected share of right parts among the drafted ones of a label; 0 for any share that gives
                the highest expected F1 score
     repeats    whether what annotators have marked once is drafted wherever it occurs, as far as they bear it out
+    attribute  of texts: the setting of the attribute model that judges drafts, "" for none
+    trusts_attribute  whether the attribute model judges drafts however often it is wrong about accepted pairs
     """
 
     precision: float = 0.0
     repeats: bool = True
+    attribute: str = ""
+    trusts_attribute: bool = False
 
 
 DEFAULT_DRAFT_RULE = DraftRule()

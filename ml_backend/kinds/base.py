@@ -111,7 +111,8 @@ class Kind(ABC, Generic[Schema]):
                      learnt from a single text
     prefers_words    whether learners also use the vectors of words. They get them if the kinds of all controls of a
                      project read or prefer them, and the controls are learnt from a single text
-    drafts_parts     whether a draft consists of parts of the text, which the settings of drafts are about
+    writes_texts     whether values are texts that annotators write
+    draft_rule_names  the names of the fields of `core.types.DraftRule` that a fit of the kind depends on
     unread_reasons   further codes of labels that cannot be learnt from, beside `core.types.UNREADABLE_CODES`, with a
                      few words on each. A code that begins with `core.types.PARTLY_READABLE` is that of a label of which
                      the rest can be learnt from
@@ -130,7 +131,8 @@ class Kind(ABC, Generic[Schema]):
     locates_regions: ClassVar[bool] = False
     reads_words: ClassVar[bool] = False
     prefers_words: ClassVar[bool] = False
-    drafts_parts: ClassVar[bool] = False
+    writes_texts: ClassVar[bool] = False
+    draft_rule_names: ClassVar[tuple[str, ...]] = ()
     unread_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
     part_name: ClassVar[str] = ""
     changed_part: ClassVar[str] = ""
@@ -293,6 +295,11 @@ class Kind(ABC, Generic[Schema]):
     def drafts(self, control: Schema, predicted: Rows) -> list[tuple[LabelValue, float] | None]:
         """The value of each draft and its confidence in [0, 1]; None where nothing should be drafted, as in missing
         rows."""
+
+    def draft_failures(self, control: Schema, predicted: Rows) -> Floats | None:
+        """(n,) float32: the probabilities that the attribute that a project regulates fails in the drafts, 1 where
+        there is none; None for a kind that drafts no texts, and while no attribute model judges them."""
+        return None
 
     def withheld_drafts(self, control: Schema, predicted: Rows) -> dict[str, int]:
         """The numbers of predictions that `drafts` does not draft although there is a value, by the reason in a few

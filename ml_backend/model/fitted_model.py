@@ -183,8 +183,9 @@ class FittedModel:
 
 
 def draft_rule(control: ControlSchema, options: ProjectSettings) -> DraftRule:
-    """What a learner of the control drafts by the settings: the default if its drafts have no parts."""
-    return options.draft_rule if kind_of(control).drafts_parts else DEFAULT_DRAFT_RULE
+    """What a learner of the control drafts by the settings that are about its kind; the default of the others."""
+    names = kind_of(control).draft_rule_names
+    return replace(DEFAULT_DRAFT_RULE, **{name: getattr(options.draft_rule, name) for name in names})
 
 
 def fit_model(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.schema import ControlSchema
 from ml_backend.core.settings import ProjectSettings
@@ -26,18 +27,31 @@ def with_predictions(
 ) -> Pool:
     """The pool with the predictions of the learners that count in the queue (see `_counted`), and with their held-out
     errors on those of the `tasks` (n,), ascending, that they were fitted on: the weighted mean over the controls in
-    which a task has a label. Without such a learner, the same pool. `texts`: of the tasks, needed by a `TextLearner`"""
+    which a task has a label. The pool also has the probabilities that an attribute fails in the drafts, the highest of
+    several controls, if the query strategy needs them. Without such a learner, the same pool. `texts`: of the tasks,
+    needed by a `TextLearner`"""
     counted = _counted(models, controls, options)
     if not counted:
         return pool
-    predictions = [
-        kind_of(control).predictions(control, model.predict(control, pool.vectors, texts))
-        for control, model, _ in counted
-    ]
+    predicted = [(control, model.predict(control, pool.vectors, texts)) for control, model, _ in counted]
+    predictions = [kind_of(control).predictions(control, rows) for control, rows in predicted]
+    failures = [kind_of(control).draft_failures(control, rows) for control, rows in predicted]
     weights = np.array([weight for _, _, weight in counted], np.float32)
     errors = _mean_errors([model.errors(tasks, control) for control, model, _ in counted], weights)
     combined = predictions[0] if len(predictions) == 1 else CombinedPredictions(predictions, weights)
-    return replace(pool, predictions=combined, errors=errors)
+    judged = [rows for rows in failures if rows is not None]
+    return replace(
+        pool,
+        predictions=combined,
+        errors=errors,
+        draft_failures=np.max(judged, axis=0) if judged and needs_draft_failures(options.acquisition) else None,
+        inclusive_by=options.inclusive_by,
+    )
+
+
+def needs_draft_failures(strategy: str) -> bool:
+    """Whether a query strategy ranks by `Pool.draft_failures`."""
+    return bool(getattr(registry.acquisition(strategy), "needs_draft_failures", False))
 
 
 def _counted(

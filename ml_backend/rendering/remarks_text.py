@@ -71,6 +71,10 @@ REMARKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{values.get('setting', 'acquisition')}: {values['default']}, because {values['acquisition']} needs class "
         f"probabilities, which the predictions for {', '.join(values['controls'])} do not have"
     ),
+    "acquisition of texts": lambda values: (
+        f"{values['setting']}: {values['default']}, because {values['acquisition']} ranks the texts that the learner "
+        "writes, and no control that counts in the queue is a text"
+    ),
     "cost not applicable": lambda _: (
         "cost: sentences, because words are counted in texts only, and the tasks are records or pairs of texts"
     ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ProjectSchema
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.model.applicable_options import controls_without_probabilities
+from ml_backend.model.applicable_options import controls_without_probabilities, lacks_texts
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.effort import SPANS, WORDS, counts_regions
 from ml_backend.simulation.simulated_teacher import TEACH
@@ -17,7 +17,8 @@ def check_options(
     config: SimulationConfig, options: ProjectSettings, schema: ProjectSchema, strategies: Sequence[str]
 ) -> None:
     """Raises ApprenticeError if nothing is counted on the axis of effort, if words are the cost of tasks that are no
-    texts, or if a strategy, also that of the teacher, needs class probabilities that a control does not have."""
+    texts, or if a strategy, also that of the teacher, needs class probabilities that a control does not have, or texts
+    that annotators write."""
     if not schema.input.text_field and WORDS in (config.x, options.cost):
         remedy = "leave out --x" if config.x == WORDS else "leave `cost` out of APPRENTICE_DEFAULTS"
         raise ApprenticeError(f"Words are counted in texts only, and the tasks are records or pairs of texts: {remedy}")
@@ -28,4 +29,9 @@ def check_options(
             raise ApprenticeError(
                 f"The strategy {strategy} needs class probabilities, which the predictions for {', '.join(without)} do "
                 "not have: choose another, for example cluster-uncertainty or entropy"
+            )
+        if lacks_texts(options, schema, strategy):
+            raise ApprenticeError(
+                f"The strategy {strategy} ranks the texts that a learner writes, and no control is a text: choose "
+                "another, for example cluster-uncertainty or entropy"
             )

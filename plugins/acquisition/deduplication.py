@@ -27,6 +27,7 @@ def available_rows(pool: Pool) -> Ints:
         "predictions": pool.predictions,
         "errors": pool.errors,
         "words": pool.words,
+        "draft_failures": pool.draft_failures,
         "clustering": None if pool.clustering is None else pool.clustering.assignment,
     }
     for name, values in aligned.items():

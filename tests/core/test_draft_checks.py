@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.draft_checks import (
     CHAT,
+    COPY,
     EMPTY,
     LEAK,
     LENGTH,
@@ -15,6 +16,8 @@ from ml_backend.core.draft_checks import (
     MIN_PAIRS,
     NO_RULES,
     PROBLEMS,
+    WORSE,
+    attribute_problem,
     draft_problem,
     is_copy,
     rules_of,
@@ -97,3 +100,21 @@ def test_rules_are_the_same_for_the_same_texts_whatever_their_order() -> None:
     first, second = rules_of(sources, accepted), rules_of(sources[::-1], accepted[::-1])
     assert first.keeps_length == second.keeps_length
     assert first.phrases.tolist() == second.phrases.tolist() == sorted(first.phrases.tolist())
+
+
+@pytest.mark.parametrize(
+    ("draft_failure", "source_failure", "copied", "problem"),
+    [
+        (0.9, 0.9, True, COPY),
+        (0.5, 0.5, True, ""),
+        (0.1, 0.9, False, ""),
+        (0.9, 0.9, False, ""),
+        (0.9, 0.8, False, WORSE),
+        (0.2, 0.1, False, WORSE),
+    ],
+)
+def test_an_attribute_model_rejects_flagged_copies_and_what_is_worse_than_the_source(
+    draft_failure: float, source_failure: float, copied: bool, problem: str
+) -> None:
+    assert attribute_problem(draft_failure, source_failure, is_copy=copied) == problem
+    assert not problem or PROBLEMS[problem]

@@ -172,3 +172,16 @@ def test_settings_and_variables_of_other_programs_are_not_reported(tmp_path: Pat
     ours = {f"APPRENTICE_{name.upper()}": "" for name in Settings.model_fields}
     others = dict.fromkeys(("PATH", "HOME", "APPLE_ID", "APP_PORT", "OPENAI_API_KEY", "PRENTICE", "_"), "")
     assert unknown_settings({**ours, "apprentice_port": "1", **others}, tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("politeness", "there is no 'politeness'; installed: examples, pairs, words"),
+        ("pairs:x", "`pairs` has no argument"),
+        ("words:/nowhere.txt", "No such file"),
+    ],
+)
+def test_an_attribute_that_cannot_be_used_is_ignored_with_a_message(attribute: str, message: str) -> None:
+    options, [problem] = Settings().for_project({"attribute": attribute})
+    assert options.attribute == "" and problem.name == "attribute" and message in problem.detail

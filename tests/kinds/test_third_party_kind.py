@@ -228,8 +228,9 @@ def test_every_query_strategy_works_on_it_and_the_default_replaces_one_that_need
         annotate(server, truth, 3, (REMARK,))
         run_round(make_round(server))
         used, remarks = active(store).acquisition, remarks_text(active(store).remarks)
-        assert used == ("cluster-uncertainty" if strategy == "badge" else strategy)
+        assert used == ("cluster-uncertainty" if strategy in ("badge", "inclusive") else strategy)
         assert ("cluster-uncertainty, because badge needs class probabilities" in remarks) == (strategy == "badge")
+        assert ("because inclusive ranks the texts that the learner writes" in remarks) == (strategy == "inclusive")
         assert len(server.current_predictions()) == 12
 
 

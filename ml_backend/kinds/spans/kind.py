@@ -47,7 +47,7 @@ class SpansKind(Kind[SpansSchema]):
     default_learner = "crf"
     locates_regions = True
     reads_words = True
-    drafts_parts = True
+    draft_rule_names = ("precision", "repeats")
     unread_reasons = regions.UNREAD_REASONS
     part_name = "span"
     agreement_name = "span F1"

@@ -9,12 +9,15 @@ from typing import Literal
 import numpy as np
 
 from ml_backend.core.arrays import DistillationData, Fit, Floats, Rows, Tensors, TrainingSet, object_rows
-from ml_backend.core.draft_checks import NO_RULES, DraftRules, draft_problem, rules_of
+from ml_backend.core.draft_checks import NO_RULES, DraftRules, attribute_problem, draft_problem, rules_of
 from ml_backend.core.ports import Learner, predict_rows
 from ml_backend.core.texts import Texts
+from ml_backend.core.word_distance import kept_words
+from ml_backend.kinds.text.attribute import AttributeJudge, fitted_judge, judge_in, packed
+from ml_backend.kinds.text.values import Predicted
 
 PREFIX = "checks."
-KEEPS_LENGTH, PHRASES = f"{PREFIX}keeps_length", f"{PREFIX}phrases"
+KEEPS_LENGTH, PHRASES, IS_JUDGED = f"{PREFIX}keeps_length", f"{PREFIX}phrases", f"{PREFIX}is_judged"
 """Names of tensors, which are added to those of the learner."""
 
 
@@ -37,12 +40,22 @@ class CheckedLearner:
         )
         sources = train.texts(np.arange(len(train.targets)))
         used = np.flatnonzero(train.weights > 0).tolist()
-        rules = rules_of([sources[row] for row in used], [train.targets[row][0] for row in used])
+        pairs = [sources[row] for row in used], [train.targets[row][0] for row in used]
+        rules, judge = rules_of(*pairs), fitted_judge(train.draft_rule, *pairs, judge_in(earlier or {}))
+        is_judged = judge is not None and judge.is_used(train.draft_rule)
+        tensors = {
+            **fit.tensors,
+            **packed(judge),
+            KEEPS_LENGTH: np.array([rules.keeps_length]),
+            PHRASES: rules.phrases,
+            IS_JUDGED: np.array([is_judged]),
+        }
+        earlier_held_out = fit.held_out_earlier
         return replace(
             fit,
-            tensors={**fit.tensors, KEEPS_LENGTH: np.array([rules.keeps_length]), PHRASES: rules.phrases},
-            held_out=checked(fit.held_out, sources, rules),
-            held_out_earlier=None if fit.held_out_earlier is None else checked(fit.held_out_earlier, sources, rules),
+            tensors=tensors,
+            held_out=checked(fit.held_out, sources, tensors),
+            held_out_earlier=None if earlier_held_out is None else checked(earlier_held_out, sources, tensors),
         )
 
     def distil(self, data: DistillationData, seed: int) -> dict[str, Tensors]:
@@ -55,7 +68,7 @@ class CheckedLearner:
             raise ValueError("A learner of texts reads the texts of the tasks, and got none")
         texts = texts.kept()
         predicted = predict_rows(self._learner, _without_rules(tensors), vectors, texts)
-        return checked(predicted, texts(np.arange(len(predicted))), rules_in(tensors))
+        return checked(predicted, texts(np.arange(len(predicted))), tensors)
 
 
 def rules_in(tensors: Tensors) -> DraftRules:
@@ -65,12 +78,35 @@ def rules_in(tensors: Tensors) -> DraftRules:
     return DraftRules(bool(tensors[KEEPS_LENGTH].all()), np.asarray(tensors[PHRASES], np.uint64))
 
 
-def checked(predicted: Rows, sources: Sequence[str], rules: DraftRules, *, may_leak: bool = False) -> Rows:
-    """The predictions (n,) with the code of each draft's problem."""
-    pairs = zip(predicted, sources, strict=True)
-    return object_rows(
-        [row and (*row[:4], draft_problem(row[0], source, rules, may_leak=may_leak)) for row, source in pairs]
-    )
+def used_judge(tensors: Tensors) -> AttributeJudge | None:
+    """The attribute model that judges drafts, in the tensors of a `CheckedLearner`."""
+    return judge_in(tensors) if IS_JUDGED in tensors and tensors[IS_JUDGED].all() else None
+
+
+def checked(predicted: Rows, sources: Sequence[str], tensors: Tensors, *, may_leak: bool = False) -> Rows:
+    """The predictions (n,) with the code of each draft's problem and, if an attribute model judges the drafts, the
+    probability that the attribute fails. `tensors`: those of a `CheckedLearner`, or {}"""
+    rules, judge = rules_in(tensors), used_judge(tensors)
+    rows = [
+        row and (*row[:4], draft_problem(row[0], source, rules, may_leak=may_leak))
+        for row, source in zip(predicted, sources, strict=True)
+    ]
+    return object_rows(rows if judge is None else _judged(rows, sources, judge))
+
+
+def _judged(rows: Sequence[Predicted | None], sources: Sequence[str], judge: AttributeJudge) -> list[Predicted | None]:
+    """Rows of predictions with the judgement of an attribute model."""
+    drafts = judge.failures([row[0] if row else "" for row in rows]).tolist()
+    pairs = zip(rows, sources, drafts, judge.failures(sources).tolist(), strict=True)
+    return [row and _with_judgement(row, source, *failures) for row, source, *failures in pairs]
+
+
+def _with_judgement(row: Predicted, source: str, draft_failure: float, source_failure: float) -> Predicted:
+    """A row with the problem that an attribute model finds, unless it has another one. A draft with a problem, or
+    without a word of its source, counts as failed: models pass an empty text, or one such as "removed"."""
+    draft, _, _, is_copy, problem = row
+    problem = problem or attribute_problem(draft_failure, source_failure, is_copy=is_copy)
+    return (*row[:4], problem, 1.0 if problem or not kept_words(draft, source) else draft_failure)
 
 
 def _without_rules(tensors: Tensors) -> Tensors:

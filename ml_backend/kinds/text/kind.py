@@ -21,10 +21,10 @@ from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, ReplyFormat
 from ml_backend.kinds.parts import DraftChanges
 from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set, whole_number
 from ml_backend.kinds.text import regions, scoring, teacher_replies, text_aggregation
-from ml_backend.kinds.text.checked_learner import CheckedLearner, checked, rules_in
+from ml_backend.kinds.text.checked_learner import CheckedLearner, checked
 from ml_backend.kinds.text.predictions import TextPredictions
 from ml_backend.kinds.text.schema import TextSchema
-from ml_backend.kinds.text.values import MIN_CONFIDENCE, Predicted, confidence_of, draft_of, problem_of
+from ml_backend.kinds.text.values import MIN_CONFIDENCE, Predicted, confidence_of, draft_of, failure_of, problem_of
 
 TARGETS, HELD_OUT = "snapshot.targets", "snapshot.held_out"
 """Names of tensors."""
@@ -40,6 +40,8 @@ class TextKind(Kind[TextSchema]):
     tags = MappingProxyType({"TextArea": 1})
     default_learner = "writers"
     prefers_words = True
+    writes_texts = True
+    draft_rule_names = ("attribute", "trusts_attribute")
     unread_reasons = regions.UNREAD_REASONS
     changed_part = "word"
     agreement_name = "closeness"
@@ -144,6 +146,12 @@ class TextKind(Kind[TextSchema]):
             for row in predicted
         ]
 
+    def draft_failures(self, control: TextSchema, predicted: Rows) -> Floats | None:
+        failures = [failure_of(row) for row in predicted]
+        if all(failure is None for failure in failures):
+            return None
+        return np.array([1.0 if failure is None else failure for failure in failures], np.float32)
+
     def withheld_drafts(self, control: TextSchema, predicted: Rows) -> dict[str, int]:
         problems = Counter(problem_of(row) for row in predicted if row and problem_of(row))
         withheld = {PROBLEMS.get(code, code): count for code, count in problems.most_common()}
@@ -151,7 +159,7 @@ class TextKind(Kind[TextSchema]):
         return withheld | ({"most of its words would be replaced": sum(is_unsure)} if any(is_unsure) else {})
 
     def checked(self, control: TextSchema, predicted: Rows, texts: Sequence[str], tensors: Tensors) -> Rows:
-        return checked(predicted, texts, rules_in(tensors), may_leak=True)
+        return checked(predicted, texts, tensors, may_leak=True)
 
     def scores(self, control: TextSchema, predicted: Rows, targets: Rows) -> Doubles:
         return scoring.row_scores(predicted, targets)

@@ -8,8 +8,8 @@ one first. A prediction of a learner is a tuple of
     the doubt, from 0 to 1, by which query strategies rank
     whether the draft is a copy of the source
 
-and, once the draft was checked, the code of the problem for which it is not shown, of `core.draft_checks`, or "". It is
-() where a learner drafts nothing.
+and, once the draft was checked, the code of the problem for which it is not shown, of `core.draft_checks`, or "", and,
+if an attribute model judges drafts, the probability that the attribute fails. It is () where a learner drafts nothing.
 """
 
 from __future__ import annotations
@@ -37,3 +37,9 @@ def problem_of(row: Predicted) -> str:
 def confidence_of(row: Predicted | None) -> float:
     """The confidence in the draft of a prediction, 0 if there is none or if it has a problem."""
     return float(row[1]) if row and draft_of(row) else 0.0
+
+
+def failure_of(row: Predicted | None) -> float | None:
+    """The probability that the attribute fails in the draft of a prediction, None if no attribute model has judged
+    it."""
+    return float(row[5]) if row and len(row) > 5 else None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from contract import AcquisitionContract
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Pool, Selection
+from ml_backend.core.arrays import InclusiveBy, Pool, Selection
 from ml_backend.core.ports import Acquisition
 from ml_backend.kinds.choices.predictions import ChoicePredictions
 from ml_backend.model.combined_predictions import CombinedPredictions
@@ -64,6 +64,24 @@ class TestRandomOnTwoControls(AcquisitionContract):
         return OnTwoControls(registry.acquisition(CONTROL))
 
 
+class OnJudgedDrafts:
+    """Gives `inclusive` a pool whose drafts an attribute model has judged."""
+
+    def __init__(self, by: InclusiveBy) -> None:
+        self._by = by
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        failures = np.random.default_rng(1).random(len(pool.vectors), np.float32).round(1)
+        pool = replace(pool, draft_failures=failures, inclusive_by=self._by)
+        return registry.acquisition("inclusive").select(pool, k, seed)
+
+
+class TestInclusiveOnJudgedDrafts(AcquisitionContract):
+    @pytest.fixture(params=get_args(InclusiveBy))
+    def strategy(self, request: pytest.FixtureRequest) -> Acquisition:
+        return OnJudgedDrafts(request.param)
+
+
 class Newest:
     """A third party's strategy: the latest imported tasks come first."""
 
@@ -80,8 +98,8 @@ class TestAStrangers(AcquisitionContract):
 
 def test_no_installed_strategy_is_forgotten() -> None:
     names = (
-        "badge cluster-uncertainty coverage d-calm entropy k-center least-confidence margin near-and-far random "
-        "rep-clun typicality"
+        "badge cluster-uncertainty coverage d-calm entropy inclusive k-center least-confidence margin near-and-far "
+        "random rep-clun typicality"
     )
     assert set(names.split()) <= set(registry.installed("acquisition"))
 
