@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_backend import __version__
+from ml_backend.cli.attribute import attribute
 from ml_backend.cli.connect import connect, disconnect
 from ml_backend.cli.demo import demo
 from ml_backend.cli.doctor import doctor
@@ -27,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    features, forget, report, evolve, teach, cues, ledger, serve, connect, disconnect, status, versions, rollback,
-    doctor, simulate, demo,
+    attribute, features, forget, report, evolve, teach, cues, ledger, serve, connect, disconnect, status, versions,
+    rollback, doctor, simulate, demo,
 )  # fmt: skip
 """Those that `apprentice --help` lists, in its order."""
 for command in COMMANDS:

@@ -94,6 +94,24 @@ class ReplyFormat:
         return blake2b(json.dumps(self.identity).encode(), digest_size=8).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class AttributeJudgement:
+    """What an attribute model says about n accepted pairs.
+
+    setting  the setting of the attribute model
+    auc      how well it tells sources from accepted texts, held out
+    is_used  whether it judges drafts
+    source_failures    (n,) the probability that the attribute fails in the source
+    accepted_failures  (n,) the same for the accepted text
+    """
+
+    setting: str
+    auc: Estimate
+    is_used: bool
+    source_failures: Floats
+    accepted_failures: Floats
+
+
 NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -299,6 +317,13 @@ class Kind(ABC, Generic[Schema]):
     def draft_failures(self, control: Schema, predicted: Rows) -> Floats | None:
         """(n,) float32: the probabilities that the attribute that a project regulates fails in the drafts, 1 where
         there is none; None for a kind that drafts no texts, and while no attribute model judges them."""
+        return None
+
+    def attribute_judgement(
+        self, control: Schema, tensors: Tensors, texts: Sequence[str], targets: Rows
+    ) -> AttributeJudgement | None:
+        """What the attribute model among the `tensors` of the learner says about the texts (n,) of tasks and their
+        targets; None for a kind that drafts no texts, and without an attribute model."""
         return None
 
     def withheld_drafts(self, control: Schema, predicted: Rows) -> dict[str, int]:

@@ -9,7 +9,9 @@ import pytest
 from fake_label_studio import FakeLabelStudio
 from round_fixtures import MakeRound, active, queue
 from text_project import CONTROL, RUDE, annotate, drafts, learnt, not_annotated, server, source
+from typer.testing import CliRunner
 
+from ml_backend.cli.main import app
 from ml_backend.core.draft_checks import COPY, WORSE
 from ml_backend.core.settings import Settings
 from ml_backend.kinds.text.attribute import judge_in
@@ -124,3 +126,20 @@ def test_inclusive_serves_the_drafts_in_which_the_attribute_fails(
         sum("crook" in server.tasks[task]["data"]["text"] for task in tasks) / len(tasks) for tasks in (served, left)
     ]
     assert shares[0] > 2 * shares[1]
+
+
+@pytest.mark.parametrize("attribute", ["pairs", ""])
+def test_a_command_shows_the_attribute_model(
+    learnt: Sequence[int], server: FakeLabelStudio, make_round: MakeRound, options: SetOptions, settings: Settings,
+    monkeypatch: pytest.MonkeyPatch, attribute: str,
+) -> None:  # fmt: skip
+    options(attribute=attribute)
+    _learn(server, make_round)
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    printed = CliRunner().invoke(app, ["attribute", "--project", "5"])
+    assert printed.exit_code == 0, printed.output
+    if attribute:
+        assert "pairs: AUC 1.000 (95 %: " in printed.output and "27 accepted pairs" in printed.output
+        assert "It judges drafts." in printed.output and "holds in 100% of the accepted texts" in printed.output
+    else:
+        assert "No attribute model is fitted yet: name one by the setting `attribute`." in printed.output

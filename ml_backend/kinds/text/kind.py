@@ -17,11 +17,12 @@ from ml_backend.core.texts import Texts
 from ml_backend.core.types import Label, LabelValue, TaskContent
 from ml_backend.core.words import count_words
 from ml_backend.kinds import object_packing
-from ml_backend.kinds.base import NO_DESCRIPTIONS, Doubles, Kind, ReplyFormat
+from ml_backend.kinds.base import NO_DESCRIPTIONS, AttributeJudgement, Doubles, Kind, ReplyFormat
 from ml_backend.kinds.parts import DraftChanges
 from ml_backend.kinds.tag_attributes import attribute, is_conditional, is_required, is_set, whole_number
 from ml_backend.kinds.text import regions, scoring, teacher_replies, text_aggregation
-from ml_backend.kinds.text.checked_learner import CheckedLearner, checked
+from ml_backend.kinds.text.attribute import judge_in
+from ml_backend.kinds.text.checked_learner import CheckedLearner, checked, used_judge
 from ml_backend.kinds.text.predictions import TextPredictions
 from ml_backend.kinds.text.schema import TextSchema
 from ml_backend.kinds.text.values import MIN_CONFIDENCE, Predicted, confidence_of, draft_of, failure_of, problem_of
@@ -151,6 +152,16 @@ class TextKind(Kind[TextSchema]):
         if all(failure is None for failure in failures):
             return None
         return np.array([1.0 if failure is None else failure for failure in failures], np.float32)
+
+    def attribute_judgement(
+        self, control: TextSchema, tensors: Tensors, texts: Sequence[str], targets: Rows
+    ) -> AttributeJudgement | None:
+        judge = judge_in(tensors)
+        if judge is None:
+            return None
+        accepted = [target[0] for target in targets]
+        is_used = used_judge(tensors) is not None
+        return AttributeJudgement(judge.setting, judge.auc, is_used, judge.failures(texts), judge.failures(accepted))
 
     def withheld_drafts(self, control: TextSchema, predicted: Rows) -> dict[str, int]:
         problems = Counter(problem_of(row) for row in predicted if row and problem_of(row))
