@@ -47,7 +47,7 @@ help: ## lists the targets
 	@$(INSTALL) --constraint constraints-peers.txt scikit-activeml small-text torch
 	@touch $@
 
-demo: setup ## runs Label Studio and the backend with tasks to annotate (KIND=text, table, controls or spans), until Ctrl-C
+demo: setup ## runs Label Studio and the backend with tasks to annotate (KIND=text, table, controls, spans or rewrite), until Ctrl-C
 	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER) --kind $(KIND)
 
 format: .venv/.ready ## formats the code and sorts its imports

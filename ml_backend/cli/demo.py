@@ -22,7 +22,7 @@ def demo(
         str,
         typer.Option(
             help="`text`: 4,880 questions; `table`: 400 records of tumours; `controls`: 3,403 questions, two controls; "
-            "`spans`: 4,104 sentences with names"
+            "`spans`: 4,104 sentences with names; `rewrite`: 200 sentences to be rewritten in plain language"
         ),
     ] = "text",
 ) -> None:

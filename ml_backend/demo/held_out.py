@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -29,9 +29,10 @@ from ml_backend.teacher import distillation
 from ml_backend.teacher.descriptions import feature_scores
 
 N_RANDOM_ORDERS = 5  # the scores in random order are means over these
-HeldOutScores = dict[str, float | None]
-"""The `Kind.main_metric` on the held-out tasks for each control, by its name; None before there is a learner, or if the
-metric is not defined."""
+Scores = dict[str, float]
+"""Metrics of a control on the held-out tasks, by their names, without those that are not defined."""
+HeldOutScores = dict[str, Scores]
+"""The scores of each control, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,22 @@ class EncodedTasks:
 
 class HeldOutEvaluator:
     """Evaluates the serving learners on held-out tasks, and learners of the same plugin and with the same priors that
-    are fitted on the same number of labels in random order."""
+    are fitted on the same number of labels in random order.
+
+    metrics  the names of the `Kind.metrics` that are measured, of the drafts that annotators would be shown; () for the
+             `Kind.main_metric` of each control, of all predictions, which is not defined before there is a learner
+    """
 
     def __init__(
-        self, settings: Settings, store: Store, project: int, pool: Sequence[DemoTask], held_out: Sequence[DemoTask]
+        self,
+        settings: Settings,
+        store: Store,
+        project: int,
+        pool: Sequence[DemoTask],
+        held_out: Sequence[DemoTask],
+        metrics: Collection[str] = (),
     ) -> None:
+        self._metrics = metrics
         self._settings, self._store, self._project = settings, store, project
         project_row = store.projects.ensure(project)
         self.schema = read_schema(project_row.label_config, project_row.choices)
@@ -87,15 +99,15 @@ class HeldOutEvaluator:
         project_model, _ = load_best(self._store, version, self._encoder.name)
         models, (vectors, texts) = models_of(project_model), self._held_out.first(len(self._held_out.tasks))
         return {
-            control.name: self._score(control, models[control.name].predict(control, vectors, texts))
+            control.name: self._scores(control, models[control.name].predict(control, vectors, texts))
             if control.name in models
-            else None
+            else self._scores_without_learner(control)
             for control in self.schema.controls
         }
 
     def random_order_scores(self, n: int) -> HeldOutScores:
-        """The mean scores after n labels, over the random orders whose first n labels are not all the same."""
-        return {control.name: self._random_order_score(control, n) for control in self.schema.controls}
+        """The mean scores after n labels, over the random orders. There is no learner if n labels are all the same."""
+        return {control.name: self._random_order_scores(control, n) for control in self.schema.controls}
 
     def words_read(self) -> int:
         """The number of words in the annotated texts."""
@@ -110,22 +122,23 @@ class HeldOutEvaluator:
     def _encode(self, tasks: Sequence[DemoTask]) -> EncodedTasks:
         return EncodedTasks(tasks, encode_texts(self._encoder, [task.text for task in tasks]))
 
-    def _random_order_score(self, control: ControlSchema, n: int) -> float | None:
+    def _random_order_scores(self, control: ControlSchema, n: int) -> Scores:
         learner, priors = kind_of(control).learner(control, self._learner_name(control)), self._priors[control.name]
         held_out_vectors, held_out_texts = self._held_out.first(len(self._held_out.tasks))
-        sample, scores = self._pool_sample(), []
+        sample, by_order = self._pool_sample(), []
         for order in self._orders:
             targets, (vectors, texts) = _targets(control, order.tasks[:n]), order.first(n)
             if are_equal(targets):
+                by_order.append(self._scores_without_learner(control))
                 continue
             weights = np.ones(len(targets), np.float32)
             train = TrainingSet(
                 vectors, targets, weights, fitted_schema(control), priors=priors, texts=texts, pool_texts=sample
             )
             tensors = learner.fit(train, seed=0).tensors
-            scores.append(self._score(control, predict_rows(learner, tensors, held_out_vectors, held_out_texts)))
-        defined = [score for score in scores if score is not None]
-        return mean(defined) if defined else None
+            by_order.append(self._scores(control, predict_rows(learner, tensors, held_out_vectors, held_out_texts)))
+        names = dict.fromkeys(name for scores in by_order for name in scores)
+        return {name: mean(scores[name] for scores in by_order if name in scores) for name in names}
 
     def _pool_sample(self) -> Texts:
         """The sample of the pool that the serving learners are fitted with, too."""
@@ -147,17 +160,32 @@ class HeldOutEvaluator:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
         return options.with_form_defaults(feature_space.task_form(self._encoder)).learner
 
-    def _score(self, control: ControlSchema, predicted: Rows) -> float | None:
-        return main_metric_value(control, predicted, _targets(control, self._held_out.tasks))
+    def _scores(self, control: ControlSchema, predicted: Rows) -> Scores:
+        of_kind, targets = kind_of(control), _targets(control, self._held_out.tasks)
+        if self._metrics:
+            values = of_kind.metrics(control, shown_drafts(control, predicted), targets)
+            return {name: values[name] for name in self._metrics if name in values}
+        name = of_kind.main_metric(control)
+        if name == of_kind.score_name(control):
+            return {name: float(of_kind.scores(control, predicted, targets).mean())}
+        values = of_kind.metrics(control, predicted, targets)
+        return {name: values[name]} if name in values else {}
+
+    def _scores_without_learner(self, control: ControlSchema) -> Scores:
+        return self._scores(control, _no_drafts(control, len(self._held_out.tasks))) if self._metrics else {}
 
 
-def main_metric_value(control: ControlSchema, predicted: Rows, targets: Rows) -> float | None:
-    """The `Kind.main_metric` of n predictions; None if it is not defined for them."""
+def shown_drafts(control: ControlSchema, predicted: Rows) -> Rows:
+    """(n, ...) predictions, in which those that are not drafted are replaced by what is expected without a learner."""
+    is_hidden = np.array([draft is None for draft in kind_of(control).drafts(control, predicted)], np.bool_)
+    shown = predicted.copy()
+    shown[is_hidden] = _no_drafts(control, len(predicted))[is_hidden]
+    return shown
+
+
+def _no_drafts(control: ControlSchema, n: int) -> Rows:
     of_kind = kind_of(control)
-    name = of_kind.main_metric(control)
-    if name == of_kind.score_name(control):
-        return float(of_kind.scores(control, predicted, targets).mean())
-    return of_kind.metrics(control, predicted, targets).get(name)
+    return of_kind.without_learner(control, of_kind.as_targets(control, []), n)
 
 
 def _targets(control: ControlSchema, tasks: Sequence[DemoTask]) -> Rows:

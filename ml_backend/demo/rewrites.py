@@ -23,16 +23,23 @@ from ml_backend.demo.texts import DemoTask
 
 FILE = "plain_language.tsv"
 CONTROL = "rewrite"  # name of the control in which annotators write
-N_HELD_OUT = 60
+N_HELD_OUT_OF_TOPIC = 12
 
 
 def load_rewrites() -> tuple[list[DemoTask], list[DemoTask]]:
-    """The sentences of the pool with their plain versions, and a fixed set of held-out sentences; no text is in both.
-    The data of a task has its topic, too."""
+    """The sentences of the pool with their plain versions, and a fixed set of held-out sentences, equally many of
+    each topic; no text is in both. The data of a task has its topic, too."""
     lines = (files(__package__) / FILE).read_text(encoding="utf-8").splitlines()
     tasks = [
         DemoTask(row["source"], {CONTROL: (row["accepted"],)}, {"text": row["source"], "topic": row["topic"]})
         for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     ]
     random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
-    return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
+    topics = sorted({task.data["topic"] for task in tasks})
+    held_out = [
+        task
+        for topic in topics
+        for task in [task for task in tasks if task.data["topic"] == topic][:N_HELD_OUT_OF_TOPIC]
+    ]
+    held_out_texts = {task.text for task in held_out}
+    return [task for task in tasks if task.text not in held_out_texts], held_out

@@ -24,6 +24,7 @@ from ml_backend.demo.annotator import annotate, wait_until
 from ml_backend.demo.held_out import HeldOutEvaluator
 from ml_backend.demo.kinds import TABLE, DemoKind, demo_kind
 from ml_backend.demo.llama import MODEL, REQUEST_TOKENS, LocalLlama
+from ml_backend.demo.score_table import ScoreTable
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.table import CONTROL, expert_features
 from ml_backend.demo.terminal import out, print_indented, progress_bar, spinner
@@ -100,8 +101,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if annotations:
                 if teacher != registry.EMBEDDED_TEACHER:
                     _wait_for_teacher_labels(store, project)
-                evaluator = HeldOutEvaluator(settings, store, project, pool, held_out)
-                annotate(client, store, project, evaluator, annotations)
+                evaluator = HeldOutEvaluator(settings, store, project, pool, held_out, demo.metrics)
+                table = ScoreTable(store, project, evaluator, demo.metrics)
+                annotate(client, store, project, evaluator, table, annotations)
                 _print_status(store, project)
                 return
             _print_instructions(label_studio, project, _environment_file(folder, settings), demo)

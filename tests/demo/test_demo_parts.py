@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.demo import annotator, run
+from ml_backend.demo import run
 from ml_backend.demo.kinds import DEMO_KINDS, demo_kind
+from ml_backend.demo.score_table import header
 from ml_backend.demo.texts import MEMBER, N_HELD_OUT, SUBCLASSES, load_questions, load_questions_with_subclasses
 from ml_backend.label_studio.label_config import read_schema
 
@@ -74,12 +75,12 @@ def test_questions_have_their_class_alone(questions: Path) -> None:
 def test_each_kind_has_a_labelling_configuration_of_its_own() -> None:
     schemas = [read_schema(kind.read_label_config()) for kind in DEMO_KINDS.values()]
     assert [sorted(control.name for control in schema.controls) for schema in schemas] == [
-        ["label"], ["label"], ["class", "subclass"], ["names"],
+        ["label"], ["label"], ["class", "subclass"], ["names"], ["rewrite"],
     ]  # fmt: skip
 
 
 def test_another_kind_is_refused() -> None:
-    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls, spans"):
+    with pytest.raises(ApprenticeError, match="no kind 'audio': choose one of text, table, controls, spans, rewrite"):
         demo_kind("audio")
 
 
@@ -87,7 +88,8 @@ def test_another_kind_is_refused() -> None:
     ("text", ["held-out accuracy", "random order"]),
     ("controls", ["subclass", "random order", "class", "random order"]),
     ("spans", ["held-out strict F1", "random order", "words read", "in random order"]),
+    ("rewrite", ["held-out words edited", "random order", "held-out accepted", "random order"]),
 ])  # fmt: skip
-def test_the_table_has_the_score_of_each_control_beside_that_of_random_order(kind: str, columns: list[str]) -> None:
-    header = annotator._header(read_schema(DEMO_KINDS[kind].read_label_config()))
-    assert header[2:-1] == columns
+def test_the_table_has_the_scores_of_each_control_beside_those_of_random_order(kind: str, columns: list[str]) -> None:
+    demo = DEMO_KINDS[kind]
+    assert header(read_schema(demo.read_label_config()), [*demo.metrics])[2:-1] == columns

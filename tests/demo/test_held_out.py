@@ -14,18 +14,24 @@ from fake_label_studio import SINGLE, WORDS, FakeLabelStudio, text_about
 from located_answer_kind import LocatedAnswerKind
 from recording_plugins import RecordingLearner
 from round_fixtures import MakeRound
+from text_project import CONFIG as REWRITING
+from text_project import CONTROL as REWRITE
+from text_project import polite, source
 
 from ml_backend.core import registry
-from ml_backend.core.arrays import Floats, Rows, TrainingSet
+from ml_backend.core.arrays import Floats, Rows, TrainingSet, object_rows
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.schema import ControlSchema, ProjectSchema
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import LabelValue
-from ml_backend.demo import annotator
+from ml_backend.core.types import Label, LabelValue
+from ml_backend.core.words import count_words
 from ml_backend.demo.downloads import wheel_file
-from ml_backend.demo.held_out import HeldOutEvaluator
+from ml_backend.demo.held_out import HeldOutEvaluator, shown_drafts
+from ml_backend.demo.kinds import DEMO_KINDS
+from ml_backend.demo.score_table import header
 from ml_backend.demo.texts import DemoTask
-from ml_backend.kinds.lookup import fitted_schema
+from ml_backend.kinds.lookup import fitted_schema, kind_of
+from ml_backend.kinds.text.values import MIN_CONFIDENCE, draft_of
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
@@ -80,9 +86,8 @@ def test_the_score_of_choices_is_the_share_of_right_labels(
         probabilities = learner.predict(learner.fit(train, seed=0).tensors, vectors)
         scores.append(float((probabilities.argmax(axis=1) == one_hot(control, HELD_OUT).argmax(axis=1)).mean()))
     assert len({*scores}) > 1
-    assert evaluator.random_order_scores(20) == {"label": pytest.approx(mean(scores))}
-    active = evaluator.active_scores()["label"]
-    assert active is not None and active > 0.5
+    assert evaluator.random_order_scores(20) == {"label": {"accuracy": pytest.approx(mean(scores))}}
+    assert evaluator.active_scores()["label"]["accuracy"] > 0.5
 
 
 def one_hot(control: ControlSchema, tasks: Sequence[DemoTask]) -> Floats:
@@ -95,7 +100,7 @@ def one_hot(control: ControlSchema, tasks: Sequence[DemoTask]) -> Floats:
 def test_there_is_no_score_in_random_order_while_all_labels_are_the_same(settings: Settings, store: Store) -> None:
     evaluator = HeldOutEvaluator(settings, store, 5, POOL, HELD_OUT)
     evaluator.prepare(2)
-    assert evaluator.random_order_scores(1) == {"label": None}
+    assert evaluator.random_order_scores(1) == {"label": {}}
 
 
 @pytest.mark.usefixtures("answers")
@@ -118,8 +123,8 @@ def test_another_kind_is_scored_by_its_main_metric_and_its_learner_reads_the_tex
     evaluator.prepare(60)
     scores, at_random = evaluator.active_scores(), evaluator.random_order_scores(60)
     assert {*scores} == {*at_random} == {"label", "remark"}
-    for score in (scores["remark"], at_random["remark"]):
-        assert score is not None and score > 0.5
+    for score in (scores["remark"]["exact"], at_random["remark"]["exact"]):
+        assert score > 0.5
         assert score * len(HELD_OUT) == pytest.approx(round(score * len(HELD_OUT)), abs=0.21)
     values = {control.name: value for control, value in evaluator.true_values(POOL[4].text)}
     assert values == POOL[4].values
@@ -129,11 +134,11 @@ def test_another_kind_is_scored_by_its_main_metric_and_its_learner_reads_the_tex
 
 @pytest.mark.usefixtures("answers")
 def test_a_column_names_its_metric_unless_it_is_the_accuracy_and_words_are_counted_where_regions_are_located() -> None:
-    assert annotator._header(read_schema(REMARK))[2:-1] == [
+    assert header(read_schema(REMARK))[2:-1] == [
         "label", "random order", "remark (exact)", "random order", "words read", "in random order",
     ]  # fmt: skip
     with registry.overridden({"kind.answer": AnswerKind()}):
-        assert annotator._header(read_schema(REMARK))[2:-1] == ["label", "random order", "remark", "random order"]
+        assert header(read_schema(REMARK))[2:-1] == ["label", "random order", "remark", "random order"]
 
 
 def test_a_wheel_that_the_package_index_does_not_have_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,3 +160,35 @@ def test_random_order_is_fitted_with_the_sample_of_the_pool_that_the_serving_lea
     stored = store.tasks.texts(5, store.tasks.ids(5).tolist())
     for sample in samples:
         assert sample is not None and [*sample(np.arange(len(sample)))] == stored, "all tasks: they are few"
+
+
+REWRITES = [
+    DemoTask(source(row), {REWRITE: (polite(source(row)),)}, {"text": source(row)}) for row in range(60)
+]  # fmt: skip
+
+
+def test_without_a_learner_all_words_of_accepted_texts_are_edited(settings: Settings, store: Store) -> None:
+    store.projects.ensure(5)
+    store.projects.set_label_config(5, REWRITING)
+    evaluator = HeldOutEvaluator(settings, store, 5, REWRITES[:40], REWRITES[40:], ["words edited", "accepted"])
+    evaluator.prepare(20)
+    words = mean(count_words(str(task.values[REWRITE][0])) for task in REWRITES[40:])
+    nothing_shown = {REWRITE: {"words edited": pytest.approx(words), "accepted": 0.0}}
+    assert evaluator.active_scores() == evaluator.random_order_scores(0) == nothing_shown
+    assert evaluator.random_order_scores(20)[REWRITE]["words edited"] < words
+
+
+def test_a_draft_that_is_not_shown_counts_as_none() -> None:
+    [control] = read_schema(REWRITING).controls
+    unsure = MIN_CONFIDENCE - 0.01
+    predicted = object_rows([("a text", 0.9, 0.1, False), ("a text", unsure, 0.9, False), ()])
+    assert [draft_of(row) for row in shown_drafts(control, predicted)] == ["a text", "", ""]
+    assert [draft_of(row) for row in predicted] == ["a text", "a text", ""], "the predictions stay as they are"
+
+
+def test_the_demo_of_rewriting_names_metrics_of_written_texts() -> None:
+    demo = DEMO_KINDS["rewrite"]
+    [control] = read_schema(demo.read_label_config()).controls
+    of_kind = kind_of(control)
+    targets = of_kind.as_targets(control, [of_kind.aggregate(control, [Label(("a text",))])])
+    assert {*demo.metrics} <= {*of_kind.metrics(control, of_kind.without_learner(control, targets, 1), targets)}

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from running_backend import Project, until
@@ -40,6 +41,14 @@ def browser_page(server: LocalLabelStudio) -> Iterator[Page]:
             yield page
         finally:
             browser.close()
+
+
+def save_screenshot(page: Page, name: str) -> None:
+    """Saves the screen in the folder that APPRENTICE_SCREENSHOTS names, if it is set."""
+    if SCREENSHOTS:
+        folder = Path(SCREENSHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / name)
 
 
 def open_data_manager(page: Page, server: LocalLabelStudio, project: Project) -> None:

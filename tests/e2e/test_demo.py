@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from running_backend import until
 
+from ml_backend.core.words import count_words
+from ml_backend.demo.rewrites import CONTROL, load_rewrites
 from ml_backend.demo.server import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -107,4 +110,27 @@ def test_the_demo_of_spans_prints_strict_f1_and_the_words_that_were_read(templat
     words = [int(row[3].replace(",", "")) for row in rows]
     assert words == sorted({*words}) and words[0] > 0
     assert rows[-1][1] != "-" and rows[-1][2] != "-"
+    until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
+
+
+@pytest.mark.timeout(580)
+def test_the_demo_of_rewriting_prints_the_words_that_are_edited_and_the_drafts_that_are_accepted(
+    template: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(template, folder / "label-studio")
+    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
+    headless = [*command, "--kind", "rewrite", "--annotations", "12"]
+    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    columns = "annotations +active version +held-out words edited +random order +held-out accepted +random order "
+    assert re.search(f"^{columns}", done.stdout, re.MULTILINE), done.stdout
+    scores = r"([\d.]+) +([\d.]+) +([\d.]+)% +([\d.]+)%"
+    rows = re.findall(rf"^ *(\d+) +(?:apprentice-\d+-\w+)? +{scores} +(\S+)$", done.stdout, re.MULTILINE)
+    assert [int(row[0]) for row in rows] == list(range(13)), done.stdout
+    mean_words = statistics.mean(count_words(str(task.values[CONTROL][0])) for task in load_rewrites()[1])
+    assert rows[0][1:] == (f"{mean_words:.2f}", f"{mean_words:.2f}", "0.0", "0.0", "-"), (
+        "no draft, all words are written"
+    )
+    assert all(float(score) < mean_words for score in rows[-1][1:3]), done.stdout
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, SCREENSHOTS, browser_page, submit_button
+from browser import CHROMIUM, browser_page, save_screenshot, submit_button
 from playwright.sync_api import Page, expect
 from running_backend import Backend, Project, until
 
@@ -90,13 +90,6 @@ def spans_in(row: dict[str, Any]) -> list[Span]:
     """The spans of a prediction or of an annotation, in their order on the screen."""
     values = [region["value"] for region in row["result"]]
     return sorted((value["start"], value["end"], *value["labels"]) for value in values)
-
-
-def save_screenshot(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        folder = Path(SCREENSHOTS)
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / name)
 
 
 def remove_region(page: Page, number: int) -> None:
