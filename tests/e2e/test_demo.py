@@ -129,8 +129,6 @@ def test_the_demo_of_rewriting_prints_the_words_that_are_edited_and_the_drafts_t
     rows = re.findall(rf"^ *(\d+) +(?:apprentice-\d+-\w+)? +{scores} +(\S+)$", done.stdout, re.MULTILINE)
     assert [int(row[0]) for row in rows] == list(range(13)), done.stdout
     mean_words = statistics.mean(count_words(str(task.values[CONTROL][0])) for task in load_rewrites()[1])
-    assert rows[0][1:] == (f"{mean_words:.2f}", f"{mean_words:.2f}", "0.0", "0.0", "-"), (
-        "no draft, all words are written"
-    )
+    assert rows[0][1:] == (f"{mean_words:.2f}", f"{mean_words:.2f}", "0.0", "0.0", "-"), "no draft is shown"
     assert all(float(score) < mean_words for score in rows[-1][1:3]), done.stdout
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
