@@ -36,9 +36,9 @@ from plugins.teachers.openai import COOL_DOWN_SECONDS, MAX_FAILURES_IN_A_ROW
 
 
 def test_a_server_that_is_too_slow_is_asked_again() -> None:
-    answer, requests = ask_one([Reply(delay=5), Reply()], timeout=0.3)
+    answer, requests = ask_one([Reply(delay=10), Reply()], timeout=2)
     assert outcomes(answer) == ["failed", "answered"] and answer.content is not None
-    assert 0.25 < answer.calls[0].seconds < 3
+    assert 1.9 < answer.calls[0].seconds < 10, "it is given up before the server replies"
     first, second = (request.headers["idempotency-key"] for request in requests)
     assert first == second, "the server can tell that it is the same question"
 
