@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -19,7 +20,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<eos>\n{% endfor %}"
     "<|im_start|>assistant\n"
 )
-SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2}
+SIZES: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def save_byte_tokenizer(folder: Path, chat_template: str | None = None) -> int:
@@ -62,16 +63,8 @@ def save_llama(folder: Path, chat_template: str | None = None) -> Path:
 def save_t5(folder: Path) -> Path:
     """A sequence-to-sequence model with two layers of 32 units."""
     torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=save_byte_tokenizer(folder),
-        d_model=32,
-        d_kv=16,
-        d_ff=32,
-        num_layers=2,
-        num_heads=2,
-        eos_token_id=1,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-    )
+    tokens = {"eos_token_id": 1, "pad_token_id": 0, "decoder_start_token_id": 0}
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    config = T5Config.from_dict({"vocab_size": save_byte_tokenizer(folder), **sizes, **tokens})
     T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
