@@ -43,9 +43,8 @@ class ScoreTable:
     def print_first_row(self, n_labels: int) -> None:
         """Prints the row before the first annotation, if a score is defined without a learner or if there are earlier
         annotations."""
-        cells = self._cells(n_labels, UNDEFINED)
-        if any(cell != UNDEFINED for cell in cells[2:]):
-            out.print(self._line(cells), highlight=False)
+        if any(score != UNDEFINED for score in self._scores(n_labels)):
+            out.print(self._line(self._cells(n_labels, UNDEFINED)), highlight=False)
 
     def print_row(self, n_labels: int, waits: Sequence[float]) -> None:
         """Prints the row after n annotations. `waits`: the seconds from annotations to queues since the last row"""
