@@ -9,13 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import regex
 
+from ml_backend.core.text_hashes import text_hashes
 from ml_backend.core.words import count_words, words_of
 
 EMPTY, LENGTH, LOOP, CHAT, LEAK = "empty", "length", "loop", "chat", "leak"
@@ -74,10 +74,10 @@ def rules_of(sources: Sequence[str], accepted: Sequence[str]) -> DraftRules:
     ratios = [_length_ratio(text, source) for source, text in zip(sources, accepted, strict=True)]
     known = [MIN_RATIO <= ratio <= MAX_RATIO for ratio in ratios if ratio is not None]
     counts = Counter(phrase for text in accepted for phrase in {*_phrases(words_of(text))})
-    rare = [_hash(phrase) for phrase, count in counts.items() if count == 1]
+    rare = (phrase for phrase, count in counts.items() if count == 1)
     return DraftRules(
         keeps_length=len(known) >= MIN_PAIRS and sum(known) >= MIN_SHARE * len(known),
-        phrases=np.unique(np.array(rare, np.uint64)),
+        phrases=np.unique(text_hashes(rare)),
     )
 
 
@@ -148,15 +148,9 @@ def _needed_run(phrase: Sequence[str]) -> float:
 
 def _leaks(words: Sequence[str], source: str, phrases: npt.NDArray[np.uint64]) -> bool:
     foreign = {*_phrases(words)} - {*_phrases(words_of(source))}
-    return bool(np.isin(np.array([_hash(phrase) for phrase in foreign], np.uint64), phrases).any())
+    return bool(np.isin(text_hashes(foreign), phrases).any())
 
 
-def _phrases(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _phrases(words: Sequence[str]) -> Iterator[str]:
     lower = [word.lower() for word in words]
-    return zip(*(lower[start:] for start in range(PHRASE_WORDS)), strict=False)
-
-
-def _hash(phrase: tuple[str, ...]) -> int:
-    """The same number in every process."""
-    content = "\0".join(phrase).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+    return map("\0".join, zip(*(lower[start:] for start in range(PHRASE_WORDS)), strict=False))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from ml_backend.core.arrays import AttributeFit, Floats, Tensors
 from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.text_hashes import text_hashes
 from ml_backend.core.words import words_of
 
 HASHES, WEIGHTS = "words.hashes", "words.weights"
@@ -32,9 +32,9 @@ class WordList:
         self._weights()
 
     def fit(self, sources: Sequence[str], accepted: Sequence[str]) -> AttributeFit:
-        weights = {_hash(word): weight for word, weight in self._weights().items()}
-        hashes = np.array(sorted(weights), np.uint64)
-        tensors: Tensors = {HASHES: hashes, WEIGHTS: np.array([weights[int(value)] for value in hashes])}
+        weights = self._weights()
+        hashes, rows = np.unique(text_hashes(weights), return_index=True)
+        tensors: Tensors = {HASHES: hashes, WEIGHTS: np.array([*weights.values()])[rows]}
         return AttributeFit(
             tensors, self.failure_probabilities(tensors, sources), self.failure_probabilities(tensors, accepted)
         )
@@ -53,13 +53,8 @@ class WordList:
 
 
 def _failure(text: str, hashes: npt.NDArray[np.uint64], weights: npt.NDArray[np.float64]) -> float:
-    words = np.array([_hash(word) for word in {*words_of(text.lower())}], np.uint64)
+    words = text_hashes({*words_of(text.lower())})
     return float(1 - np.prod(1 - weights[np.isin(hashes, words)]))
-
-
-def _hash(word: str) -> int:
-    """The same number in every process."""
-    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 @lru_cache(maxsize=8)

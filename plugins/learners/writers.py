@@ -27,6 +27,7 @@ from ml_backend.core.arrays import (
     missing_rows,
     object_rows,
 )
+from ml_backend.core.draft_checks import is_copy
 from ml_backend.core.ports import Writer
 from ml_backend.core.text_drafts import AcceptedTexts, Doubles, TextDrafts
 from ml_backend.core.texts import Texts
@@ -151,7 +152,7 @@ def _best(drafts: Sequence[tuple[TextDrafts, Doubles]], row: int, source: str) -
         return ()
     confidence, drafted = max(candidates, key=lambda candidate: candidate[0])
     text = drafted.texts[row]
-    return (text, round(float(confidence), 6), round(float(drafted.doubts[row]), 6), text.split() == source.split())
+    return (text, round(float(confidence), 6), round(float(drafted.doubts[row]), 6), is_copy(text, source))
 
 
 def _kept_shares(sources: Sequence[str], texts: Sequence[str]) -> Doubles:

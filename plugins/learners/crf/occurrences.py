@@ -11,6 +11,7 @@ import numpy as np
 
 from ml_backend.core.arrays import Ints
 from plugins.learners.crf.chain import Doubles
+from plugins.learners.crf.text_lengths import TextLengths
 
 WordSpan = tuple[int, int, int]
 """The first word of a span, the word behind it, and the number of its type, or UNKNOWN."""
@@ -20,7 +21,7 @@ Phrase = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Occurrences:
+class Occurrences(TextLengths):
     """The words of n texts, one text after another, and the places where q phrases occur.
 
     lengths       (n,) words of each text
@@ -30,21 +31,10 @@ class Occurrences:
     phrases       (q,) the row of each phrase
     """
 
-    lengths: Ints
     words: Ints
     begins: Ints
     ends: Ints
     phrases: Ints
-
-    @property
-    def first_words(self) -> Ints:
-        """(n,) the first word of each text."""
-        return np.cumsum(self.lengths) - self.lengths
-
-    @property
-    def texts(self) -> Ints:
-        """(w,) the text of each word."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @property
     def phrase_texts(self) -> Ints:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.text_hashes import text_hashes
 from ml_backend.core.texts import Texts
 from ml_backend.core.words import word_offsets
+from plugins.learners.crf.text_lengths import TextLengths
 from plugins.learners.crf.units import Units, cut_words
 from plugins.learners.crf.word_shapes import shape_numbers
 
@@ -21,7 +22,7 @@ MAX_CACHED_CHARACTERS = 1000  # of a text that is cached
 
 
 @dataclass(frozen=True, slots=True)
-class WordTable:
+class WordTable(TextLengths):
     """The w words of n texts, or the smaller units that take their place.
 
     lengths  (n,) words of each text
@@ -32,23 +33,12 @@ class WordTable:
     units    what the texts are cut into; "word" means such a unit wherever a table is read
     """
 
-    lengths: Ints
     starts: Ints
     ends: Ints
     words: Sequence[str]
     shapes: Ints
     vectors: Floats
     units: Units = Units.WORDS
-
-    @property
-    def first_words(self) -> Ints:
-        """(n,) the first word of each text."""
-        return np.cumsum(self.lengths) - self.lengths
-
-    @property
-    def texts(self) -> Ints:
-        """(w,) the text of each word."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def take(self, rows: Ints) -> tuple[WordTable, Ints]:
         """The words of some texts (m,), ascending, and the indices of these words."""
@@ -101,9 +91,7 @@ def text_numbers(texts: Sequence[str]) -> Ints:
 
 def _numbers(words: Iterable[Sequence[str]]) -> Ints:
     """(n,) a number of each text, from its words in lower case."""
-    contents = ("\n".join(of_text).encode("utf-8", "surrogatepass") for of_text in words)
-    digests = b"".join(blake2b(content, digest_size=8).digest() for content in contents)
-    return np.frombuffer(digests, "<i8").astype(np.int64)
+    return text_hashes(map("\n".join, words)).view(np.int64)
 
 
 def _stack(vectors: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float16]]]) -> Floats:
