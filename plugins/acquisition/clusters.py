@@ -10,9 +10,11 @@ import warnings
 
 import numpy as np
 
-from ml_backend.core.arrays import Clustering, Floats, Ints
+from ml_backend.core.arrays import Clustering, Floats, Ints, Pool
 from plugins.acquisition.deduplication import CHUNK_ROWS
 
+DEFAULT_CLUSTERS = 30
+"""Number of clusters for a strategy if the pool has none."""
 MAX_SAMPLE_ROWS = 10_000  # that k-means is fitted on
 MAX_SAMPLE_ROWS_PER_CLUSTER = 334
 
@@ -26,6 +28,11 @@ class Bisecting:
 
     def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
         return assign_unassigned(vectors, clustering)
+
+
+def clusters_of(pool: Pool, seed: int) -> Clustering:
+    """The clusters of the pool, or DEFAULT_CLUSTERS new ones if it has none."""
+    return pool.clustering or cut(pool.vectors, DEFAULT_CLUSTERS, seed)
 
 
 def cut(

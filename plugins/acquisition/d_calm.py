@@ -11,11 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
-from plugins.acquisition.clusters import cluster_queues, cut, members
+from plugins.acquisition.clusters import cluster_queues, clusters_of, members
 from plugins.acquisition.deduplication import available_rows, take_in_turns
-
-DEFAULT_CLUSTERS = 30
-"""Number of clusters if the pool has none."""
 
 
 class DCalm:
@@ -28,7 +25,7 @@ class DCalm:
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
         uncertainties[rows] = pool.uncertainty("margin", rows)
-        clustering = pool.clustering or cut(pool.vectors, DEFAULT_CLUSTERS, seed)
+        clustering = clusters_of(pool, seed)
         groups = members(clustering.assignment, rows)
         mean_errors = pool.mean_errors_by_group(clustering.assignment, len(clustering.centroids))
         errors = (

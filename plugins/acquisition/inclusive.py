@@ -14,11 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints, Pool, Selection
-from plugins.acquisition.clusters import cut, members
+from plugins.acquisition.clusters import clusters_of, members
 from plugins.acquisition.deduplication import available_rows, take_in_turns
-
-DEFAULT_CLUSTERS = 30
-"""Number of clusters if the pool has none."""
 
 
 class Inclusive:
@@ -34,7 +31,7 @@ class Inclusive:
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
         uncertainties[rows] = pool.uncertainty("margin", rows)
-        clustering = pool.clustering or cut(pool.vectors, DEFAULT_CLUSTERS, seed)
+        clustering = clusters_of(pool, seed)
         information = informativeness(pool, rows, seed)
         order = rows[np.argsort(-information[rows], kind="stable")]
         queues = sorted(members(clustering.assignment, order), key=lambda queue: -information[queue[0]])

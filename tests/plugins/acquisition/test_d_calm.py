@@ -14,8 +14,7 @@ from pools import choices_of, clustered, make_pool
 from uncertainty_by_hand import margin_by_hand
 
 from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Pool
-from plugins.acquisition import d_calm
-from plugins.acquisition.clusters import cut
+from plugins.acquisition.clusters import DEFAULT_CLUSTERS, cut
 from plugins.acquisition.d_calm import DCalm, quotas
 
 
@@ -113,6 +112,6 @@ def test_more_rows_are_chosen_from_a_cluster_with_more_errors() -> None:
 
 def test_a_pool_without_clusters_is_clustered_first() -> None:
     pool = make_pool(120, errors=True)
-    clustering = cut(pool.vectors, d_calm.DEFAULT_CLUSTERS, 5)
+    clustering = cut(pool.vectors, DEFAULT_CLUSTERS, 5)
     rows = DCalm().select(pool, 20, 5).rows.tolist()
     assert rows == DCalm().select(replace(pool, clustering=clustering), 20, 5).rows.tolist()

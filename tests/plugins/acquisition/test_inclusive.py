@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool
 
 from ml_backend.core.arrays import Floats, InclusiveBy, Pool
-from plugins.acquisition.clusters import cut
-from plugins.acquisition.inclusive import DEFAULT_CLUSTERS, Inclusive
+from plugins.acquisition.clusters import DEFAULT_CLUSTERS, cut
+from plugins.acquisition.inclusive import Inclusive
 
 FAILURES = [0.9, 0.6, 0.2, 0.55, 0.3, 0.1, 0.7]
 """R(G(x), H): the probability that the attribute fails in the text that the learner writes for each candidate x."""
