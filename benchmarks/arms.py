@@ -89,9 +89,15 @@ def publish(module: str, title: str, seeds: int, pages: Callable[[int], Iterable
     options = parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
     head = f"# {title}, {today}\n\n`python -m benchmarks.{module}`, {options.seeds} repetitions, {measure}.\n"
-    text = "\n".join([head, *pages(options.seeds)])
+    print_page(module, "\n".join([head, *pages(options.seeds)]), is_saved=options.save)
+
+
+def print_page(module: str, text: str, *, is_saved: bool) -> None:
+    """Prints the page of a benchmark. `is_saved`: whether to write it to a file with today's date and the name of the
+    module, too"""
     print(text)
-    if options.save:
+    if is_saved:
+        today = datetime.datetime.now(datetime.UTC).date()
         Path(__file__).with_name(f"{today}-{module.replace('_', '-')}.md").write_text(text)
 
 

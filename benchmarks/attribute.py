@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import time
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arms import table
+from benchmarks.arms import print_page, table
 from benchmarks.generation import load
 from ml_backend.core import registry
 from ml_backend.core.arrays import AttributeFit
@@ -60,10 +59,7 @@ def main() -> None:
         "own pairs, held out: means, with the lowest and the highest seed. CPU seconds of one core.\n\n"
     )
     names = ["accepted pairs", "AUC, fresh pairs", "AUC, held out", "seconds a fit", "milliseconds a text"]
-    text = head + table(names, rows)
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-attribute.md").write_text(text.rstrip("\n") + "\n")
+    print_page("attribute", head + table(names, rows), is_saved=options.save)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from time import process_time
 
 import numpy as np
@@ -26,7 +25,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.arms import table
+from benchmarks.arms import print_page, table
 from benchmarks.data import DATA, encoded
 from benchmarks.span_sets import encode_words
 from ml_backend.core import registry
@@ -219,9 +218,7 @@ def main() -> None:
         f"to a human text. Fluency (J2) is not measured. Seconds are those of one core.\n"
     )
     text = "\n".join([head, *(parts[part](options.seeds) for part in options.parts)])
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-generation.md").write_text(text)
+    print_page("generation", text, is_saved=options.save)
 
 
 if __name__ == "__main__":

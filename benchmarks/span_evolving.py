@@ -11,7 +11,6 @@ test sentences are used to measure only.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import spread, table
+from benchmarks.arms import print_page, spread, table
 from benchmarks.span_drafts import recorded_replies
 from benchmarks.span_sets import SpanSet, SpanTexts, load
 from ml_backend.core import registry
@@ -254,11 +253,8 @@ def main() -> None:
         f"the seeds with 95 % intervals, and the mean number of calls. {ROUNDS} rounds of {PER_ROUND} hard and "
         f"{PER_ROUND} easy texts, or of as many sentences of the pool.\n"
     )
-    lines = [head, *page(arguments.runs, arguments.seeds)]
-    print("\n".join(lines))
-    if arguments.save:
-        date = datetime.datetime.now(datetime.UTC).date()
-        Path(__file__).with_name(f"{date}-span-evolving.md").write_text("\n".join(lines), encoding="utf-8")
+    text = "\n".join([head, *page(arguments.runs, arguments.seeds)])
+    print_page("span_evolving", text, is_saved=arguments.save)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks import span_speed
-from benchmarks.arms import spread, table
+from benchmarks.arms import print_page, spread, table
 from benchmarks.span_curves import BATCH, BUDGET, F1, INITIAL, SECONDS, SIZES, SPANS, WORDS, Bench, run
 from benchmarks.span_sets import FILES, SpanSet, load
 from ml_backend.simulation.learning_curves import Scores, paired_curves
@@ -146,9 +145,7 @@ def main() -> None:
         f"then {BATCH} at a time; each fit starts from the one before.\n"
     )
     text = "\n".join([head, *pages(options.parts, options.sets, options.strategies, options.seeds)])
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-spans.md").write_text(text)
+    print_page("spans", text, is_saved=options.save)
 
 
 if __name__ == "__main__":
