@@ -42,6 +42,16 @@ def environment() -> dict[str, str]:
     return {**outside, "PYTHONUNBUFFERED": "1"}
 
 
+def run_headless(folder: Path, template: Path, kind: str, annotations: int) -> subprocess.CompletedProcess[str]:
+    """Runs the demo of a kind until it has annotated so many tasks."""
+    shutil.copytree(template, folder / "label-studio")
+    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
+    headless = [*command, "--kind", kind, "--annotations", str(annotations)]
+    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 @pytest.mark.timeout(580)
 def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
@@ -81,11 +91,7 @@ def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(tem
 @pytest.mark.timeout(580)
 def test_the_demo_of_two_controls_prints_the_accuracy_of_each(template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    shutil.copytree(template, folder / "label-studio")
-    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
-    headless = [*command, "--kind", "controls", "--annotations", "8"]
-    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_headless(folder, template, "controls", 8)
     assert re.search(r"^annotations +active version +subclass +random order +class +random order ", done.stdout, re.M)
     rows = re.findall(r"^ *(\d+) +apprentice-\d+-\w+((?: +[\d.]+%){4}) +\S+$", done.stdout, re.MULTILINE)
     assert rows and rows[-1][0] == "8", done.stdout
@@ -97,11 +103,7 @@ def test_the_demo_of_two_controls_prints_the_accuracy_of_each(template: Path, tm
 @pytest.mark.timeout(580)
 def test_the_demo_of_spans_prints_strict_f1_and_the_words_that_were_read(template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    shutil.copytree(template, folder / "label-studio")
-    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
-    headless = [*command, "--kind", "spans", "--annotations", "12"]
-    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_headless(folder, template, "spans", 12)
     assert re.search(r"^annotations +active version +held-out strict F1 +random order +words read ", done.stdout, re.M)
     rows = re.findall(
         r"^ *(\d+) +apprentice-\d+-\w+ +([\d.]+%|-) +([\d.]+%|-) +([\d,]+) +([\d,]+) +\S+$", done.stdout, re.MULTILINE
@@ -118,11 +120,7 @@ def test_the_demo_of_rewriting_prints_the_words_that_are_edited_and_the_drafts_t
     template: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "demo"
-    shutil.copytree(template, folder / "label-studio")
-    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(free_port())]
-    headless = [*command, "--kind", "rewrite", "--annotations", "12"]
-    done = subprocess.run(headless, env=environment(), capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_headless(folder, template, "rewrite", 12)
     columns = "annotations +active version +held-out words edited +random order +held-out accepted +random order "
     assert re.search(f"^{columns}", done.stdout, re.MULTILINE), done.stdout
     scores = r"([\d.]+) +([\d.]+) +([\d.]+)% +([\d.]+)%"

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import pytest
 from authors import SpanAuthor
-from fake_label_studio import FakeClient, FakeLabelStudio
+from fake_label_studio import FakeLabelStudio
 from plugin_overrides import UseTeacher
 from projects import set_up
 from round_fixtures import MakeRound
 from span_project import NAMES, add_tasks, annotate, result, sentence
 
-from ml_backend.core.settings import Settings
-from ml_backend.core.types import TaskContent
-from ml_backend.label_studio.generated_tasks import import_generated_texts
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.teacher.evolution.evolution_run import EvolutionRun
-from ml_backend.teacher.evolution.generated_texts import TASKS
-from ml_backend.teacher.project_context import load_project_context
 
 
 @pytest.fixture
@@ -48,18 +42,3 @@ def confused(
         assert spans[0][0] in NAMES
     run_round(make_round(server))
     return server
-
-
-@pytest.fixture
-def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Callable[..., EvolutionRun]:
-    client = FakeClient(confused)
-
-    def make(way: str = TASKS, per_round: int = 6) -> EvolutionRun:
-        context = load_project_context(settings, store, 5)
-
-        def send(texts: Mapping[str, str], since: str) -> Sequence[TaskContent]:
-            return import_generated_texts(client, 5, context.schema.input, texts, since)
-
-        return EvolutionRun(context, context.teacher_client(), way, per_round, send)
-
-    return make

@@ -11,7 +11,7 @@ import pytest
 from authors import SpanAuthor, rounds_of
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from span_evolving import confused, evolving, teacher
+from span_evolving import confused, teacher
 from span_project import fake_encoder, server
 from typer.testing import CliRunner
 
@@ -20,7 +20,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.kinds.spans.values import spans_of
 from ml_backend.storage import Store
 
-__all__ = ["confused", "evolving", "fake_encoder", "server", "teacher"]
+__all__ = ["confused", "fake_encoder", "server", "teacher"]
 
 PARAMS = {"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0, "teacher_output_price": 10.0}
 Run = Callable[..., str]

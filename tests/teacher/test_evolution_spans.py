@@ -13,7 +13,7 @@ from fake_label_studio import FakeLabelStudio
 from located_answer_kind import LOCATED_ANSWER_PLUGINS
 from projects import synthetic_tasks
 from round_fixtures import MakeRound
-from span_evolving import confused, evolving, teacher
+from span_evolving import confused, teacher
 from span_project import fake_encoder, server
 
 from ml_backend.core import registry
@@ -33,7 +33,7 @@ from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS
 from ml_backend.teacher.evolution.part_analysis import MAX_RIGHT, MAX_WRONG
 from ml_backend.teacher.project_context import load_project_context
 
-__all__ = ["confused", "evolving", "fake_encoder", "server", "teacher"]
+__all__ = ["confused", "fake_encoder", "server", "teacher"]
 
 
 def question_of(teacher: SpanAuthor, purpose: str, n: int = 0) -> Question:

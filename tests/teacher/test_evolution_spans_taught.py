@@ -14,7 +14,7 @@ from erased_texts import erase, tables_with
 from fake_label_studio import FakeLabelStudio
 from fake_word_encoder import FakeWordEncoder
 from plugin_overrides import OverridePlugins
-from span_evolving import confused, evolving, teacher
+from span_evolving import confused, teacher
 from span_project import CONFIG, NAMES, PLACES, server
 
 from ml_backend.core.arrays import Floats, object_rows
@@ -35,7 +35,7 @@ from ml_backend.teacher.project_context import ProjectContext, load_project_cont
 from plugins.learners.crf.learner import Crf
 from plugins.learners.crf.model import unpack
 
-__all__ = ["confused", "evolving", "server", "teacher"]
+__all__ = ["confused", "server", "teacher"]
 
 
 class SimilarNames(FakeWordEncoder):

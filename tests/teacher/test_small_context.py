@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from authors import SpanAuthor, rounds_of
 from fake_label_studio import FakeLabelStudio
-from span_evolving import confused, evolving, teacher
+from span_evolving import confused, teacher
 from span_project import fake_encoder, server
 
 from ml_backend.core.settings import ProjectSettings
@@ -37,7 +37,7 @@ from ml_backend.teacher.evolution.shorter_prompts import (
     shorter_drafts,
 )
 
-__all__ = ["confused", "evolving", "fake_encoder", "server", "teacher"]
+__all__ = ["confused", "fake_encoder", "server", "teacher"]
 
 
 def asked_by_purpose(teacher: SpanAuthor) -> dict[str, Question]:
